@@ -1,0 +1,460 @@
+"""What a run is: frozen dataclasses, presets, YAML in and out. Torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+FORMAT_VERSION = 1
+SIZES = (32, 64, 128, 256, 512)
+
+Fit = Literal["crop", "pad", "squash"]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: the message names it, what came and what was expected."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """Shapes of the three networks. The defaults are the paper's at 128 px."""
+
+    size: int = 128
+    """Side of the square images, in pixels: 32, 64, 128, 256 or 512."""
+    domains: int = 10
+    """Number of domains, K."""
+    style_dim: int = 128
+    """Length of a style code."""
+    guiding_width: int = 64
+    """Channels of E's first convolution; the five stages have 1, 2, 4, 8, 8 times as many."""
+    guiding_depths: tuple[int, ...] = (1, 1, 2, 2, 2)
+    """Convolutions in each of E's stages; a 2x2 max pool ends each."""
+    projection_dim: int = 0
+    """Length of the code that the style contrast compares; 0 = the style code itself, as in the paper."""
+    generator_width: int = 64
+    """Channels of G's first convolution, doubled at each halving of the side."""
+    generator_bottleneck: int = 16
+    """Side of G's content code, in cells; the number of halvings is log2(size / bottleneck)."""
+    generator_blocks: int = 2
+    """Residual blocks on either side of G's content code."""
+    style_mlp_width: int = 256
+    """Width of the two hidden layers between a style code and the AdaIN numbers."""
+    discriminator_width: int = 64
+    """Channels of D's first convolution, doubled at each halving of the side."""
+    discriminator_max_width: int = 1024
+    """Most channels of any layer of D."""
+    normalize_contrast: bool = False
+    """Compare directions only in the style contrast (L2-normalised). The paper: no."""
+
+    def __post_init__(self) -> None:
+        sizes = ", ".join(map(str, SIZES))
+        _require(self.size in SIZES, f"size is {self.size}; it must be one of {sizes} (a power of two)")
+        _require(self.domains >= 2, f"domains is {self.domains}; at least 2 are needed")
+        _require(len(self.guiding_depths) == 5, f"guiding_depths has {len(self.guiding_depths)} entries, expected 5")
+        _require(min(self.guiding_depths) >= 1, f"guiding_depths is {self.guiding_depths}; each must be at least 1")
+        bottleneck = self.generator_bottleneck
+        _require(
+            bottleneck >= 4 and bottleneck & (bottleneck - 1) == 0 and bottleneck <= self.size // 2,
+            f"generator_bottleneck is {bottleneck}; expected a power of two from 4 to size / 2 = {self.size // 2}",
+        )
+        for name in ("style_dim", "guiding_width", "generator_width", "generator_blocks", "style_mlp_width"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        _require(
+            1 <= self.discriminator_width <= self.discriminator_max_width,
+            f"discriminator_width is {self.discriminator_width}; "
+            f"expected 1 to discriminator_max_width = {self.discriminator_max_width}",
+        )
+        _require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
+
+    @property
+    def halvings(self) -> int:
+        """How often G's content encoder halves the side."""
+        return int(math.log2(self.size // self.generator_bottleneck))
+
+    @property
+    def contrast_dim(self) -> int:
+        """Length of the keys in the queue."""
+        return self.projection_dim or self.style_dim
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Views:
+    """How an image becomes the batch's x (flip) and its augmented view x+ (all of them)."""
+
+    flip: bool = True
+    affine: bool = True
+    """Rotation within 20 degrees, translation within 10 %, shear within 10 degrees."""
+    crop: bool = True
+    """Crop of scale and ratio 0.9 to 1.1."""
+    colour: bool = True
+    """Brightness, contrast, saturation 0.4, hue 0.125. Off where colour is the domain or the style."""
+    outside: Literal["black", "reflect"] = "black"
+    """What the affine view shows beyond the border. The paper: black."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images, and how files become squares."""
+
+    folder: str
+    """A folder of images (any nesting), or `critters:K` for the built-in set with K species."""
+    labels: str | None = None
+    """None, `folders`, or a CSV file with columns file,label."""
+    label_fraction: float = 1.0
+    """Share of the labelled training images, per class, whose label is used; 1 = all."""
+    fit: Fit = "crop"
+    """How a picture becomes square: centre crop, pad, or squash."""
+    background: str = "#ffffff"
+    """Colour under transparent pixels and around padded pictures."""
+    views: Views = dataclasses.field(default_factory=Views)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.folder), "data is empty; name a folder of images, or critters:K")
+        _require(0 < self.label_fraction <= 1, f"label_fraction is {self.label_fraction}; expected above 0, up to 1")
+        _require(self.fit in ("crop", "pad", "squash"), f"fit is {self.fit!r}; expected crop, pad or squash")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long, by which losses, with which optimisers. The defaults are the paper's."""
+
+    steps: int = 200_000
+    """Length of the run."""
+    joint_start: int | None = None
+    """First step of the joint phase (E alone before it); None = `guiding_share` of the run: 65,000 of 200,000."""
+    guiding_share: float = 0.325
+    """Share of the run (of its time, with a budget in minutes) given to E alone when `joint_start` is None."""
+    schedule: Literal["joint", "separate"] = "joint"
+    """After its own phase E goes on learning with G and D (joint), or is frozen (separate)."""
+    batch: int = 32
+    """Images per step."""
+    labelled_only_steps: int = 20_000
+    """Semi-supervised: this many first steps draw labelled images only."""
+    semi_joint_start: int = 35_000
+    """Semi-supervised: first step of the joint phase."""
+
+    domain_objective: Literal["mutual_information", "balanced_prototypes"] = "mutual_information"
+    """What makes the domains. The paper: mutual_information."""
+    pseudo_labels: Literal["online", "momentum"] = "online"
+    """Which copy of E names the domain that D reads: E itself (the paper) or its momentum copy."""
+    adversarial: Literal["hinge", "log"] = "hinge"
+    """The published code's hinge, or the published text's log loss."""
+    domain_weight: float = 5.0
+    """Weight of the domain objective beside the style contrast in E's loss."""
+    label_weight: float = 5.0
+    """Weight of the cross-entropy on labelled images in semi-supervised training."""
+    supervised_label_weight: float = 0.0
+    """The same when every image is labelled. The paper: 0, E's domain head stays untrained."""
+    guiding_weight: float = 0.1
+    """Weight of E's own loss in the joint phase (1 before it)."""
+    reconstruction_weight: float = 0.1
+    """Weight of the L1 reconstruction in G's loss."""
+    translation_style_weight: float = 0.01
+    """Weight of the style contrast on translations in G's loss."""
+    r1_weight: float = 10.0
+    """Weight of the gradient penalty in D's loss."""
+
+    temperature: float = 0.07
+    """Temperature of the style contrast."""
+    queue: int = 1024
+    """Keys that serve as negatives; at most half the training images."""
+    balance_queue: int = 1024
+    """Recent logits that balanced prototypes are balanced over, beside the batch."""
+    prototype_temperature: float = 0.1
+    """Temperature of the softmax over prototypes (SwAV, section 4)."""
+    sinkhorn_epsilon: float = 0.05
+    """Entropy of the balanced assignment (SwAV, section 4)."""
+
+    guiding_learning_rate: float = 1e-4
+    learning_rate: float = 1e-4
+    """Of G and D."""
+    guiding_weight_decay: float = 1e-3
+    weight_decay: float = 1e-4
+    """Of G and D."""
+    average_decay: float = 0.999
+    """Decay per step of the running averages of E and G."""
+    average_warmup: bool = False
+    """Let the decay rise as (1 + t) / (10 + t) at first, so that short runs have averages worth using."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "queue"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        _require(self.batch >= 2, f"batch is {self.batch}; batch statistics need at least 2 images")
+        _require(0 <= self.guiding_share <= 1, f"guiding_share is {self.guiding_share}; expected 0 to 1")
+        _require(
+            self.joint_start is None or self.joint_start >= 0,
+            f"joint_start is {self.joint_start}; it cannot be negative",
+        )
+        _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
+        for name in ("temperature", "prototype_temperature", "sinkhorn_epsilon"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that defines a run, and where it goes. Make one with `Config.preset`."""
+
+    preset_name: str
+    out: str
+    data: Data
+    model: Model
+    training: Training
+    seed: int = 0
+    minutes: float | None = None
+    """Time budget; turned into steps once, at the start."""
+    init: str | None = None
+    """A model folder to start from instead of random weights (fine-tuning)."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto = bfloat16 on a GPU that has it, float32 on a CPU. R1 is always float32."""
+    report_every: int | None = None
+    """Steps between reports (log line, sample grid, checkpoint); None = about 40 in the run."""
+    cache: str | None = None
+    """Where decoded images are kept; None = $XDG_CACHE_HOME/open-tunit."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.out), "out is empty; name the folder for the run")
+        _require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
+        _require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")
+        _require(
+            self.report_every is None or self.report_every >= 1,
+            f"report_every is {self.report_every}; it must be at least 1",
+        )
+
+    @classmethod
+    def preset(
+        cls,
+        name: str,
+        *,
+        data: str,
+        out: str,
+        domains: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Config:
+        """The preset called `name` with your settings.
+
+        `settings` are fields of Config (`minutes=5`), or dotted ones in a mapping given as
+        `overrides={"training.batch": 16}`. Raises ConfigError for an unknown name or a value that cannot be.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
+        values: dict[str, Any] = {f"model.{key}": value for key, value in PRESETS[name]["model"].items()}
+        values |= {f"training.{key}": value for key, value in PRESETS[name]["training"].items()}
+        values |= {f"data.views.{key}": value for key, value in PRESETS[name]["views"].items()}
+        if _is_critters(data):
+            values |= {"data.views.colour": False, "model.domains": _critters_species(data)}
+        if size is not None:
+            values |= {"model.size": size}
+            if name == "paper" and size >= 256:
+                values |= {"model.generator_width": 32, "model.discriminator_width": 32}
+        if domains is not None:
+            values["model.domains"] = domains
+        if steps is not None:
+            values["training.steps"] = steps
+        values |= settings.pop("overrides", {})
+        plain = {"preset_name": name, "out": str(out), "seed": seed, "data": {"folder": str(data)}, **settings}
+        return cls.from_dict(_with_dotted(plain, values))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """The Config of a nested mapping, as `to_dict` or a YAML file gives it. Raises ConfigError."""
+        return typing.cast(Config, _build(cls, values, "config"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for YAML or JSON."""
+        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+
+    def to_yaml(self) -> str:
+        """The run's config.yaml."""
+        return yaml.safe_dump({"format_version": FORMAT_VERSION, **self.to_dict()}, sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, text: str, *, name: str = "config.yaml") -> Config:
+        """The inverse of `to_yaml`; `name` is how errors call the text."""
+        return cls.from_dict(checked_version(read_mapping(text, name), name))
+
+    def replace(self, overrides: Mapping[str, Any]) -> Config:
+        """A copy with dotted fields changed: `config.replace({"training.batch": 16})`."""
+        return type(self).from_dict(_with_dotted(self.to_dict(), overrides))
+
+    def identity(self) -> dict[str, Any]:
+        """What must agree for two commands to be the same run: all but budget, device and report cadence."""
+        values = self.to_dict()
+        for name in ("out", "minutes", "device", "precision", "report_every", "cache"):
+            del values[name]
+        for name in ("steps", "joint_start", "guiding_share"):
+            del values["training"][name]
+        values["data"]["folder"] = _absolute(values["data"]["folder"])
+        if values["init"] is not None:
+            values["init"] = _absolute(values["init"])
+        return values
+
+
+def model_from_dict(values: Mapping[str, Any]) -> Model:
+    """The Model of a model folder's config.json. Raises ConfigError."""
+    return typing.cast(Model, _build(Model, values, "model"))
+
+
+def checked_version(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`values` without its format_version; raises ConfigError when that is newer than this version reads."""
+    rest = dict(values)
+    version = rest.pop("format_version", None)
+    if not isinstance(version, int):
+        raise ConfigError(f"{name} has no format_version; it was not written by open-tunit")
+    if version > FORMAT_VERSION:
+        raise ConfigError(
+            f"{name} has format_version {version}, newer than {FORMAT_VERSION}, which this open-tunit reads; upgrade it"
+        )
+    return rest
+
+
+def read_mapping(text: str, name: str) -> dict[str, Any]:
+    """A YAML (or JSON) mapping; raises ConfigError in one line when it is not one."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds {type(values).__name__}, expected a mapping of settings")
+    return values
+
+
+def _is_critters(folder: str) -> bool:
+    return folder == "critters" or folder.startswith("critters:")
+
+
+def _critters_species(folder: str) -> int:
+    count = folder.partition(":")[2].partition(":")[0] or "5"
+    _require(count.isdigit(), f"data is {folder!r}; expected critters:K with K a number, as in critters:5")
+    return int(count)
+
+
+def _absolute(path: str) -> str:
+    return path if _is_critters(path) else str(Path(os.path.expanduser(path)).resolve())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _with_dotted(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = _plain(dict(values))
+    for name, value in dotted.items():
+        *parents, last = name.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            _require(isinstance(place, dict), f"{name} is not a setting")
+        place[last] = value
+    return result
+
+
+def _build(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path} is {values!r}; expected a mapping of settings")
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(set(values) - set(names))
+    _require(not unknown, f"{path} has no setting {', '.join(map(repr, unknown))}; it has {', '.join(names)}")
+    missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
+    _require(not missing, f"{path} lacks {', '.join(missing)}")
+    return cls(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """`value` as the type `hint` says, or a ConfigError naming `path`. Handles the hints used in this file."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, path)
+    if origin is Literal:
+        expected = ", ".join(map(str, arguments))
+        _require(value in arguments, f"{path} is {value!r}; expected one of {expected}")
+        return value
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, path)
+    if origin is tuple:
+        _require(isinstance(value, (list, tuple)), f"{path} is {value!r}; expected a list")
+        return tuple(_convert(arguments[0], item, path) for item in value)
+    return _convert_scalar(hint, value, path)
+
+
+def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    fits = isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool))
+    _require(fits, f"{path} is {value!r}; expected {hint.__name__}")
+    if hint is float:
+        _require(math.isfinite(value), f"{path} is {value}; expected a finite number")
+    return value
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # SPEC to the letter: Baek et al. 2021, as published, without the published code's defects.
+    "paper": {"model": {}, "training": {}, "views": {}},
+    # Minutes on a laptop's two cores.
+    "cpu": {
+        "model": {
+            "size": 32,
+            "domains": 5,
+            "style_dim": 64,
+            "guiding_width": 16,
+            "generator_width": 16,
+            "style_mlp_width": 128,
+            "discriminator_width": 16,
+            "discriminator_max_width": 128,
+            "normalize_contrast": True,
+        },
+        "training": {
+            "steps": 6000,
+            "guiding_share": 0.25,
+            "batch": 16,
+            "domain_objective": "balanced_prototypes",
+            "pseudo_labels": "momentum",
+            "supervised_label_weight": 5.0,
+            "guiding_learning_rate": 1e-3,
+            "learning_rate": 5e-4,
+            "average_warmup": True,
+        },
+        "views": {"outside": "reflect"},
+    },
+    # What we would advise on one GPU.
+    "default": {
+        "model": {"normalize_contrast": True},
+        "training": {
+            "guiding_share": 0.2,
+            "domain_objective": "balanced_prototypes",
+            "pseudo_labels": "momentum",
+            "supervised_label_weight": 5.0,
+            "average_warmup": True,
+        },
+        "views": {"outside": "reflect"},
+    },
+}
