@@ -1,0 +1,65 @@
+# Each target works on a fresh machine with Python >= 3.11: environment, installation, run.
+#   PYTHON       the interpreter that makes the environment
+#   VENV         the environment; one that exists is used, and a torch >= 2.10 in it is kept
+#   TORCH_INDEX  a wheel index for torch alone, e.g. https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+STAMP = $(VENV)/.open-tunit
+OLD = needs Python 3.11 or newer; name one with PYTHON=/path/to/python
+RECENT_PYTHON = import sys; sys.exit(sys.version_info < (3, 11))
+RECENT_TORCH = from importlib.metadata import version; v = version("torch").split("."); assert (int(v[0]), int(v[1])) >= (2, 10)
+
+# An environment shared by several checkouts belongs to the one that was installed last.
+ifneq ($(shell cat '$(STAMP)-checkout' 2>/dev/null),$(CURDIR))
+STALE = FORCE
+endif
+
+.PHONY: help demo test check bench docs FORCE
+
+help:
+	@echo 'make demo    train on the built-in pictures for five minutes, then evaluate'
+	@echo 'make test    the tests'
+	@echo 'make check   ruff and mypy'
+	@echo 'make bench   the benchmarks'
+	@echo 'make docs    the documentation, into site/'
+	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)'
+
+demo: $(STAMP)-eval
+	$(BIN)/tunit train --preset cpu --data critters:5 --out runs/demo --seed 0 --minutes 5
+	$(BIN)/tunit evaluate runs/demo
+
+test: $(STAMP)-eval,dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+check: $(STAMP)-eval,dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(STAMP)-eval
+	$(BIN)/python benchmarks/train_step.py
+
+docs: $(STAMP)-docs
+	$(BIN)/mkdocs build --strict
+
+$(BIN)/python:
+	@$(PYTHON) -c '$(RECENT_PYTHON)' 2>/dev/null || { echo 'open-tunit $(OLD)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo '$(PYTHON) has no venv module; install it (Debian, Ubuntu: apt install python3-venv)' >&2; exit 1; }
+	$(PYTHON) -m venv '$(VENV)'
+
+# torch goes first, alone: the rest then finds it there and never exchanges it.
+$(STAMP)-%: pyproject.toml constraints.txt $(STALE) | $(BIN)/python
+	@$(BIN)/python -c '$(RECENT_PYTHON)' || { echo '$(VENV) $(OLD)' >&2; exit 1; }
+	@$(PIP) --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	@$(BIN)/python -c '$(RECENT_TORCH)' 2>/dev/null || $(PIP) install -q \
+		$(if $(TORCH_INDEX),--no-deps --index-url '$(TORCH_INDEX)',-c constraints.txt) $$(grep '^torch==' constraints.txt)
+	@grep -v '^torch==' constraints.txt > '$(STAMP)-constraints.txt'
+	$(PIP) install -q -c '$(STAMP)-constraints.txt' -e '.[$*]'
+	@printf '%s\n' '$(CURDIR)' > '$(STAMP)-checkout'
+	@touch '$@'

@@ -1,0 +1,38 @@
+"""Image-to-image translation learned from one folder of images without any labels (TUNIT, ICCV 2021)."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from open_tunit.config import Config
+    from open_tunit.evaluation.protocol import evaluate
+    from open_tunit.model import TUNIT
+    from open_tunit.training.loop import train
+
+    __version__: str
+
+__all__ = ["TUNIT", "Config", "__version__", "evaluate", "train"]
+
+_HOMES = {
+    "TUNIT": "open_tunit.model",
+    "Config": "open_tunit.config",
+    "evaluate": "open_tunit.evaluation.protocol",
+    "train": "open_tunit.training.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("open-tunit")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

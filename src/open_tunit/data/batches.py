@@ -1,0 +1,100 @@
+"""The batch of a step: a pure function of (seed, step), whatever came before."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from open_tunit import images
+from open_tunit.config import Views
+from open_tunit.data import views
+
+ORDER, STEP = 0, 1
+RESIDENT_SHARE = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What a training step reads."""
+
+    x: Tensor
+    """(N, 3, S, S) in [-1, 1]: the plain view."""
+    x_plus: Tensor
+    """(N, 3, S, S): the augmented view of the same images."""
+    labels: Tensor
+    """(N,) int64; -1 = unlabelled."""
+    permutation: Tensor
+    """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
+
+
+class Batches:
+    """`batch(step)` for the images (M, S, S, 3) uint8 and labels (M,) of a training split.
+
+    Every image comes once per epoch; the last, incomplete batch of an epoch is filled from the next.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        *,
+        batch: int,
+        seed: int,
+        view: Views,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.labels, self.indices = labels, indices
+        self.labelled = indices[labels[indices] >= 0]
+        self.batch_size, self.seed, self.view = batch, seed, view
+        self.device, self.dtype = device, dtype
+        self.pixels = _resident(pixels, device)
+        self._epochs: dict[tuple[int, bool], np.ndarray] = {}
+
+    def batch(self, step: int, *, labelled_only: bool = False) -> Batch:
+        """The batch of `step`; `labelled_only` draws from the labelled images alone."""
+        chosen = self._chosen(step, labelled_only)
+        generator = _generator(self.seed, STEP, step)
+        draws = views.draw(generator, self.batch_size)
+        permutation = generator.permutation(self.batch_size)
+        plain = images.from_uint8(self._gather(chosen)).to(self.dtype)
+        return Batch(
+            x=views.plain_view(plain, draws, self.view),
+            x_plus=views.augmented_view(plain, draws, self.view),
+            labels=torch.as_tensor(self.labels[chosen]).to(self.device),
+            permutation=torch.as_tensor(permutation).to(self.device),
+        )
+
+    def _gather(self, chosen: np.ndarray) -> Tensor:
+        if isinstance(self.pixels, Tensor):
+            return self.pixels[torch.as_tensor(chosen).to(self.device)]
+        return torch.from_numpy(np.ascontiguousarray(self.pixels[chosen])).to(self.device)
+
+    def _chosen(self, step: int, labelled_only: bool) -> np.ndarray:
+        pool = self.labelled if labelled_only else self.indices
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = positions // len(pool)
+        return np.array([self._epoch(e, labelled_only)[p % len(pool)] for e, p in zip(epochs, positions, strict=True)])
+
+    def _epoch(self, epoch: int, labelled_only: bool) -> np.ndarray:
+        if (epoch, labelled_only) not in self._epochs:
+            pool = self.labelled if labelled_only else self.indices
+            if len(self._epochs) > 2:
+                self._epochs.clear()
+            self._epochs[epoch, labelled_only] = _generator(self.seed, ORDER, epoch).permutation(pool)
+        return self._epochs[epoch, labelled_only]
+
+
+def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, purpose, number))))
+
+
+def _resident(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
+    """On a GPU with room to spare, the images themselves; else the array as it is (a memory map is read lazily)."""
+    if device.type != "cuda" or pixels.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return pixels
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)

@@ -1,0 +1,144 @@
+"""What training reads: decoded images with their parts and labels, from a folder or from the built-in set."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from open_tunit.config import ConfigError, Data
+from open_tunit.data import critters
+from open_tunit.data.cache import Progress, build_generated_store, build_store
+from open_tunit.data.labels import keep_fraction, read_labels
+from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
+
+CRITTERS_TRAIN = 4000
+CRITTERS_VAL = 500
+CRITTERS_TEST = 500
+"""Critters of each part; their indices follow each other in this order."""
+CRITTERS_SPECIES = 5
+"""K where the folder is just `critters`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """N square images of side S, readable ones only, sorted by path."""
+
+    images: NDArray[np.uint8]
+    """(N, S, S, 3); usually mapped from the cache, read-only."""
+    files: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """(N,) indices into `label_names`; -1 where unknown or, in the training part, withheld by `label_fraction`."""
+    label_names: tuple[str, ...]
+    split: NDArray[np.str_]
+    """(N,) of train, val, test. In a very small folder val and test may be empty."""
+    fingerprint: str
+    """SHA-256 of the sorted content hashes, the size and the fit."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Path and reason of each file left out."""
+
+    def indices(self, part: str) -> NDArray[np.int64]:
+        """Positions of the images of a part, ascending. Raises ValueError for a name that is no part."""
+        if part not in PARTS:
+            raise ValueError(f"split is {part!r}; expected one of {', '.join(PARTS)}")
+        return np.flatnonzero(self.split == part).astype(np.int64)
+
+
+def open_dataset(
+    data: Data, *, size: int, seed: int, cache: str | None = None, progress: Progress | None = None
+) -> Dataset:
+    """The images that `data` names, as squares of side `size`.
+
+    `seed` draws the critters and chooses the labels that `label_fraction` keeps. `cache` None is the default cache;
+    `progress` gets the number of images decoded and the total. Raises ConfigError for a `critters:` that cannot be,
+    what `build_store` and `read_labels` raise, and ValueError with fewer than two images to train on.
+    """
+    opened = _open_critters if is_critters(data.folder) else _open_folder
+    dataset = opened(data, size, seed, cache, progress)
+    train = dataset.indices("train")
+    if len(train) < SMALLEST_TRAIN:
+        images = f"{len(train)} image{'' if len(train) == 1 else 's'}"
+        role = "" if len(train) == len(dataset.files) else " to train on"
+        raise ValueError(f"{data.folder} has {images}{role}; at least {SMALLEST_TRAIN} are needed")
+    labels = dataset.labels.copy()
+    labels[train] = keep_fraction(labels[train], data.label_fraction, seed)
+    return dataclasses.replace(dataset, labels=labels)
+
+
+def is_critters(folder: str) -> bool:
+    """Whether `folder` asks for the built-in set: `critters` or `critters:...`."""
+    return folder == "critters" or folder.startswith("critters:")
+
+
+def parse_critters(spec: str) -> tuple[int, tuple[float, ...] | None]:
+    """K and the K shares (sum 1; None = equal) of `critters`, `critters:K` or `critters:K:60/20/10/5/5`.
+
+    Raises ConfigError for anything else, for K outside 2 to the number of species, and for shares not above 0.
+    """
+    _, count, shares = (spec.split(":", 2) + ["", ""])[:3]
+    most = len(critters.SPECIES)
+    species = int(count) if count.isdecimal() else CRITTERS_SPECIES if spec == "critters" else 0
+    if not 2 <= species <= most:
+        raise ConfigError(f"data is {spec!r}; expected critters:K with K from 2 to {most}, as in critters:5")
+    if spec.count(":") < 2:
+        return species, None
+    try:
+        weights = [float(share) for share in shares.split("/")]
+    except ValueError:
+        weights = []
+    if len(weights) != species or not all(0 < weight < float("inf") for weight in weights):
+        raise ConfigError(f"data is {spec!r}; expected {species} shares above 0, as in critters:3:60/30/10")
+    return species, tuple(weight / sum(weights) for weight in weights)
+
+
+def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: Progress | None) -> Dataset:
+    root = Path(data.folder).expanduser()
+    store = build_store(root, size, data.fit, data.background, cache, progress)
+    left_out = [file for file, _ in store.unreadable]
+    labels, names = read_labels(data.labels, root, [*store.files, *left_out])
+    return Dataset(
+        images=store.images,
+        files=store.files,
+        labels=labels[: len(store.files)],
+        label_names=names,
+        split=split(store.files, store.hashes),
+        fingerprint=_fingerprint(store.hashes, size, data.fit),
+        unreadable=store.unreadable,
+    )
+
+
+def _open_critters(data: Data, size: int, seed: int, cache: str | None, progress: Progress | None) -> Dataset:
+    species, shares = parse_critters(data.folder)
+    if data.labels not in (None, "folders"):
+        raise ConfigError(f"labels is {data.labels!r}; the built-in set knows its own: expected none, or folders")
+    parts = {"train": CRITTERS_TRAIN, "val": CRITTERS_VAL, "test": CRITTERS_TEST}
+    count = sum(parts.values())
+
+    def render(index: int) -> NDArray[np.uint8]:
+        return critters.draw(critters.critter(seed, index, species=species, shares=shares), size)
+
+    drawing = hashlib.sha256(inspect.getsource(critters).encode()).hexdigest()
+    key = f"critters {json.dumps([species, shares, seed, drawing])}"
+    store = build_generated_store(key, count, size, render, cache, progress)
+    labels = np.full(count, -1, dtype=np.int64)
+    if data.labels:
+        labels[:] = [critters.critter(seed, index, species=species, shares=shares).species for index in range(count)]
+    return Dataset(
+        images=store.images,
+        files=store.files,
+        labels=labels,
+        label_names=tuple(critters.SPECIES[:species]) if data.labels else (),
+        split=np.repeat(np.array(list(parts)), list(parts.values())),
+        fingerprint=_fingerprint(store.hashes, size, data.fit),
+        unreadable=store.unreadable,
+    )
+
+
+def _fingerprint(hashes: Sequence[str], size: int, fit: str) -> str:
+    return hashlib.sha256(json.dumps([sorted(hashes), size, fit]).encode()).hexdigest()

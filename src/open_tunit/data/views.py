@@ -1,0 +1,153 @@
+"""Random views of a batch, on its device, with every image's parameters drawn for itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from open_tunit.config import Views
+
+ROTATION_DEGREES = 20.0
+TRANSLATION = 0.1
+SHEAR_DEGREES = 10.0
+CROP_RANGE = (0.9, 1.1)
+BRIGHTNESS = CONTRAST = SATURATION = 0.4
+HUE_TURNS = 0.125
+
+DRAWS = (
+    *("flip", "flip_plus", "angle", "shift_x", "shift_y", "shear_x", "shear_y"),
+    *("area", "ratio", "crop_x", "crop_y", "brightness", "contrast", "saturation", "hue"),
+)
+LUMA = (0.299, 0.587, 0.114)
+
+
+def draw(generator: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    """Uniform numbers in [0, 1), one of each kind per image; row i depends on the generator and i alone."""
+    rows = generator.random((count, len(DRAWS)))
+    return {name: rows[:, column] for column, name in enumerate(DRAWS)}
+
+
+def plain_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -> Tensor:
+    """x: the image, or its mirror image; (N, 3, H, W)."""
+    return _mirrored(images, draws["flip"]) if views.flip else images
+
+
+def augmented_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -> Tensor:
+    """x+: affine, crop, colour jitter and flip of images (N, 3, H, W) in [-1, 1], as `views` switches them.
+
+    A departure from the paper: affine, crop and flip are one bilinear resampling, not two (sharper, cheaper),
+    and the four colour changes come in a fixed order.
+    """
+    geometry = _geometry(draws, views)
+    if geometry is not None:
+        images = _resample(images, geometry, views.outside)
+    if views.colour:
+        images = _colour_jitter(images, draws)
+    return images
+
+
+def _mirrored(images: Tensor, draws: np.ndarray) -> Tensor:
+    mirror = torch.as_tensor(draws < 0.5).to(images.device)[:, None, None, None]
+    return torch.where(mirror, images.flip(3), images)
+
+
+def _spread(draws: np.ndarray, reach: float) -> np.ndarray:
+    return (2 * draws - 1) * reach
+
+
+def _geometry(draws: dict[str, np.ndarray], views: Views) -> np.ndarray | None:
+    """(N, 2, 3) maps from output to input coordinates in [-1, 1], or None when nothing moves."""
+    if not (views.affine or views.crop or views.flip):
+        return None
+    count = len(draws["flip"])
+    total = np.tile(np.eye(3), (count, 1, 1))
+    if views.affine:
+        total = total @ _affine(draws)
+    if views.crop:
+        total = total @ _crop(draws)
+    if views.flip:
+        mirror = np.tile(np.eye(3), (count, 1, 1))
+        mirror[:, 0, 0] = np.where(draws["flip_plus"] < 0.5, -1.0, 1.0)
+        total = total @ mirror
+    flat: np.ndarray = total[:, :2]
+    return flat
+
+
+def _affine(draws: dict[str, np.ndarray]) -> np.ndarray:
+    angle = _spread(draws["angle"], math.radians(ROTATION_DEGREES))
+    shear_x = np.tan(_spread(draws["shear_x"], math.radians(SHEAR_DEGREES)))
+    shear_y = np.tan(_spread(draws["shear_y"], math.radians(SHEAR_DEGREES)))
+    cos, sin, one = np.cos(angle), np.sin(angle), np.ones_like(angle)
+    rotation = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)  # (N, 2, 2)
+    shear = np.stack([np.stack([one, shear_x], 1), np.stack([shear_y, one], 1)], 1)
+    result = np.tile(np.eye(3), (len(angle), 1, 1))
+    result[:, :2, :2] = rotation @ shear
+    result[:, 0, 2] = _spread(draws["shift_x"], 2 * TRANSLATION)
+    result[:, 1, 2] = _spread(draws["shift_y"], 2 * TRANSLATION)
+    return result
+
+
+def _crop(draws: dict[str, np.ndarray]) -> np.ndarray:
+    low, high = CROP_RANGE
+    area = low + (high - low) * draws["area"]
+    ratio = np.exp(np.log(low) + (np.log(high) - np.log(low)) * draws["ratio"])
+    width = np.minimum(np.sqrt(area * ratio), 1.0)
+    height = np.minimum(np.sqrt(area / ratio), 1.0)
+    result = np.tile(np.eye(3), (len(area), 1, 1))
+    result[:, 0, 0], result[:, 1, 1] = width, height
+    result[:, 0, 2] = _spread(draws["crop_x"], 1.0) * (1 - width)
+    result[:, 1, 2] = _spread(draws["crop_y"], 1.0) * (1 - height)
+    return result
+
+
+def _resample(images: Tensor, geometry: np.ndarray, outside: str) -> Tensor:
+    theta = torch.as_tensor(geometry).to(images)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    if outside == "reflect":
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    shifted = F.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return shifted - 1
+
+
+def _colour_jitter(images: Tensor, draws: dict[str, np.ndarray]) -> Tensor:
+    def factors(name: str, reach: float, centre: float) -> Tensor:
+        values = centre + _spread(draws[name], reach)
+        return torch.as_tensor(values).to(images)[:, None, None, None]
+
+    x = (images + 1) / 2
+    x = (x * factors("brightness", BRIGHTNESS, 1)).clamp(0, 1)
+    x = _blend(x, _grey(x).mean(dim=(2, 3), keepdim=True), factors("contrast", CONTRAST, 1))
+    x = _blend(x, _grey(x), factors("saturation", SATURATION, 1))
+    x = turn_hue(x, factors("hue", HUE_TURNS, 0)[:, 0])
+    return x * 2 - 1
+
+
+def _grey(x: Tensor) -> Tensor:
+    return (x * torch.tensor(LUMA).to(x)[None, :, None, None]).sum(dim=1, keepdim=True)
+
+
+def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return (other + factor * (x - other)).clamp(0, 1)
+
+
+def turn_hue(x: Tensor, turns: Tensor) -> Tensor:
+    """RGB images (N, 3, H, W) in [0, 1] with their HSV hue moved by `turns` (N, 1, 1), in full turns."""
+    value, chroma = x.amax(dim=1), x.amax(dim=1) - x.amin(dim=1)
+    safe = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
+    red, green, blue = x.unbind(dim=1)
+    sector = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    hue = (sector / 6 + turns) * 6
+    # HSV to RGB as one formula per channel: value - chroma * clamp(min(k, 4 - k), 0, 1), k = (n + hue) mod 6
+    channels = []
+    for n in (5, 3, 1):
+        k = (n + hue) % 6
+        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(channels, dim=1)

@@ -1,0 +1,214 @@
+"""Files and PIL images become tensors (float NCHW in [-1, 1]) here, and tensors become pictures again."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+FITS = ("crop", "pad", "squash")
+_SHRINK_FIRST = 3.0
+"""Big reductions start with whole-pixel averages, down to this many times the final side (Pillow: no visible loss)."""
+_LOSSY_QUALITY = 95
+"""For JPEG and WebP: the highest that Pillow's manual advises."""
+
+
+class UnreadableImage(ValueError):
+    """A file or picture that cannot be decoded; `args` are its name and the reason."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without the name."""
+        return str(self.args[-1])
+
+
+def read_image(
+    source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
+) -> Image.Image:
+    """The picture as 8-bit RGB, upright (EXIF), transparent pixels over `background`, first frame of an animation.
+
+    With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides keep at least twice
+    that many pixels. Grey of 16 bits is divided by 257. Raises UnreadableImage for what cannot be decoded (truncated,
+    not an image, more than twice `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
+    """
+    colour = _colour(background)
+    if isinstance(source, Image.Image):
+        return _decode(source, "the picture", colour)
+    path = os.fspath(source)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with Image.open(path) as image:
+            if at_least is not None:
+                image.draft(None, (2 * at_least, 2 * at_least))
+            return _decode(image, path, colour)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
+        raise UnreadableImage(path, _reason(error)) from error
+
+
+def fit(image: Image.Image, size: int, how: str, background: str = "#ffffff") -> Image.Image:
+    """`image` as a square of side `size`, antialiased.
+
+    crop: the centre of the longer side. pad: all of it, centred on `background`. squash: all of it, proportions lost.
+    Raises ValueError for another `how`.
+    """
+    _check_fit(how)
+    if how == "pad":
+        box = _padded_box(*image.size, size)
+        square = Image.new("RGB", (size, size), _colour(background))
+        square.paste(_resize(image, (box[2] - box[0], box[3] - box[1])), box[:2])
+        return square
+    box = _crop_box(*image.size) if how == "crop" else (0, 0, *image.size)
+    return _resize(image, (size, size), box)
+
+
+def unfit(square: Image.Image, shape: tuple[int, int], how: str, original: Image.Image | None = None) -> Image.Image:
+    """The inverse of `fit`: the square (a translation) in the source's `shape` (width, height), in pixels.
+
+    squash: resized. pad: the padding is cut off, the rest resized. crop: nothing outside the centre square was
+    translated, so the square is laid over the centre of `original`, the source, which is needed (and must have
+    `shape`) unless `shape` is square. Raises ValueError otherwise.
+    """
+    _check_fit(how)
+    if how == "pad":
+        return _resize(square, shape, _padded_box(*shape, square.width))
+    if how == "squash" or shape[0] == shape[1]:
+        return _resize(square, shape)
+    if original is None or original.size != shape:
+        came = "none" if original is None else "{} x {}".format(*original.size)
+        raise ValueError(f"original is {came}; undoing a crop needs the source of {shape[0]} x {shape[1]} pixels")
+    whole = original.convert("RGB")
+    left, top, right, bottom = _crop_box(*shape)
+    whole.paste(_resize(square, (right - left, bottom - top)), (left, top))
+    return whole
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """An RGB picture as float32 (3, H, W) in [-1, 1]."""
+    return from_uint8(np.asarray(image.convert("RGB"))[None])[0]
+
+
+def from_uint8(images: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
+    """uint8 (N, H, W, 3) as float32 (N, 3, H, W) in [-1, 1], on the device of `images`."""
+    pixels = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
+    planes = pixels.permute(0, 3, 1, 2)  # (N, 3, H, W)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1)
+
+
+def to_uint8(images: torch.Tensor) -> NDArray[np.uint8]:
+    """(N, 3, H, W) in [-1, 1] as uint8 (N, H, W, 3), rounded; values outside are clamped."""
+    scaled = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    pixels: NDArray[np.uint8] = scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return pixels
+
+
+def to_pil(image: torch.Tensor) -> Image.Image:
+    """(3, H, W) in [-1, 1] as a PIL picture."""
+    return Image.fromarray(to_uint8(image[None])[0])
+
+
+def grid(rows: torch.Tensor, *, pad: int = 2, background: str = "#ffffff") -> Image.Image:
+    """(R, C, 3, H, W) in [-1, 1] as one picture of R rows and C columns, `pad` pixels of `background` around each."""
+    count, columns, _, height, width = rows.shape
+    shape = (count * (height + pad) + pad, columns * (width + pad) + pad, 3)
+    sheet = np.full(shape, _colour(background), dtype=np.uint8)
+    for place, tile in enumerate(to_uint8(rows.flatten(0, 1))):
+        row, column = divmod(place, columns)
+        top, left = pad + row * (height + pad), pad + column * (width + pad)
+        sheet[top : top + height, left : left + width] = tile
+    return Image.fromarray(sheet)
+
+
+def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Writes `image` atomically, in the format that the suffix of `path` names.
+
+    Raises ValueError for a suffix that Pillow cannot write; OSError as the system gives it.
+    """
+    target = Path(path)
+    kind = Image.registered_extensions().get(target.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"{target} ends in {target.suffix!r}; expected a picture's suffix such as .png, .jpg or .webp")
+    options = {"quality": _LOSSY_QUALITY} if kind in ("JPEG", "WEBP") else {}
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            image.save(file, format=kind, **options)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _colour(name: str) -> tuple[int, int, int]:
+    try:
+        return ImageColor.getrgb(name)[:3]
+    except ValueError as error:
+        raise ValueError(f"background is {name!r}; expected a colour such as #ffffff or white") from error
+
+
+def _decode(image: Image.Image, name: str, background: tuple[int, int, int]) -> Image.Image:
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode == "F" or upright.mode.startswith("I"):
+            upright = _eight_bit_grey(upright)
+        if not upright.has_transparency_data:
+            return upright.convert("RGB")
+        layer = upright.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (*background, 255))
+        return Image.alpha_composite(canvas, layer).convert("RGB")
+    except Exception as error:  # decoding is lazy: the readers' errors come here too
+        raise UnreadableImage(name, _reason(error)) from error
+
+
+def _eight_bit_grey(image: Image.Image) -> Image.Image:
+    """Modes I;16, I and F in 8 bits; `convert` would clip them. White is 65535, for floats 1 or 255 if none is more."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    levels = (1, 255, 65535) if image.mode == "F" else (65535,)
+    peak = float(values.max())
+    white = next((level for level in levels if peak <= level), peak)
+    return Image.fromarray(np.rint(values.clip(0) * (255 / white)).astype(np.uint8))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "is not an image, or of a kind that cannot be read"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has too many pixels (the limit is {2 * (Image.MAX_IMAGE_PIXELS or 0):,})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def _check_fit(how: Any) -> None:
+    if how not in FITS:
+        raise ValueError(f"fit is {how!r}; expected one of {', '.join(FITS)}")
+
+
+def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int] | None = None) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_SHRINK_FIRST)
+
+
+def _crop_box(width: int, height: int) -> tuple[int, int, int, int]:
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _padded_box(width: int, height: int, size: int) -> tuple[int, int, int, int]:
+    """Where a picture of this shape lies in its padded square of side `size`."""
+    longer = max(width, height)
+    inner_width, inner_height = max(1, round(width * size / longer)), max(1, round(height * size / longer))
+    left, top = (size - inner_width) // 2, (size - inner_height) // 2
+    return left, top, left + inner_width, top + inner_height

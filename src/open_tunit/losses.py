@@ -1,0 +1,96 @@
+"""The losses, as pure functions of tensors; each returns a scalar to be minimised, averaged over the batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MUTUAL_INFORMATION_FLOOR = 1e-10
+SINKHORN_ROUNDS = 3
+
+
+def mutual_information(logits: Tensor, logits_plus: Tensor) -> Tensor:
+    """Minus the mutual information, in nats, of two views' pseudo labels (IIC: Ji et al. 2019; Baek et al. eq. 1).
+
+    logits and logits_plus (N, K). The K x K joint of the batch is symmetrised and normalised.
+    """
+    joint = logits.softmax(dim=1).T @ logits_plus.softmax(dim=1)
+    joint = (joint + joint.T) / 2
+    joint = joint / joint.sum()
+    rows = joint.sum(dim=1, keepdim=True).clamp(min=MUTUAL_INFORMATION_FLOOR)
+    columns = joint.sum(dim=0, keepdim=True).clamp(min=MUTUAL_INFORMATION_FLOOR)
+    joint = joint.clamp(min=MUTUAL_INFORMATION_FLOOR)
+    return -(joint * (joint.log() - rows.log() - columns.log())).sum()
+
+
+@torch.no_grad()
+def balanced_assignment(scores: Tensor, *, epsilon: float, rounds: int = SINKHORN_ROUNDS) -> Tensor:
+    """Soft assignment of N rows to K prototypes with every prototype equally full (Sinkhorn-Knopp).
+
+    scores (N, K), higher is closer; epsilon is the entropy of the assignment. Returns (N, K), rows summing to 1.
+    Source: Caron et al. 2020 (SwAV), section 3.1. Computed in the log domain, so no score overflows.
+    """
+    plan = scores.to(torch.promote_types(scores.dtype, torch.float32)) / epsilon
+    for _ in range(rounds):
+        plan = plan - plan.logsumexp(dim=0, keepdim=True)
+        plan = plan - plan.logsumexp(dim=1, keepdim=True)
+    return plan.exp()
+
+
+def swapped_prediction(logits: Tensor, logits_plus: Tensor, targets: Tensor, targets_plus: Tensor) -> Tensor:
+    """Each view's logits predict the other view's balanced assignment; all (N, K) (SwAV, eq. 1 and 2)."""
+    return (F.cross_entropy(logits, targets_plus) + F.cross_entropy(logits_plus, targets)) / 2
+
+
+def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
+    """InfoNCE: the query's own key against the queue (van den Oord et al. 2018; MoCo, He et al. 2020, eq. 1).
+
+    query and key (N, d), negatives (M, d). The positive is in the denominator too.
+    """
+    positive = (query * key).sum(dim=1, keepdim=True)
+    logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature  # (N, 1 + M)
+    return -logits.log_softmax(dim=1)[:, 0].mean()
+
+
+def discriminator_adversarial(real: Tensor, fake: Tensor, *, kind: str) -> tuple[Tensor, Tensor]:
+    """D's two terms, for logits (N,) of real images and of translations.
+
+    hinge: max(0, 1 - real), max(0, 1 + fake) (the published code); log: -log sigmoid(real),
+    -log(1 - sigmoid(fake)) (the published text, eq. 4).
+    """
+    if kind == "hinge":
+        return F.relu(1 - real).mean(), F.relu(1 + fake).mean()
+    return F.softplus(-real).mean(), F.softplus(fake).mean()
+
+
+def generator_adversarial(fake: Tensor, *, kind: str) -> Tensor:
+    """G's term for logits (N,) of its images: -mean for the hinge; log(1 - sigmoid(fake)) for the log loss.
+
+    The log form is the published text's minimax (eq. 4), which saturates where D is sure of a fake.
+    """
+    return -fake.mean() if kind == "hinge" else -F.softplus(fake).mean()
+
+
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Mean over the batch of the squared gradient norm of logits (N,) by images (N, C, H, W), without the half.
+
+    `images` must require gradients; the result can be differentiated again (Mescheder et al. 2018, eq. 9).
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def reconstruction(images: Tensor, redrawn: Tensor) -> Tensor:
+    """Mean absolute error, over every number of (N, C, H, W)."""
+    return F.l1_loss(redrawn, images)
+
+
+def label_cross_entropy(logits: Tensor, logits_plus: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of both views' logits (N, K) with the labels (N,); rows labelled -1 do not count.
+
+    The sum of the two views' means over the labelled rows; 0 when no row is labelled.
+    """
+    count = (labels >= 0).sum().clamp(min=1)
+    total = sum(F.cross_entropy(x, labels, ignore_index=-1, reduction="sum") for x in (logits, logits_plus))
+    return torch.as_tensor(total) / count

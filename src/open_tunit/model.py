@@ -1,0 +1,202 @@
+"""TUNIT: the trained guiding network and generator as one thing that translates."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from open_tunit import images
+from open_tunit.config import FORMAT_VERSION, Fit, Model, checked_version, model_from_dict, read_mapping
+from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.networks.generator import Generator
+from open_tunit.networks.guiding import Guidance, GuidingNetwork
+
+Picture = str | os.PathLike[str] | Image.Image
+Pictures = Picture | Sequence[Picture] | Tensor
+
+CHUNK = 32
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+class TUNIT(nn.Module):
+    """E, G and the domains' mean styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
+
+    Pictures come as paths or PIL images (any size; a list for several), or as a float tensor (N, 3, S, S) in
+    [-1, 1]. Paths and PIL give PIL back, in the source's shape; tensors give tensors.
+    """
+
+    domain_styles: Tensor
+    domain_counts: Tensor
+
+    def __init__(self, config: Model, *, fit: Fit = "crop", background: str = "#ffffff") -> None:
+        super().__init__()
+        self.config, self.fit, self.background = config, fit, background
+        self.E = GuidingNetwork(config)
+        self.G = Generator(config)
+        self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
+        self.register_buffer("domain_counts", torch.zeros(config.domains, dtype=torch.int64))
+        self.about: dict[str, Any] = {}
+
+    @torch.inference_mode()
+    def translate(
+        self,
+        source: Pictures,
+        reference: Pictures | None = None,
+        *,
+        domain: int | None = None,
+        strength: float = 1.0,
+    ) -> Any:
+        """Redraw each source in the style of its reference, or in the mean style of `domain`.
+
+        N sources with N references (pairwise), 1 with N, or N with 1. `strength` walks from the source's own style
+        (0) to the reference's (1). Returns a PIL image for one picture and one reference, a list when either is a
+        list, a tensor (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
+        """
+        x, pictures = self._tensor(source)
+        styles = self._target_styles(reference, domain)
+        count = max(len(x), len(styles))
+        if not {len(x), len(styles)} <= {1, count}:
+            raise ValueError(f"{len(x)} sources and {len(styles)} references do not pair; expected N and N, 1 or N")
+        output = self._redraw(x, styles, count, strength)
+        if pictures is None:
+            return output
+        one = not isinstance(source, (list, tuple)) and not isinstance(reference, (list, tuple, Tensor))
+        drawn = [self._unfit(output[i], pictures[i if len(pictures) > 1 else 0]) for i in range(count)]
+        return drawn[0] if one else drawn
+
+    @torch.inference_mode()
+    def grid(self, sources: Pictures, references: Pictures) -> Tensor:
+        """All M x N translations of M sources and N references: a tensor (M, N, 3, S, S) in [-1, 1].
+
+        Each source is encoded once, each reference once.
+        """
+        styles = self.style(references)
+        rows = []
+        for x in self._tensor(sources)[0]:
+            content = self.G.encode(x[None])
+            rows.append(_chunked(lambda s, c=content: self.G.decode(c.expand(len(s), -1, -1, -1), s), styles))
+        return torch.stack(rows)
+
+    @torch.inference_mode()
+    def style(self, pictures: Pictures) -> Tensor:
+        """The style codes (N, style_dim) of N pictures."""
+        return self._guidance(pictures).style
+
+    @torch.inference_mode()
+    def domains(self, pictures: Pictures) -> Tensor:
+        """The probabilities (N, K) of N pictures belonging to each domain."""
+        return self._guidance(pictures).logits.softmax(dim=1)
+
+    @torch.inference_mode()
+    def measure_domains(self, batches: Iterable[Tensor]) -> None:
+        """Set each domain's mean style and count from batches of images (N, 3, S, S)."""
+        styles = torch.zeros_like(self.domain_styles, dtype=torch.float64)
+        counts = torch.zeros_like(self.domain_counts)
+        for batch in batches:
+            guidance = self._guidance(batch)
+            member = nn.functional.one_hot(guidance.logits.argmax(dim=1), self.config.domains)  # (N, K)
+            styles += member.T.to(styles) @ guidance.style.to(styles)
+            counts += member.sum(dim=0)
+        self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
+        self.domain_counts.copy_(counts)
+
+    def domain_style(self, domain: int) -> Tensor:
+        """The mean style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
+        if not 0 <= domain < self.config.domains:
+            raise ValueError(f"domain is {domain}; this model has domains 0 to {self.config.domains - 1}")
+        if not self.domain_counts[domain]:
+            raise ValueError(f"domain {domain} has no mean style: no training image was sorted into it")
+        return self.domain_styles[domain]
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, card: str | None = None) -> None:
+        """Write config.json, model.safetensors and, given `card`, README.md; each file whole or not at all."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        values = {
+            "format_version": FORMAT_VERSION,
+            "model": dataclasses.asdict(self.config),
+            "fit": self.fit,
+            "background": self.background,
+            "about": self.about,
+        }
+        write_atomic(target / WEIGHTS, lambda path: safetensors.torch.save_file(tensors, path))
+        write_text_atomic(target / CONFIG, json.dumps(values, indent=1) + "\n")
+        if card is not None:
+            write_text_atomic(target / CARD, card)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> TUNIT:
+        """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
+
+        Raises FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
+        """
+        source = Path(folder)
+        for name in (CONFIG, WEIGHTS):
+            if not (source / name).is_file():
+                raise FileNotFoundError(f"{source} is not a model folder: it has no {name}")
+        where = str(source / CONFIG)
+        values = checked_version(read_mapping((source / CONFIG).read_text(encoding="utf-8"), where), where)
+        model = cls(
+            model_from_dict(values.get("model")), fit=values.get("fit", "crop"), background=values["background"]
+        )
+        model.about = values.get("about", {})
+        try:
+            model.load_state_dict(safetensors.torch.load_file(source / WEIGHTS))
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            detail = " ".join(str(error).split())[:160]
+            raise ValueError(f"{source / WEIGHTS} is not this model's safetensors file: {detail}") from error
+        return model.eval()
+
+    def _target_styles(self, reference: Pictures | None, domain: int | None) -> Tensor:
+        if (reference is None) == (domain is None):
+            raise ValueError("translate needs a reference or a domain, and not both")
+        return self.style(reference) if reference is not None else self.domain_style(domain or 0)[None]
+
+    def _redraw(self, x: Tensor, styles: Tensor, count: int, strength: float) -> Tensor:
+        if strength != 1:
+            styles = torch.lerp(self.style(x).expand(count, -1), styles.expand(count, -1), strength)
+        styles = styles.expand(count, -1)
+        if len(x) == 1:
+            content = self.G.encode(x)
+            return _chunked(lambda s: self.G.decode(content.expand(len(s), -1, -1, -1), s), styles)
+        return _chunked(self.G, x, styles)
+
+    def _guidance(self, pictures: Pictures) -> Guidance:
+        x, _ = self._tensor(pictures)
+        parts = [self.E(part) for part in x.split(CHUNK)]
+        return Guidance(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _tensor(self, pictures: Pictures) -> tuple[Tensor, list[Image.Image] | None]:
+        """Images (N, 3, S, S) on the model's device, and the pictures they came from (None for a tensor)."""
+        weight = self.domain_styles
+        size = self.config.size
+        if isinstance(pictures, Tensor):
+            if pictures.ndim != 4 or pictures.shape[1:] != (3, size, size) or not pictures.is_floating_point():
+                raise ValueError(
+                    f"the tensor is {pictures.dtype} {tuple(pictures.shape)}; expected float (N, 3, {size}, {size})"
+                )
+            return pictures.to(weight), None
+        several: Sequence[Picture] = pictures if isinstance(pictures, (list, tuple)) else [pictures]  # type: ignore[list-item]
+        if not several:
+            raise ValueError("the list of pictures is empty")
+        opened = [images.read_image(picture, background=self.background) for picture in several]
+        fitted = [images.to_tensor(images.fit(picture, size, self.fit, self.background)) for picture in opened]
+        return torch.stack(fitted).to(weight), opened
+
+    def _unfit(self, output: Tensor, original: Image.Image) -> Image.Image:
+        return images.unfit(images.to_pil(output), original.size, self.fit, original)
+
+
+def _chunked(function: Any, *tensors: Tensor) -> Tensor:
+    return torch.cat([function(*parts) for parts in zip(*(t.split(CHUNK) for t in tensors), strict=True)])

@@ -1,0 +1,124 @@
+"""G, the generator: content of one image, style code of another, a translation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from open_tunit.config import Model
+from open_tunit.networks.layers import ReflectConv, UpsampleConv, adain, init_kaiming, instance_norm
+
+RESIDUAL_SCALE = 0.1
+
+
+class ContentBlock(nn.Module):
+    """x + 0.1 * (conv, norm, ReLU, conv, norm)(x), instance-normalised."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = ReflectConv(channels, channels, 3, padding=1)
+        self.conv2 = ReflectConv(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        residual = instance_norm(self.conv2(torch.relu(instance_norm(self.conv1(x)))))
+        return torch.add(x, residual, alpha=RESIDUAL_SCALE)
+
+
+class StyledBlock(nn.Module):
+    """The same with AdaIN: the style's numbers are arguments."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = ReflectConv(channels, channels, 3, padding=1)
+        self.conv2 = ReflectConv(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
+        """x (N, C, H, W) and two (shift, scale) pairs of (N, C) -> the shape of x."""
+        residual = adain(self.conv2(torch.relu(adain(self.conv1(x), *first))), *second)
+        return torch.add(x, residual, alpha=RESIDUAL_SCALE)
+
+
+class ContentEncoder(nn.Module):
+    """7x7 convolution, halvings by 4x4 stride 2, residual blocks; instance norm and ReLU."""
+
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        width = config.generator_width
+        self.stem = ReflectConv(3, width, 7, padding=3)
+        self.down = nn.ModuleList(
+            ReflectConv(width * 2**level, width * 2 ** (level + 1), 4, stride=2, padding=1)
+            for level in range(config.halvings)
+        )
+        self.blocks = nn.ModuleList(ContentBlock(width * 2**config.halvings) for _ in range(config.generator_blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, S, S) -> content (N, width * S / b, b, b), b the bottleneck's side."""
+        x = torch.relu(instance_norm(self.stem(x)))
+        for conv in self.down:
+            x = torch.relu(instance_norm(conv(x)))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Decoder(nn.Module):
+    """Styled residual blocks, then doublings by upsampling and 5x5 convolution, then 7x7 and tanh."""
+
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        width = config.generator_width * 2**config.halvings
+        self.blocks = nn.ModuleList(StyledBlock(width) for _ in range(config.generator_blocks))
+        self.up = nn.ModuleList(
+            UpsampleConv(width // 2**level, width // 2 ** (level + 1)) for level in range(config.halvings)
+        )
+        self.out = ReflectConv(config.generator_width, 3, 7, padding=3)
+        ups = [width // 2 ** (level + 1) for level in range(config.halvings)]
+        self.adain_channels = [width] * (2 * config.generator_blocks) + ups
+
+    def forward(self, content: Tensor, numbers: Tensor) -> Tensor:
+        """Content and the style MLP's output (N, 2 * sum of adain_channels) -> images (N, 3, S, S) in [-1, 1]."""
+        styles = [(shift, scale) for shift, scale in _pairs(numbers, self.adain_channels)]
+        x = content
+        for level, block in enumerate(self.blocks):
+            x = block(x, styles[2 * level], styles[2 * level + 1])
+        for conv, style in zip(self.up, styles[2 * len(self.blocks) :], strict=True):
+            x = torch.relu(adain(conv(x), *style))
+        return torch.tanh(self.out(x))
+
+
+def _pairs(numbers: Tensor, channels: list[int]) -> list[tuple[Tensor, Tensor]]:
+    parts = numbers.split([c for c in channels for _ in range(2)], dim=1)
+    return list(zip(parts[0::2], parts[1::2], strict=True))
+
+
+class Generator(nn.Module):
+    """Content encoder, style MLP and decoder (Baek et al. 2021, section 3.2; widths as published at width 64)."""
+
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        self.encoder = ContentEncoder(config)
+        self.decoder = Decoder(config)
+        hidden = config.style_mlp_width
+        self.mlp = nn.Sequential(
+            nn.Linear(config.style_dim, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * sum(self.decoder.adain_channels)),
+        )
+        init_kaiming(self)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The content of images (N, 3, S, S)."""
+        content: Tensor = self.encoder(x)
+        return content
+
+    def decode(self, content: Tensor, style: Tensor) -> Tensor:
+        """Content of N images redrawn with N style codes -> (N, 3, S, S) in [-1, 1]."""
+        image: Tensor = self.decoder(content, self.mlp(style))
+        return image
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Images (N, 3, S, S) and style codes (N, style_dim) -> translations (N, 3, S, S)."""
+        return self.decode(self.encode(x), style)

@@ -1,0 +1,57 @@
+"""E, the guiding network: an image's domain logits and style code from one trunk."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from open_tunit.config import Model
+from open_tunit.networks.layers import init_kaiming
+
+HEAD_STD = 0.01
+
+
+class Guidance(NamedTuple):
+    """What E says of a batch of N images."""
+
+    logits: Tensor
+    """(N, K): softmax over K is the pseudo label's probability."""
+    style: Tensor
+    """(N, style_dim): the code that G redraws with."""
+    contrast: Tensor
+    """(N, contrast_dim): what the style contrast compares; the style itself, or its projection."""
+
+
+class GuidingNetwork(nn.Module):
+    """VGG-11 with batch norm, global average pool, linear heads (Baek et al. 2021, section 3.1).
+
+    The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2).
+    """
+
+    def __init__(self, config: Model) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for factor, depth in zip((1, 2, 4, 8, 8), config.guiding_depths, strict=True):
+            width = factor * config.guiding_width
+            for _ in range(depth):
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.trunk = nn.Sequential(*layers)
+        self.domain_head = nn.Linear(channels, config.domains)
+        self.style_head = nn.Linear(channels, config.style_dim)
+        self.projection = nn.Linear(channels, config.projection_dim) if config.projection_dim else None
+        init_kaiming(self.trunk, mode="fan_out")
+        for head in (self.domain_head, self.style_head, self.projection):
+            if head is not None:
+                nn.init.normal_(head.weight, std=HEAD_STD)
+                nn.init.zeros_(head.bias)
+
+    def forward(self, x: Tensor) -> Guidance:
+        """Images (N, 3, S, S) in [-1, 1] -> their Guidance."""
+        features = self.trunk(x).mean(dim=(2, 3))  # (N, 8 * guiding_width)
+        style = self.style_head(features)
+        contrast = style if self.projection is None else self.projection(features)
+        return Guidance(self.domain_head(features), style, contrast)

@@ -1,0 +1,133 @@
+"""What E, D and G minimise: each function returns a total and its named, unweighted, detached terms."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from open_tunit import losses
+from open_tunit.config import Config
+from open_tunit.networks.guiding import Guidance
+
+Terms = dict[str, Tensor]
+
+
+class Objective(NamedTuple):
+    """A total to call backward on, and the terms it was made of."""
+
+    total: Tensor
+    terms: Terms
+
+
+class GuidingInputs(NamedTuple):
+    """What E's loss reads. x and x+ are the batch's two views; the momentum copy's share carries no gradient."""
+
+    view: Guidance
+    view_plus: Guidance
+    key: Guidance
+    """The momentum copy on x+."""
+    momentum: Guidance | None
+    """The momentum copy on x; None when nothing asks for it."""
+    negatives: Tensor
+    recent_logits: Tensor
+    labels: Tensor
+
+
+def contrast_code(guidance: Guidance, config: Config) -> Tensor:
+    """The codes (N, contrast_dim) as the style contrast compares them."""
+    return F.normalize(guidance.contrast, dim=1) if config.model.normalize_contrast else guidance.contrast
+
+
+def guiding(inputs: GuidingInputs, config: Config, *, supervision: str, weight: float) -> Objective:
+    """E's own loss: weight * (InfoNCE + domain_weight * domain objective + label_weight * cross-entropy)."""
+    training = config.training
+    contrast = losses.info_nce(
+        contrast_code(inputs.view, config),
+        contrast_code(inputs.key, config),
+        inputs.negatives,
+        temperature=training.temperature,
+    )
+    terms = {"style_contrast": contrast}
+    total = contrast
+    if supervision != "all":
+        name, value = _domain_objective(inputs, config)
+        terms[name] = value
+        total = total + training.domain_weight * value
+    label_weight = {"none": 0.0, "some": training.label_weight, "all": training.supervised_label_weight}[supervision]
+    if label_weight > 0:
+        terms["labels"] = losses.label_cross_entropy(inputs.view.logits, inputs.view_plus.logits, inputs.labels)
+        total = total + label_weight * terms["labels"]
+    return Objective(weight * total, _detached(terms))
+
+
+def _domain_objective(inputs: GuidingInputs, config: Config) -> tuple[str, Tensor]:
+    """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead."""
+    free = inputs.labels < 0
+    logits, logits_plus = inputs.view.logits[free], inputs.view_plus.logits[free]
+    if config.training.domain_objective == "mutual_information":
+        if not len(logits):
+            return "mutual_information", inputs.view.logits.new_zeros(())
+        return "mutual_information", losses.mutual_information(logits, logits_plus)
+    if not len(logits):
+        return "prototypes", inputs.view.logits.new_zeros(())
+    momentum = inputs.momentum if inputs.momentum is not None else inputs.view
+    targets = _balanced(momentum.logits[free], inputs.recent_logits, config)
+    targets_plus = _balanced(inputs.key.logits[free], inputs.recent_logits, config)
+    return "prototypes", losses.swapped_prediction(logits, logits_plus, targets, targets_plus)
+
+
+def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
+    scores = torch.cat([logits.detach(), recent])
+    return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
+
+
+def discriminator(real: Tensor, fake: Tensor, r1: Tensor, config: Config) -> Objective:
+    """D's loss for its outputs (N,) at the right domain, and the gradient penalty."""
+    training = config.training
+    d_real, d_fake = losses.discriminator_adversarial(real, fake, kind=training.adversarial)
+    total = d_real + d_fake + training.r1_weight * r1
+    return Objective(total, _detached({"d_real": d_real, "d_fake": d_fake, "r1": r1}))
+
+
+class GeneratorInputs(NamedTuple):
+    """What G's loss reads."""
+
+    x: Tensor
+    redrawn: Tensor
+    """G(x, its own style)."""
+    fake_translation: Tensor
+    """D's output (N,) on the translations, at the references' domains."""
+    fake_reconstruction: Tensor
+    """D's output (N,) on the reconstructions, at the sources' domains."""
+    translation_code: Tensor
+    """E's contrast code of the translations."""
+    reference_code: Tensor
+    """The momentum copy's contrast code of the references."""
+    negatives: Tensor
+
+
+def generator(inputs: GeneratorInputs, config: Config) -> Objective:
+    """The loss of G, and of E through the style codes."""
+    training = config.training
+    terms = {
+        "g_translation": losses.generator_adversarial(inputs.fake_translation, kind=training.adversarial),
+        "g_reconstruction": losses.generator_adversarial(inputs.fake_reconstruction, kind=training.adversarial),
+        "reconstruction": losses.reconstruction(inputs.x, inputs.redrawn),
+        "translation_style": losses.info_nce(
+            inputs.translation_code, inputs.reference_code, inputs.negatives, temperature=training.temperature
+        ),
+    }
+    total = (
+        terms["g_translation"]
+        + terms["g_reconstruction"]
+        + training.reconstruction_weight * terms["reconstruction"]
+        + training.translation_style_weight * terms["translation_style"]
+    )
+    return Objective(total, _detached(terms))
+
+
+def _detached(terms: Terms) -> Terms:
+    return {name: value.detach() for name, value in terms.items()}

@@ -1,0 +1,51 @@
+"""Which networks learn at a step, and with what weight."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from open_tunit.config import Training
+
+Supervision = Literal["none", "some", "all"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Phase:
+    """What a step does."""
+
+    name: Literal["guiding", "joint", "separate"]
+    train_guiding: bool
+    train_generator: bool
+    guiding_weight: float
+    """Weight of E's own loss."""
+    labelled_only: bool = False
+    """Draw the batch from the labelled images alone."""
+
+
+def joint_start(training: Training, supervision: Supervision) -> int:
+    """The first step at which G and D learn."""
+    if supervision == "all":
+        return 0
+    if supervision == "some" and training.joint_start is None:
+        return min(training.semi_joint_start, training.steps // 2)
+    if training.joint_start is not None:
+        return training.joint_start
+    return round(training.steps * training.guiding_share)
+
+
+def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
+    """The phase of `step` (from 0). `training.joint_start` is what `joint_start` resolved it to."""
+    labelled_only = supervision == "some" and step < training.labelled_only_steps
+    if step < joint_start(training, supervision):
+        return Phase(
+            name="guiding", train_guiding=True, train_generator=False, guiding_weight=1.0, labelled_only=labelled_only
+        )
+    joint = training.schedule == "joint"
+    return Phase(
+        name="joint" if joint else "separate",
+        train_guiding=joint,
+        train_generator=True,
+        guiding_weight=training.guiding_weight,
+        labelled_only=labelled_only,
+    )

@@ -1,0 +1,95 @@
+"""Everything that must survive a crash: networks, averages, optimisers, queues, the step."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from open_tunit.config import Config
+from open_tunit.networks.discriminator import Discriminator
+from open_tunit.networks.generator import Generator
+from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.training.average import copy_buffers
+from open_tunit.training.queue import Queue
+
+NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
+OPTIMISERS = ("opt_E", "opt_G", "opt_D")
+
+
+@dataclasses.dataclass
+class State:
+    """The state of a run after `step` steps."""
+
+    E: GuidingNetwork
+    E_ema: GuidingNetwork
+    G: Generator
+    G_ema: Generator
+    D: Discriminator
+    opt_E: torch.optim.Optimizer
+    opt_G: torch.optim.Optimizer
+    opt_D: torch.optim.Optimizer
+    keys: Queue
+    """Style contrast: recent codes of the momentum copy, (<= queue, contrast_dim)."""
+    logits: Queue
+    """Balanced prototypes: recent logits of the momentum copy, (<= balance_queue, K)."""
+    step: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values only, so that torch.load(weights_only=True) reads it."""
+        values: dict[str, Any] = {name: getattr(self, name).state_dict() for name in (*NETWORKS, *OPTIMISERS)}
+        return values | {"keys": self.keys.rows, "logits": self.logits.rows, "step": self.step}
+
+    def load_state_dict(self, values: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        for name in (*NETWORKS, *OPTIMISERS):
+            getattr(self, name).load_state_dict(values[name])
+        self.keys = Queue(self.keys.size, values["keys"].to(self.keys.rows.device))
+        self.logits = Queue(self.logits.size, values["logits"].to(self.logits.rows.device))
+        self.step = values["step"]
+
+    def guide(self) -> GuidingNetwork:
+        """The momentum copy of E as users get it: eval mode, with E's batch-norm averages; a copy."""
+        guide = copy.deepcopy(self.E_ema)
+        copy_buffers(guide, self.E)
+        return guide.eval()
+
+
+def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.float32) -> State:
+    """Fresh networks, a function of config.seed; the queues are empty."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        E, G, D = GuidingNetwork(config.model), Generator(config.model), Discriminator(config.model)
+    networks: list[nn.Module] = [network.to(device, dtype) for network in (E, G, D)]
+    if device.type == "cuda":
+        networks = [network.to(memory_format=torch.channels_last) for network in networks]  # type: ignore[call-overload]
+    training = config.training
+    return State(
+        E=E,
+        E_ema=copy.deepcopy(E).requires_grad_(False),
+        G=G,
+        G_ema=copy.deepcopy(G).requires_grad_(False).eval(),
+        D=D,
+        opt_E=torch.optim.Adam(
+            E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay
+        ),
+        opt_G=_rmsprop(G, config),
+        opt_D=_rmsprop(D, config),
+        keys=Queue(training.queue, torch.empty(0, config.model.contrast_dim, device=device, dtype=dtype)),
+        logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
+    )
+
+
+def _rmsprop(network: nn.Module, config: Config) -> torch.optim.Optimizer:
+    training = config.training
+    return torch.optim.RMSprop(
+        network.parameters(), lr=training.learning_rate, alpha=0.99, weight_decay=training.weight_decay
+    )
+
+
+def full(x: Tensor) -> Tensor:
+    """`x` in at least float32: losses are never computed in half precision."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -1,0 +1,171 @@
+"""One training step: the only one, for every phase and every degree of supervision.
+
+E's trunk runs six times (x, x+, keys, references' keys, x again after its update, the translations), G's
+encoder once, its decoder once on both styles: the mathematics of the published step without its repetitions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from open_tunit import losses
+from open_tunit.config import Config
+from open_tunit.data.batches import Batch
+from open_tunit.networks.guiding import Guidance, GuidingNetwork
+from open_tunit.training import objectives
+from open_tunit.training.average import decay_at, update_average
+from open_tunit.training.schedule import Phase, Supervision
+from open_tunit.training.state import State, full
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss is infinite or not a number; the networks were not updated with it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """`step(state, batch, phase)` updates the state in place and returns the unweighted loss terms."""
+
+    config: Config
+    supervision: Supervision = "none"
+    half: bool = False
+    """bfloat16 autocast for all but R1, losses and statistics of the batch."""
+
+    def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
+        """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
+        _set_modes(state, phase)
+        keys = self._momentum_keys(state, batch)
+        terms: objectives.Terms = {}
+        if phase.train_guiding:
+            terms |= self._update_guiding(state, batch, phase, keys)
+        if phase.train_generator:
+            terms |= self._update_discriminator_and_generator(state, batch, phase, keys)
+        state.keys.push(objectives.contrast_code(keys.plus, self.config))
+        state.logits.push(keys.plus.logits)
+        self._update_averages(state, phase)
+        state.step += 1
+        return terms
+
+    def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
+        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
+
+    def _guidance(self, E: GuidingNetwork, x: Tensor) -> Guidance:
+        with self._autocast(x):
+            return Guidance(*(full(part) for part in E(x)))
+
+    @torch.no_grad()
+    def _momentum_keys(self, state: State, batch: Batch) -> _Keys:
+        plus = self._guidance(state.E_ema, batch.x_plus)
+        plain = self._guidance(state.E_ema, batch.x)
+        if not len(state.keys.rows):
+            state.keys.push(objectives.contrast_code(plus, self.config))
+        return _Keys(plain, plus)
+
+    def _update_guiding(self, state: State, batch: Batch, phase: Phase, keys: _Keys) -> objectives.Terms:
+        inputs = objectives.GuidingInputs(
+            view=self._guidance(state.E, batch.x),
+            view_plus=self._guidance(state.E, batch.x_plus),
+            key=keys.plus,
+            momentum=keys.plain,
+            negatives=state.keys.rows,
+            recent_logits=state.logits.rows,
+            labels=batch.labels,
+        )
+        objective = objectives.guiding(
+            inputs, self.config, supervision=self.supervision, weight=phase.guiding_weight
+        )
+        _descend(objective, "E", [(state.E, state.opt_E)], state.step)
+        return objective.terms
+
+    def _update_discriminator_and_generator(
+        self, state: State, batch: Batch, phase: Phase, keys: _Keys
+    ) -> objectives.Terms:
+        guidance = self._guidance(state.E, batch.x)
+        domains = self._domains(guidance, keys, batch.labels)
+        reference_domains = domains[batch.permutation]
+        with self._autocast(batch.x):
+            content = state.G.encode(batch.x)
+            styles = torch.cat([guidance.style[batch.permutation], guidance.style])
+            drawn = full(state.G.decode(torch.cat([content, content]), styles))  # translations, reconstructions
+        translation, redrawn = drawn.chunk(2)
+
+        d_objective = self._discriminator(state, batch.x, domains, translation.detach(), reference_domains)
+        _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
+
+        with self._autocast(batch.x):
+            judged = full(state.D(drawn))
+        fakes = _at(judged, torch.cat([reference_domains, domains]))
+        fake_translation, fake_reconstruction = fakes.chunk(2)
+        inputs = objectives.GeneratorInputs(
+            x=batch.x,
+            redrawn=redrawn,
+            fake_translation=fake_translation,
+            fake_reconstruction=fake_reconstruction,
+            translation_code=objectives.contrast_code(self._guidance(state.E, translation), self.config),
+            reference_code=objectives.contrast_code(keys.plain, self.config)[batch.permutation],
+            negatives=state.keys.rows,
+        )
+        g_objective = objectives.generator(inputs, self.config)
+        learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
+        if phase.train_guiding:
+            learners.append((state.E, state.opt_E))
+        _descend(g_objective, "G", learners, state.step)
+        return d_objective.terms | g_objective.terms
+
+    def _domains(self, guidance: Guidance, keys: _Keys, labels: Tensor) -> Tensor:
+        """(N,) the domain at which D reads each image: its label, or its pseudo label."""
+        momentum = self.config.training.pseudo_labels == "momentum"
+        pseudo = (keys.plain if momentum else guidance).logits.argmax(dim=1)
+        return torch.where(labels >= 0, labels, pseudo)
+
+    def _discriminator(
+        self, state: State, x: Tensor, domains: Tensor, translation: Tensor, reference_domains: Tensor
+    ) -> objectives.Objective:
+        real_images = x.detach().requires_grad_()
+        real = _at(state.D(real_images), domains)  # float32: R1 differentiates it twice
+        r1 = losses.r1_penalty(real, real_images)
+        with self._autocast(x):
+            fake = full(state.D(translation))
+        return objectives.discriminator(real, _at(fake, reference_domains), r1, self.config)
+
+    def _update_averages(self, state: State, phase: Phase) -> None:
+        training = self.config.training
+        decay = decay_at(state.step, decay=training.average_decay, warmup=training.average_warmup)
+        update_average(state.E_ema, state.E, decay=decay)
+        if phase.train_generator:
+            update_average(state.G_ema, state.G, decay=decay)
+
+
+class _Keys(NamedTuple):
+    """The momentum copy on x and on x+."""
+
+    plain: Guidance
+    plus: Guidance
+
+
+def _set_modes(state: State, phase: Phase) -> None:
+    for guide in (state.E, state.E_ema):
+        guide.train(phase.train_guiding)
+
+
+def _at(logits: Tensor, domains: Tensor) -> Tensor:
+    return logits.gather(1, domains[:, None])[:, 0]
+
+
+def _descend(
+    objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
+) -> None:
+    """One optimiser step for each learner; no other network gets a gradient."""
+    if not torch.isfinite(objective.total):
+        parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
+        raise NotFiniteError(f"the loss of {name} is not finite at step {step} ({parts})")
+    parameters = [p for network, _ in learners for p in network.parameters()]
+    torch.autograd.backward(objective.total, inputs=parameters)
+    for _, optimiser in learners:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)

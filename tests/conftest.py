@@ -1,0 +1,65 @@
+"""What every test may ask for."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture
+def fixtures() -> Path:
+    """The folder of files that tests need and the repository does not hold."""
+    folder = os.environ.get("TUNIT_FIXTURES")
+    if not folder:
+        pytest.skip("TUNIT_FIXTURES is not set: needs files outside the repository")
+    return Path(folder)
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """24 different pictures of 48x40: warm discs on dark (disc_00.png …), cool stripes on light (stripe_00.png …)."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(12):
+        _disc(random).save(folder / f"disc_{index:02d}.png")
+        _stripes(random).save(folder / f"stripe_{index:02d}.png")
+    return folder
+
+
+def _disc(random: np.random.Generator) -> Image.Image:
+    picture = Image.new("RGB", (48, 40), tuple(random.integers(10, 50, 3).tolist()))
+    x, y, radius = random.integers(16, 32), random.integers(14, 26), random.integers(8, 13)
+    colour = (int(random.integers(200, 256)), int(random.integers(60, 140)), int(random.integers(0, 40)))
+    ImageDraw.Draw(picture).ellipse([int(x - radius), int(y - radius), int(x + radius), int(y + radius)], fill=colour)
+    return picture
+
+
+def _stripes(random: np.random.Generator) -> Image.Image:
+    picture = Image.new("RGB", (48, 40), tuple(random.integers(200, 250, 3).tolist()))
+    draw = ImageDraw.Draw(picture)
+    colour = (int(random.integers(0, 50)), int(random.integers(60, 140)), int(random.integers(150, 256)))
+    for x in range(int(random.integers(0, 10)), 48, 10):
+        draw.rectangle([x, 0, x + 4, 39], fill=colour)
+    return picture

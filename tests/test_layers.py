@@ -1,0 +1,117 @@
+"""Imports point down, siblings never meet; and importing the package is light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import open_tunit
+
+LAYERS = [
+    {"cli"},
+    {"web", "scale"},
+    {"evaluation", "interop"},
+    {"training"},
+    {"model", "data"},
+    {"networks", "losses", "metrics"},
+    {"config", "images"},
+]
+HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
+DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
+HEAVY = ["torch", "gradio", "onnx", "ray", "sklearn", "matplotlib"]
+
+
+def modules_imported(tree: ast.AST, package: list[str]) -> Iterator[str]:
+    """Dotted names of all imports anywhere in `tree`, a module directly inside `package`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = [*parents, *([node.module] if node.module else [])]
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in {"import_module", "__import__"}:
+                yield str(node.args[0].value)
+
+
+def violations(root: Path) -> list[str]:
+    """One line for each import under the package folder `root` that does not point down."""
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        place = path.relative_to(root)
+        room = place.with_suffix("").parts[0]
+        if room in DOORS:
+            continue
+        if room not in HEIGHT:
+            found.append(f"{place}: {room} is in no layer")
+            continue
+        package = [root.name, *place.parent.parts]
+        for module in modules_imported(ast.parse(path.read_text(encoding="utf-8")), package):
+            top, _, rest = module.partition(".")
+            target = rest.partition(".")[0]
+            if top != root.name or target in {room, "__version__"}:
+                continue
+            if target not in HEIGHT:
+                found.append(f"{place}: {module} is in no layer; import from the room that defines it")
+            elif HEIGHT[target] >= HEIGHT[room]:
+                found.append(f"{place}: {room} imports {target}, which is not below it")
+    return found
+
+
+def test_imports_point_down() -> None:
+    assert violations(Path(open_tunit.__file__).parent) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("losses.py", "import house.training"),
+        ("losses.py", "from house.networks.layers import Block"),
+        ("losses.py", "from house import model"),
+        ("images.py", "from house.config import Config"),
+        ("images.py", "from .config import Config"),
+        ("images.py", "from . import config"),
+        ("data/scan.py", "from ..model import TUNIT"),
+        ("data/scan.py", "def late():\n    from house.training.loop import train"),
+        ("web/page.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house import cli"),
+        ("web/__init__.py", "from ..scale import shards"),
+        ("training/loop.py", "import importlib\nimportlib.import_module('house.evaluation')"),
+        ("training/loop.py", "from house import TUNIT"),
+        ("training/loop.py", "import house"),
+        ("helpers.py", ""),
+    ],
+)
+def test_a_wrong_import_is_caught(tmp_path: Path, file: str, text: str) -> None:
+    path = tmp_path / "house" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert len(violations(tmp_path / "house")) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("cli/train.py", "def run():\n    from house.training.loop import train\n    from house import web"),
+        ("data/scan.py", "from house.data.cache import Cache\nfrom .split import split\nfrom . import views"),
+        ("data/scan.py", "from ..images import load\nfrom .. import config\nimport torch, os.path"),
+        ("training/state.py", "from house import __version__"),
+        ("__init__.py", "from house.cli.main import main"),
+    ],
+)
+def test_a_right_import_is_let_through(tmp_path: Path, file: str, text: str) -> None:
+    path = tmp_path / "house" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert violations(tmp_path / "house") == []
+
+
+@pytest.mark.parametrize("module", ["open_tunit", "open_tunit.config"])
+def test_importing_is_light(module: str) -> None:
+    code = f"import sys, {module}; print(*(set(sys.modules) & set({HEAVY})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
