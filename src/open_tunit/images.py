@@ -69,8 +69,7 @@ def fit(image: Image.Image, size: int, how: str, background: str = "#ffffff") ->
         square = Image.new("RGB", (size, size), _colour(background))
         square.paste(_resize(image, (box[2] - box[0], box[3] - box[1])), box[:2])
         return square
-    box = _crop_box(*image.size) if how == "crop" else (0, 0, *image.size)
-    return _resize(image, (size, size), box)
+    return _resize(image.crop(_crop_box(*image.size)) if how == "crop" else image, (size, size))
 
 
 def unfit(square: Image.Image, shape: tuple[int, int], how: str, original: Image.Image | None = None) -> Image.Image:
@@ -82,7 +81,7 @@ def unfit(square: Image.Image, shape: tuple[int, int], how: str, original: Image
     """
     _check_fit(how)
     if how == "pad":
-        return _resize(square, shape, _padded_box(*shape, square.width))
+        return _resize(square.crop(_padded_box(*shape, square.width)), shape)
     if how == "squash" or shape[0] == shape[1]:
         return _resize(square, shape)
     if original is None or original.size != shape:
@@ -196,8 +195,8 @@ def _check_fit(how: Any) -> None:
         raise ValueError(f"fit is {how!r}; expected one of {', '.join(FITS)}")
 
 
-def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int] | None = None) -> Image.Image:
-    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_SHRINK_FIRST)
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=_SHRINK_FIRST)
 
 
 def _crop_box(width: int, height: int) -> tuple[int, int, int, int]:

@@ -148,7 +148,7 @@ class TUNIT(nn.Module):
         where = str(source / CONFIG)
         values = checked_version(read_mapping((source / CONFIG).read_text(encoding="utf-8"), where), where)
         model = cls(
-            model_from_dict(values.get("model")), fit=values.get("fit", "crop"), background=values["background"]
+            model_from_dict(values.get("model", {})), fit=values.get("fit", "crop"), background=values["background"]
         )
         model.about = values.get("about", {})
         try:

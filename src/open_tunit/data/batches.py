@@ -76,9 +76,9 @@ class Batches:
 
     def _chosen(self, step: int, labelled_only: bool) -> np.ndarray:
         pool = self.labelled if labelled_only else self.indices
-        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs = positions // len(pool)
-        return np.array([self._epoch(e, labelled_only)[p % len(pool)] for e, p in zip(epochs, positions, strict=True)])
+        first = step * self.batch_size
+        spots = [divmod(position, len(pool)) for position in range(first, first + self.batch_size)]
+        return np.array([self._epoch(epoch, labelled_only)[place] for epoch, place in spots])
 
     def _epoch(self, epoch: int, labelled_only: bool) -> np.ndarray:
         if (epoch, labelled_only) not in self._epochs:

@@ -166,7 +166,8 @@ def _write(folder: Path, results: Iterator[tuple[str, _Produced]], size: int, ti
             if pixels is None:
                 unreadable.append((name, text))
                 continue
-            assert pixels.shape == (size, size, 3) and pixels.dtype == np.uint8
+            assert pixels.shape == (size, size, 3)
+            assert pixels.dtype == np.uint8
             readable.append((name, text))
             file.write(pixels.tobytes())
         _sync(file)

@@ -81,12 +81,12 @@ def parse_critters(spec: str) -> tuple[int, tuple[float, ...] | None]:
 
     Raises ConfigError for anything else, for K outside 2 to the number of species, and for shares not above 0.
     """
-    _, count, shares = (spec.split(":", 2) + ["", ""])[:3]
+    count, colon, shares = spec.partition(":")[2].partition(":")
     most = len(critters.SPECIES)
     species = int(count) if count.isdecimal() else CRITTERS_SPECIES if spec == "critters" else 0
     if not 2 <= species <= most:
         raise ConfigError(f"data is {spec!r}; expected critters:K with K from 2 to {most}, as in critters:5")
-    if spec.count(":") < 2:
+    if not colon:
         return species, None
     try:
         weights = [float(share) for share in shares.split("/")]

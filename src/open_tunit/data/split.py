@@ -36,9 +36,9 @@ def split(files: Sequence[str], hashes: Sequence[str]) -> NDArray[np.str_]:
     else:
         parts[position < VAL_SHARE + TEST_SHARE] = "test"
         parts[position < VAL_SHARE] = "val"
+    needed = min(SMALLEST_TRAIN, int(free.sum()))
     for index in np.argsort(-position, kind="stable"):
-        if np.count_nonzero(parts == "train") >= min(SMALLEST_TRAIN, np.count_nonzero(free)):
+        if np.count_nonzero(parts == "train") >= needed:
             break
-        if free[index]:
-            parts[free & (position == position[index])] = "train"
+        parts[free & (position == position[index])] = "train"
     return parts

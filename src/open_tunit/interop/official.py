@@ -29,9 +29,7 @@ class NotACheckpointError(ValueError):
     """The file is not a published TUNIT checkpoint; the message names it and what is wrong."""
 
 
-def load_official(
-    path: str | os.PathLike[str], image_size: int | None = None, *, averaged: bool = True
-) -> TUNIT:
+def load_official(path: str | os.PathLike[str], image_size: int | None = None, *, averaged: bool = True) -> TUNIT:
     """E and G of a published checkpoint as a TUNIT.
 
     `image_size` in pixels is inferred from the discriminator's names when not given. `averaged` takes the EMA
@@ -58,7 +56,7 @@ def load_official_discriminator(path: str | os.PathLike[str], image_size: int | 
 
 def guiding_names(config: Model) -> dict[str, str]:
     """Our name -> published name, for every entry of E's state dict."""
-    names = {}
+    names: dict[str, str] = {}
     for index, layer in enumerate(GuidingNetwork(config).trunk):
         names |= {f"trunk.{index}.{key}": f"features.{index}.{key}" for key in layer.state_dict()}
     for ours, theirs in (("domain_head", "disc"), ("style_head", "cont")):

@@ -1,0 +1,1 @@
+"""Training: schedule, objectives, the step, the loop and what it writes."""

@@ -76,9 +76,7 @@ class Step:
             recent_logits=state.logits.rows,
             labels=batch.labels,
         )
-        objective = objectives.guiding(
-            inputs, self.config, supervision=self.supervision, weight=phase.guiding_weight
-        )
+        objective = objectives.guiding(inputs, self.config, supervision=self.supervision, weight=phase.guiding_weight)
         _descend(objective, "E", [(state.E, state.opt_E)], state.step)
         return objective.terms
 

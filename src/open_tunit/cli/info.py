@@ -1,0 +1,36 @@
+"""`tunit info`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+
+def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
+    """Say what is in a run or a model folder.
+
+    Args:
+        place: A run (RUN) or a model folder (RUN/model).
+    """
+    from open_tunit.config import checked_version, read_mapping
+
+    folder = place if (place / "config.json").is_file() else place / "model"
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{place} is neither a run with a model nor a model folder")
+    where = str(folder / "config.json")
+    values = checked_version(read_mapping((folder / "config.json").read_text(encoding="utf-8"), where), where)
+    for name, value in {**values["model"], "fit": values["fit"], **_flat(values["about"])}.items():
+        print(f"{name:24} {value}")
+    log = place / "log.jsonl"
+    if log.is_file() and (lines := log.read_text(encoding="utf-8").splitlines()):
+        print(f"{'last report':24} {json.loads(lines[-1])}")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

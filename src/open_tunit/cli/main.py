@@ -1,0 +1,51 @@
+"""`tunit`: which command, and how its errors look."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+from open_tunit.cli.domains import domains
+from open_tunit.cli.evaluate import evaluate
+from open_tunit.cli.import_official import import_official
+from open_tunit.cli.info import info
+from open_tunit.cli.train import train
+from open_tunit.cli.translate import translate
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "translate": translate,
+    "domains": domains,
+    "evaluate": evaluate,
+    "info": info,
+    "import-official": import_official,
+}
+DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for what a user can mend (one line says what), 130 for Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"tunit {version('open-tunit')}")
+        return 0
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="tunit", description=DESCRIPTION, args=words)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, ArithmeticError, OSError) as error:
+        print(f"tunit: {_one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,102 @@
+"""`tunit train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+
+def train(
+    data: str = "",
+    out: str = "",
+    preset: str = "default",
+    domains: int | None = None,
+    size: int | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    labels: str | None = None,
+    init: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    config: Path | None = None,
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Train on a folder of images; the same line again goes on where it stopped.
+
+    Args:
+        data: Folder of images (any nesting), or critters:K for the built-in set.
+        out: Folder for the run.
+        preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
+        domains: Number of domains, K.
+        size: Side of the images in pixels: 32, 64, 128, 256 or 512.
+        minutes: Time budget, turned into steps once.
+        steps: Length of the run in steps.
+        labels: folders, or a CSV file with columns file,label.
+        init: Model folder to start from.
+        seed: Seed of everything random.
+        device: auto, cpu, cuda, cuda:1, ...
+        config: YAML file of settings, as a run's config.yaml.
+        set: Any setting, such as training.batch=16; may be repeated.
+    """
+    if not data and config is None:
+        raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
+    if not out and config is None:
+        raise ValueError("train needs --out FOLDER for the run")
+    from open_tunit.config import Config
+
+    overrides = _init_shapes(init) | ({"data.labels": labels} if labels else {}) | _assignments(set)
+    if config is not None:
+        asked = _from_file(config, {"data.folder": data, "out": out, "minutes": minutes, "init": init}, overrides)
+    else:
+        asked = Config.preset(
+            preset,
+            data=data,
+            out=out,
+            domains=domains,
+            size=size,
+            steps=steps,
+            seed=seed,
+            minutes=minutes,
+            init=init,
+            device=device,
+            overrides=overrides,
+        )
+    from open_tunit.training.loop import train as run
+
+    run(asked)
+    print(f"model: {asked.out}/model   samples: {asked.out}/samples")
+
+
+def _from_file(path: Path, given: dict[str, Any], overrides: dict[str, Any]) -> Any:
+    from open_tunit.config import Config
+
+    text = path.read_text(encoding="utf-8")
+    known = {name: value for name, value in given.items() if value}
+    return Config.from_yaml(text, name=str(path)).replace(known | overrides)
+
+
+def _assignments(words: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"--set {word!r} is no assignment; expected NAME=VALUE, as in training.batch=16")
+        pairs[name] = yaml.safe_load(value)
+    return pairs
+
+
+def _init_shapes(init: str | None) -> dict[str, Any]:
+    """Fine-tuning keeps the shapes of the networks it starts from."""
+    if init is None:
+        return {}
+    from open_tunit.config import read_mapping
+
+    path = Path(init) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"--init {init} is not a model folder: it has no config.json")
+    shapes = read_mapping(path.read_text(encoding="utf-8"), str(path)).get("model", {})
+    return {f"model.{name}": value for name, value in shapes.items()}

@@ -1,0 +1,51 @@
+"""A budget in minutes, turned into steps once, after timing a few throw-away steps of each phase."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import torch
+
+from open_tunit.config import Config
+from open_tunit.data.batches import Batches
+from open_tunit.training.schedule import Supervision, phase_at
+from open_tunit.training.state import new_state
+from open_tunit.training.step import Step
+
+WARM_STEPS, TIMED_STEPS = 3, 6
+REPORTS_SHARE = 0.06
+"""Share of the time that reports and checkpoints take."""
+
+
+def steps_for(config: Config, batches: Batches, supervision: Supervision, *, half: bool) -> Config:
+    """`config` with `training.steps` and `training.joint_start` for its minutes, at this machine's speed."""
+    assert config.minutes is not None
+    started = time.perf_counter()
+    share = 0.0 if supervision == "all" else config.training.guiding_share
+    guiding, joint = _seconds_per_step(config, batches, supervision, half)
+    seconds = config.minutes * 60 * (1 - REPORTS_SHARE) - (time.perf_counter() - started)
+    seconds = max(seconds, 1.0)
+    joint_start = round(seconds * share / guiding)
+    steps = joint_start + round(seconds * (1 - share) / joint)
+    return config.replace({"training.steps": max(steps, joint_start + 1), "training.joint_start": joint_start})
+
+
+def _seconds_per_step(config: Config, batches: Batches, supervision: Supervision, half: bool) -> tuple[float, float]:
+    state = new_state(config, batches.device)
+    step = Step(config, supervision, half)
+    probe = dataclasses.replace(config.training, steps=2, joint_start=1)
+    seconds = []
+    for phase in (phase_at(0, probe, "none"), phase_at(1, probe, "none")):
+        for index in range(WARM_STEPS + TIMED_STEPS):
+            if index == WARM_STEPS:
+                begun = _now(batches.device)
+            step(state, batches.batch(index), phase)
+        seconds.append((_now(batches.device) - begun) / TIMED_STEPS)
+    return seconds[0], seconds[1]
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,33 @@
+"""Where a run computes, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from open_tunit.config import Config
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU, else the CPU. Raises ValueError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is not available here; expected auto, cpu or an existing GPU") from error
+    return device
+
+
+def use_half(config: Config, device: torch.device) -> bool:
+    """Whether the bulk of the step runs in bfloat16: as asked, or on a GPU that has it."""
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return config.precision == "bfloat16"
+
+
+def describe(device: torch.device) -> str:
+    """A line for logs and model cards: the GPU's name, or the CPU's thread count."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"

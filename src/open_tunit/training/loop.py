@@ -1,0 +1,221 @@
+"""train(): from a folder of images to a model folder, and on from wherever the run stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from open_tunit.config import Config
+from open_tunit.data.batches import Batches
+from open_tunit.data.dataset import Dataset, open_dataset
+from open_tunit.model import TUNIT
+from open_tunit.training import run as runs
+from open_tunit.training.budget import steps_for
+from open_tunit.training.card import model_card
+from open_tunit.training.device import choose_device, describe, use_half
+from open_tunit.training.fitting import fit_to_data, supervision_of
+from open_tunit.training.monitor import Monitor
+from open_tunit.training.samples import choose_samples
+from open_tunit.training.schedule import Phase, Supervision, joint_start, phase_at
+from open_tunit.training.state import State, new_state
+from open_tunit.training.step import NotFiniteError, Step
+
+REPORTS = 40
+
+
+def train(config: Config, *, console: Console | None = None) -> TUNIT:
+    """Train, or go on training, the run in `config.out`; returns the model on the CPU.
+
+    Reports, samples, checkpoints and the model are written as the run goes; calling it again with the same config
+    resumes. Ctrl-C writes a checkpoint first. Raises ValueError (settings, folders, images), FileNotFoundError,
+    NotFiniteError (the last good checkpoint stays).
+    """
+    console = console or Console(stderr=True)
+    stored = runs.stored_config(Path(config.out))
+    device = choose_device(config.device)
+    dataset = _open(config, console)
+    config, notes = fit_to_data(config, dataset)
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    session = _Session.begin(config, stored, dataset, device, console)
+    session.go_on()
+    return TUNIT.from_pretrained(session.run.model_folder)
+
+
+@dataclasses.dataclass
+class _Session:
+    """One process's share of a run."""
+
+    run: runs.Run
+    dataset: Dataset
+    batches: Batches
+    state: State
+    step: Step
+    monitor: Monitor
+
+    @classmethod
+    def begin(
+        cls, config: Config, stored: Config | None, dataset: Dataset, device: torch.device, console: Console
+    ) -> _Session:
+        supervision = supervision_of(dataset)
+        half = use_half(config, device)
+        batches = Batches(
+            dataset.images,
+            dataset.labels,
+            dataset.indices("train"),
+            batch=config.training.batch,
+            seed=config.seed,
+            view=config.data.views,
+            device=device,
+        )
+        if stored is not None:
+            runs.check_same_run(stored, config)
+            run = runs.resume(runs.extended(stored, config), dataset.fingerprint)
+        else:
+            run = runs.start(_with_budget(config, batches, supervision, half), _about_data(config, dataset))
+        state = new_state(run.config, device)
+        checkpoint = run.latest_checkpoint() if stored is not None else None
+        seconds = 0.0
+        if checkpoint is not None:
+            seconds = checkpoint.pop("seconds")
+            state.load_state_dict(checkpoint)
+            console.print(f"going on from step {state.step} of {run.config.training.steps}", highlight=False)
+        elif config.init is not None:
+            _start_from(state, TUNIT.from_pretrained(config.init), config.init)
+        run.cut_log(state.step)
+        samples = choose_samples(
+            dataset.images, dataset.indices("train"), dataset.indices("val"), seed=config.seed, device=device
+        )
+        monitor = Monitor(run, samples, console, batch=config.training.batch, seconds=seconds)
+        return cls(run, dataset, batches, state, Step(run.config, supervision, half), monitor)
+
+    def go_on(self) -> None:
+        """Step until the budget is used up, reporting on the way."""
+        training = self.run.config.training
+        every = self.run.config.report_every or max(1, training.steps // REPORTS)
+        if self.state.step >= training.steps:
+            self.monitor.console.print(f"finished: {self.state.step} steps, {self.run.model_folder}", highlight=False)
+            if not (self.run.model_folder / "config.json").exists():
+                self._save()
+            return
+        with self.monitor, _interruptible() as interrupted:
+            while self.state.step < training.steps:
+                phase = self._one_step()
+                if self.state.step % every == 0 or self.state.step == training.steps or interrupted.is_set():
+                    self._save(phase)
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+
+    def _one_step(self) -> Phase:
+        phase = phase_at(self.state.step, self.run.config.training, self.step.supervision)
+        batch = self.batches.batch(self.state.step, labelled_only=phase.labelled_only)
+        try:
+            terms = self.step(self.state, batch, phase)
+        except NotFiniteError as error:
+            raise NotFiniteError(
+                f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
+            ) from None
+        self.monitor.step(terms, self.state.step, phase.name)
+        return phase
+
+    def _save(self, phase: Phase | None = None) -> None:
+        model = self._model()
+        if phase is not None:
+            self.monitor.report(model, self.state.step, phase.name)
+        seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
+        model.about = self._about(seconds, model)
+        model.save_pretrained(self.run.model_folder, card=model_card(self.run.config, model.about))
+        self.run.save_checkpoint({**self.state.state_dict(), "seconds": seconds}, self.state.step)
+
+    def _model(self) -> TUNIT:
+        data = self.run.config.data
+        model = TUNIT(self.run.config.model, fit=data.fit, background=data.background)
+        model.E.load_state_dict(self.state.guide().state_dict())
+        model.G.load_state_dict(self.state.G_ema.state_dict())
+        model.to(self.batches.device).eval()
+        self.monitor.samples.measure(model)
+        return model
+
+    def _about(self, seconds: float, model: TUNIT) -> dict[str, Any]:
+        return {
+            "version": importlib.metadata.version("open-tunit"),
+            "preset": self.run.config.preset_name,
+            "seed": self.run.config.seed,
+            "step": self.state.step,
+            "seconds": round(seconds, 1),
+            "device": describe(self.batches.device),
+            "supervision": self.step.supervision,
+            "data": _about_data(self.run.config, self.dataset),
+            "domain_counts": model.domain_counts.tolist(),
+        }
+
+
+def _open(config: Config, console: Console) -> Dataset:
+    def progress(done: int, total: int) -> None:
+        if done == total or done % 2000 == 0:
+            console.print(f"reading images: {done}/{total}", highlight=False)
+
+    return open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
+
+
+def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool) -> Config:
+    if config.minutes is not None:
+        return steps_for(config, batches, supervision, half=half)
+    return config.replace({"training.joint_start": joint_start(config.training, supervision)})
+
+
+def _about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
+    folder = config.data.folder
+    return {
+        "name": folder if folder.startswith("critters") else Path(folder).name,
+        "fingerprint": dataset.fingerprint,
+        **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
+        "unreadable": [list(row) for row in dataset.unreadable],
+    }
+
+
+def _start_from(state: State, model: TUNIT, name: str) -> None:
+    """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
+    guiding = model.E.state_dict()
+    if model.config.domains != state.D.heads.out_channels:
+        fresh = state.E.state_dict()
+        guiding |= {key: fresh[key] for key in fresh if key.startswith("domain_head.")}
+    try:
+        for network, values in (
+            *((E, guiding) for E in (state.E, state.E_ema)),
+            *((G, model.G.state_dict()) for G in (state.G, state.G_ema)),
+        ):
+            network.load_state_dict(values)
+    except RuntimeError as error:
+        raise ValueError(f"{name} has networks of other shapes than this run: give its preset and size") from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

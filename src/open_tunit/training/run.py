@@ -1,0 +1,146 @@
+"""The run directory: what was asked, how far it came, and nothing half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from open_tunit.config import Config
+from open_tunit.files import write_atomic, write_text_atomic
+
+KEPT_CHECKPOINTS = 2
+CONFIG, DATA, LOG = "config.yaml", "data.json", "log.jsonl"
+
+
+class DifferentRunError(ValueError):
+    """The output folder holds a run of other settings or other images, or files that are no run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/ and model/."""
+
+    folder: Path
+    config: Config
+    """As resolved: with the steps and the start of the joint phase of this run."""
+
+    @property
+    def model_folder(self) -> Path:
+        """What TUNIT.from_pretrained reads."""
+        return self.folder / "model"
+
+    def latest_checkpoint(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
+        for path in reversed(self._checkpoints()):
+            try:
+                return dict(torch.load(path, map_location="cpu", weights_only=True))
+            except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+                reason = str(error).splitlines()[0][:80]
+                warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
+        return None
+
+    def save_checkpoint(self, values: Mapping[str, Any], step: int) -> None:
+        """Write checkpoints/STEP.pt atomically; keep the newest two."""
+        folder = self.folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        write_atomic(folder / f"{step:08d}.pt", lambda path: torch.save(dict(values), path))
+        for path in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+            path.unlink()
+
+    def cut_log(self, step: int) -> None:
+        """Drop the log lines past `step`: they will be written again."""
+        path = self.folder / LOG
+        if not path.exists():
+            return
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        write_text_atomic(path, "".join(f"{line}\n" for line in kept))
+
+    def append_log(self, line: Mapping[str, Any]) -> None:
+        """Add one report to log.jsonl."""
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.folder / "checkpoints").glob("[0-9]*.pt"))
+
+
+def stored_config(folder: Path) -> Config | None:
+    """The config.yaml of an existing run; None where nothing is. Raises DifferentRunError for other folders."""
+    if folder.is_file():
+        raise DifferentRunError(f"{folder} is a file; name a folder for the run")
+    path = folder / CONFIG
+    if path.is_file():
+        return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
+    return None
+
+
+def check_same_run(stored: Config, asked: Config) -> None:
+    """Raise DifferentRunError, naming the first differing settings, unless both are one run."""
+    differences = list(_differences(stored.identity(), asked.identity()))
+    if differences:
+        shown = "; ".join(differences[:3])
+        raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
+
+
+def extended(stored: Config, asked: Config) -> Config:
+    """The stored run with the asked budget: more steps or minutes extend it, the joint phase stays where it began."""
+    steps = stored.training.steps
+    if asked.minutes is None:
+        steps = asked.training.steps
+    elif stored.minutes is not None and asked.minutes != stored.minutes:
+        steps = round(steps * asked.minutes / stored.minutes)
+    budget = {"minutes": asked.minutes, "training.steps": steps}
+    return stored.replace(
+        budget | {name: getattr(asked, name) for name in ("out", "device", "precision", "report_every", "cache")}
+    )
+
+
+def start(config: Config, about_data: Mapping[str, Any]) -> Run:
+    """Make the run's folder with config.yaml and data.json. Raises ValueError where nothing can be written."""
+    run = Run(Path(config.out), config)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(run.folder / DATA, json.dumps(about_data, indent=1) + "\n")
+        write_text_atomic(run.folder / CONFIG, config.to_yaml())
+    except OSError as error:
+        raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
+    return run
+
+
+def resume(config: Config, fingerprint: str) -> Run:
+    """The existing run in config.out with `config`'s budget. Raises DifferentRunError if the images changed."""
+    run = Run(Path(config.out), config)
+    known = json.loads((run.folder / DATA).read_text(encoding="utf-8"))["fingerprint"]
+    if known != fingerprint:
+        raise DifferentRunError(
+            f"the images of {config.data.folder} changed since {config.out} was begun; name another folder for the run"
+        )
+    write_text_atomic(run.folder / CONFIG, config.to_yaml())
+    return run
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> list[str]:
+    found = []
+    for name in stored:
+        old, new = stored[name], asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{path}{name}.")
+        elif old != new:
+            found.append(f"{path}{name} is {old} there and {new} here")
+    return found
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62

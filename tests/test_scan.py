@@ -1,0 +1,72 @@
+"""scan.py: which files a folder holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from open_tunit.data.scan import SUFFIXES, content_hash, scan
+
+
+def _touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def test_any_nesting_sorted_with_posix_paths(tmp_path: Path) -> None:
+    names = ["z.png", "a/b/c/deep.JPEG", "a/1.jpg", "B.webp", "ä/ü.tiff", "a b/with space.gif"]
+    _touch(tmp_path, *names, "notes.txt", "a/labels.csv", "jpg", "folder.png/inside.bmp")
+    assert scan(tmp_path) == tuple(sorted([*names, "folder.png/inside.bmp"]))
+    assert scan(str(tmp_path)) == scan(tmp_path)
+
+
+def test_every_suffix_is_found(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"a{suffix}" for suffix in SUFFIXES))
+    assert len(scan(tmp_path)) == len(SUFFIXES)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"} <= set(SUFFIXES)
+
+
+def test_hidden_files_and_folders_are_skipped(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", ".b.png", ".git/c.png", "d/._e.jpg")
+    assert scan(tmp_path) == ("a.png",)
+
+
+def test_a_hidden_root_is_scanned(tmp_path: Path) -> None:
+    _touch(tmp_path, ".photos/a.png")
+    assert scan(tmp_path / ".photos") == ("a.png",)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    _touch(tmp_path, "set/a.png", "set/in/b.png", "elsewhere/c.png")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "set" / "link")
+    os.symlink(tmp_path / "set", tmp_path / "set" / "in" / "up")
+    os.symlink(tmp_path / "set" / "in", tmp_path / "set" / "in" / "self")
+    os.symlink(tmp_path / "gone.png", tmp_path / "set" / "broken.png")
+    assert scan(tmp_path / "set") == ("a.png", "in/b.png", "link/c.png")
+
+
+def test_folders_that_cannot_be(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", "empty/readme.md")
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; expected a folder"):
+        scan(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"a\.png is a file; expected a folder"):
+        scan(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"no images in .*empty; expected files ending in .*\.jpg"):
+        scan(tmp_path / "empty")
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(ValueError, match="cannot be listed: Permission denied"):
+        scan(tmp_path)
+
+
+def test_content_hash_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert content_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
