@@ -129,9 +129,11 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
     state.keys = Queue(config.training.queue, torch.as_tensor(weights.vectors("queue", 16, 128)))
     before = {key: {n: p.clone() for n, p in getattr(state, key).named_parameters()} for key in _NETWORKS}
     count, size = expected["batch"], expected["size"]
+    augmented = torch.as_tensor(weights.images("batch_augmented", count, size))
     batch = Batch(
         x=torch.as_tensor(weights.images("batch", count, size)),
-        x_plus=torch.as_tensor(weights.images("batch_augmented", count, size)),
+        x_plus=augmented,
+        x_domain=augmented,
         labels=torch.full((count,), -1),
         permutation=torch.tensor(expected["permutation"]),
     )

@@ -43,7 +43,7 @@ class Model:
     guiding_depths: tuple[int, ...] = (1, 1, 2, 2, 2)
     """Convolutions in each of E's stages; a 2x2 max pool ends each."""
     projection_dim: int = 0
-    """Length of the code that the style contrast compares; 0 = the style code itself, as in the paper."""
+    """Length of the shape code, by which E learns what survives a change of colours; 0 = none, as in the paper."""
     generator_width: int = 64
     """Channels of G's first convolution, doubled at each halving of the side."""
     generator_bottleneck: int = 16
@@ -84,11 +84,6 @@ class Model:
         """How often G's content encoder halves the side."""
         return int(math.log2(self.size // self.generator_bottleneck))
 
-    @property
-    def contrast_dim(self) -> int:
-        """Length of the keys in the queue."""
-        return self.projection_dim or self.style_dim
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Views:
@@ -101,6 +96,8 @@ class Views:
     """Crop of scale and ratio 0.9 to 1.1."""
     colour: bool = True
     """Brightness, contrast, saturation 0.4, hue 0.125. Off where colour is the domain or the style."""
+    domain_colour: bool = False
+    """Show the domain objective a view of any colour, so that domains are shapes and textures, not colours."""
     outside: Literal["black", "reflect"] = "black"
     """What the affine view shows beyond the border. The paper: black."""
 
@@ -141,6 +138,8 @@ class Training:
     """After its own phase E goes on learning with G and D (joint), or is frozen (separate)."""
     batch: int = 32
     """Images per step."""
+    guiding_batch: int | None = None
+    """Images per step while E learns alone; None = `batch`."""
     labelled_only_steps: int = 20_000
     """Semi-supervised: this many first steps draw labelled images only."""
     semi_joint_start: int = 35_000
@@ -154,6 +153,12 @@ class Training:
     """The published code's hinge, or the published text's log loss."""
     domain_weight: float = 5.0
     """Weight of the domain objective beside the style contrast in E's loss."""
+    prototypes_start: float = 0.0
+    """Share of E's own phase before balanced prototypes begin, as the k-means centres of the shape codes."""
+    shape_weight: float = 0.0
+    """Weight of the shape contrast, between x and its recoloured view, beside the style contrast. The paper: none."""
+    contrast_in_batch: bool = False
+    """Let the other keys of the batch be negatives too, not the queue's alone. The paper: no."""
     label_weight: float = 5.0
     """Weight of the cross-entropy on labelled images in semi-supervised training."""
     supervised_label_weight: float = 0.0
@@ -169,12 +174,14 @@ class Training:
 
     temperature: float = 0.07
     """Temperature of the style contrast."""
+    shape_temperature: float = 0.2
+    """Temperature of the shape contrast."""
     queue: int = 1024
     """Keys that serve as negatives; at most half the training images."""
     balance_queue: int = 1024
     """Recent logits that balanced prototypes are balanced over, beside the batch."""
-    sinkhorn_epsilon: float = 0.5
-    """Temperature of the balanced assignment, beside 1 for the prediction: twice as sharp, as in SwAV, section 4."""
+    sinkhorn_epsilon: float = 0.4
+    """Temperature of the balanced assignment of standardised logits."""
 
     guiding_learning_rate: float = 1e-4
     learning_rate: float = 1e-4
@@ -191,13 +198,18 @@ class Training:
         for name in ("steps", "batch", "queue"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
         _require(self.batch >= 2, f"batch is {self.batch}; batch statistics need at least 2 images")
+        _require(
+            self.guiding_batch is None or self.guiding_batch >= 2,
+            f"guiding_batch is {self.guiding_batch}; batch statistics need at least 2 images",
+        )
+        _require(0 <= self.prototypes_start < 1, f"prototypes_start is {self.prototypes_start}; expected 0 to below 1")
         _require(0 <= self.guiding_share <= 1, f"guiding_share is {self.guiding_share}; expected 0 to 1")
         _require(
             self.joint_start is None or self.joint_start >= 0,
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
         _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
-        for name in ("temperature", "sinkhorn_epsilon"):
+        for name in ("temperature", "shape_temperature", "sinkhorn_epsilon"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
 
 
@@ -429,30 +441,40 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "discriminator_width": 16,
             "discriminator_max_width": 128,
             "normalize_contrast": True,
+            "projection_dim": 64,
         },
         "training": {
-            "steps": 6000,
-            "guiding_share": 0.25,
+            "steps": 3000,
+            "guiding_share": 0.4,
             "batch": 16,
+            "guiding_batch": 64,
             "domain_objective": "balanced_prototypes",
+            "domain_weight": 1.0,
+            "prototypes_start": 0.6,
+            "shape_weight": 1.0,
+            "contrast_in_batch": True,
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "guiding_learning_rate": 1e-3,
             "learning_rate": 5e-4,
             "average_warmup": True,
         },
-        "views": {"outside": "reflect"},
+        "views": {"outside": "reflect", "domain_colour": True},
     },
     # What we would advise on one GPU.
     "default": {
-        "model": {"normalize_contrast": True},
+        "model": {"normalize_contrast": True, "projection_dim": 128},
         "training": {
             "guiding_share": 0.2,
             "domain_objective": "balanced_prototypes",
+            "domain_weight": 1.0,
+            "prototypes_start": 0.6,
+            "shape_weight": 1.0,
+            "contrast_in_batch": True,
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "average_warmup": True,
         },
-        "views": {"outside": "reflect"},
+        "views": {"outside": "reflect", "domain_colour": True},
     },
 }

@@ -43,14 +43,31 @@ def swapped_prediction(logits: Tensor, logits_plus: Tensor, targets: Tensor, tar
     return (F.cross_entropy(logits, targets_plus) + F.cross_entropy(logits_plus, targets)) / 2
 
 
-def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
+def info_nce(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: float, in_batch: bool = False) -> Tensor:
     """InfoNCE: the query's own key against the queue (van den Oord et al. 2018; MoCo, He et al. 2020, eq. 1).
 
-    query and key (N, d), negatives (M, d). The positive is in the denominator too.
+    query and key (N, d), negatives (M, d). The positive is in the denominator too, and with `in_batch` the other
+    N - 1 keys are: they share the batch's statistics, which otherwise give the positive away.
     """
+    if in_batch:
+        logits = torch.cat([query @ key.T, query @ negatives.T], dim=1) / temperature  # (N, N + M)
+        return F.cross_entropy(logits, torch.arange(len(query), device=query.device))
     positive = (query * key).sum(dim=1, keepdim=True)
     logits = torch.cat([positive, query @ negatives.T], dim=1) / temperature  # (N, 1 + M)
     return -logits.log_softmax(dim=1)[:, 0].mean()
+
+
+def nt_xent(codes: Tensor, codes_plus: Tensor, *, temperature: float) -> Tensor:
+    """Contrast of two views' codes within the batch, all other codes of both being negatives (SimCLR, Chen et al.
+    2020, eq. 1).
+
+    Both (N, d), compared by cosine.
+    """
+    both = F.normalize(torch.cat([codes, codes_plus]), dim=1)
+    similarity = both @ both.T / temperature  # (2N, 2N)
+    similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), -torch.inf)
+    partner = torch.arange(len(both), device=both.device).roll(len(codes))
+    return F.cross_entropy(similarity, partner)
 
 
 def discriminator_adversarial(real: Tensor, fake: Tensor, *, kind: str) -> tuple[Tensor, Tensor]:

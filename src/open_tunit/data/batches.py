@@ -24,6 +24,9 @@ class Batch:
     """(N, 3, S, S) in [-1, 1]: the plain view."""
     x_plus: Tensor
     """(N, 3, S, S): the augmented view of the same images."""
+    x_domain: Tensor
+    """(N, 3, S, S): the view that the domain objective compares with x; x_plus itself, as in the paper, or a view of
+    other colours."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     permutation: Tensor
@@ -42,7 +45,6 @@ class Batches:
         labels: np.ndarray,
         indices: np.ndarray,
         *,
-        batch: int,
         seed: int,
         view: Views,
         device: torch.device,
@@ -50,34 +52,41 @@ class Batches:
     ) -> None:
         self.labels, self.indices = labels, indices
         self.labelled = indices[labels[indices] >= 0]
-        self.batch_size, self.seed, self.view = batch, seed, view
+        self.seed, self.view = seed, view
         self.device, self.dtype = device, dtype
         self.pixels = _resident(pixels, device)
         self._epochs: dict[tuple[int, bool], np.ndarray] = {}
 
-    def batch(self, step: int, *, labelled_only: bool = False) -> Batch:
-        """The batch of `step`; `labelled_only` draws from the labelled images alone."""
-        chosen = self._chosen(step, labelled_only)
+    def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
+        """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
+        chosen = self._chosen(step, size, labelled_only)
         generator = _generator(self.seed, STEP, step)
-        draws = views.draw(generator, self.batch_size)
-        permutation = generator.permutation(self.batch_size)
-        plain = images.from_uint8(self._gather(chosen)).to(self.dtype)
+        draws = views.draw(generator, size)
+        permutation = generator.permutation(size)
+        domain_draws = views.draw(generator, size)
+        plain = self.pictures(chosen)
+        x_plus = views.augmented_view(plain, draws, self.view)
         return Batch(
             x=views.plain_view(plain, draws, self.view),
-            x_plus=views.augmented_view(plain, draws, self.view),
+            x_plus=x_plus,
+            x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
             labels=torch.as_tensor(self.labels[chosen]).to(self.device),
             permutation=torch.as_tensor(permutation).to(self.device),
         )
+
+    def pictures(self, chosen: np.ndarray) -> Tensor:
+        """The images at these positions as they are, (N, 3, S, S) in [-1, 1], on the device."""
+        return images.from_uint8(self._gather(chosen)).to(self.dtype)
 
     def _gather(self, chosen: np.ndarray) -> Tensor:
         if isinstance(self.pixels, Tensor):
             return self.pixels[torch.as_tensor(chosen).to(self.device)]
         return torch.from_numpy(np.ascontiguousarray(self.pixels[chosen])).to(self.device)
 
-    def _chosen(self, step: int, labelled_only: bool) -> np.ndarray:
+    def _chosen(self, step: int, size: int, labelled_only: bool) -> np.ndarray:
         pool = self.labelled if labelled_only else self.indices
-        first = step * self.batch_size
-        spots = [divmod(position, len(pool)) for position in range(first, first + self.batch_size)]
+        first = step * size
+        spots = [divmod(position, len(pool)) for position in range(first, first + size)]
         return np.array([self._epoch(epoch, labelled_only)[place] for epoch, place in spots])
 
     def _epoch(self, epoch: int, labelled_only: bool) -> np.ndarray:

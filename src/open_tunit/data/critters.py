@@ -28,9 +28,12 @@ SHIFT = 0.085
 RADII = (0.255, 0.32)
 """Radius of the head, as a share of the side."""
 TILT_DEGREES = 20.0
-DARK = 0.42
+DARK = 0.4
 """Shade of the pattern, as a share of the coat's."""
-COATS = ((236, 214, 178), (222, 168, 108), (186, 132, 92), (176, 170, 166), (214, 206, 196))
+COATS = ((238, 216, 176), (232, 176, 104), (206, 128, 84), (166, 138, 126), (160, 164, 172), (206, 204, 204))
+"""A ring of coat colours; each species wears COAT_SPREAD of it around its own place, so neighbours overlap."""
+COAT_PLACES = (0.0, 0.3, 0.6, 0.15, 0.45, 0.75, 0.9, 0.22, 0.52, 0.82)
+COAT_SPREAD = 0.5
 WHITE, BLACK, PINK = (250, 250, 246), (34, 28, 30), (226, 138, 140)
 
 
@@ -51,7 +54,7 @@ class Style:
     """What a translation takes from the reference beside the species; each in [0, 1)."""
 
     coat: float
-    """Place on the palette of coats."""
+    """Place within the species' range of coats."""
     light: float
     """Lightness of the coat."""
     phase: float
@@ -109,7 +112,7 @@ def draw(critter: Critter, size: int) -> NDArray[np.uint8]:
     canvas.background()
     for shape, colour in _ears(critter):
         canvas.paint(shape, colour)
-    coat = _coat(critter.style)
+    coat = _coat(critter)
     canvas.paint(_HEAD, coat)
     canvas.paint(_both(_HEAD, _PATTERNS[critter.species](critter.style.phase)), _darker(coat))
     for shape, colour in _face(critter, coat):
@@ -162,11 +165,12 @@ class _Canvas:
         return np.clip(np.round(self.shrunk(self.colours)), 0, 255).astype(np.uint8)
 
 
-def _coat(style: Style) -> Array:
-    place = style.coat * (len(COATS) - 1)
-    low = int(place)
-    colour = np.array(COATS[low]) + (place - low) * (np.array(COATS[low + 1]) - np.array(COATS[low]))
-    return np.asarray(colour * (0.88 + 0.18 * style.light)).clip(0, 255)
+def _coat(critter: Critter) -> Array:
+    style = critter.style
+    place = (COAT_PLACES[critter.species] + COAT_SPREAD * (style.coat - 0.5)) % 1 * len(COATS)
+    low = int(place) % len(COATS)
+    here, there = np.array(COATS[low]), np.array(COATS[(low + 1) % len(COATS)])
+    return np.asarray((here + (place - int(place)) * (there - here)) * (0.88 + 0.18 * style.light)).clip(0, 255)
 
 
 def _darker(colour: Array) -> Array:
@@ -174,9 +178,9 @@ def _darker(colour: Array) -> Array:
 
 
 def _background(style: Style) -> tuple[float, float, float]:
-    value = 205 + 35 * style.value
+    value = 200 + 40 * style.value
     waves = (math.cos(2 * math.pi * (style.hue - shift)) for shift in (0, 1 / 3, 2 / 3))
-    red, green, blue = (value * (0.89 + 0.11 * wave) for wave in waves)
+    red, green, blue = (value * (0.92 + 0.08 * wave) for wave in waves)
     return red, green, blue
 
 
@@ -221,11 +225,11 @@ def _wave(u: Array, period: float, phase: float) -> Array:
 
 
 def _stripes(phase: float) -> Shape:
-    return lambda x, y: _wave(y + 0.12 * np.cos(3 * x), 0.52, phase)
+    return lambda x, y: _wave(y + 0.12 * np.cos(3 * x), 0.6, phase)
 
 
 def _bars(phase: float) -> Shape:
-    return lambda x, y: _wave(x, 0.52, phase)
+    return lambda x, y: _wave(x, 0.6, phase)
 
 
 def _spots(phase: float) -> Shape:
@@ -275,7 +279,7 @@ _PATTERNS: tuple[Callable[[float], Shape], ...] = (
 
 
 def _ears(critter: Critter) -> list[tuple[Shape, Array]]:
-    coat = _coat(critter.style)
+    coat = _coat(critter)
     dark, inner = _darker(coat), (coat + np.array(PINK)) / 2
     pairs: dict[str, list[tuple[Shape, Array]]] = {
         "cat": [
@@ -300,12 +304,12 @@ def _ears(critter: Critter) -> list[tuple[Shape, Array]]:
 
 def _face(critter: Critter, coat: Array) -> list[tuple[Shape, Sequence[float]]]:
     content = critter.content
-    look = 0.145 * (content.gaze - 1)
+    look = 0.115 * (content.gaze - 1)
     parts: list[tuple[Shape, Sequence[float]]] = []
     for side in (-1, 1):
-        parts.append((_ellipse(0.4 * side, -0.2, 0.3, 0.32), WHITE))
-        parts.append((_ellipse(0.4 * side + look, -0.18, 0.165, 0.2), BLACK))
-        parts.append((_ellipse(0.4 * side + look + 0.05, -0.25, 0.05, 0.06), WHITE))
+        parts.append((_ellipse(0.36 * side, -0.16, 0.25, 0.27), WHITE))
+        parts.append((_ellipse(0.36 * side + look, -0.15, 0.135, 0.16), BLACK))
+        parts.append((_ellipse(0.36 * side + look + 0.04, -0.2, 0.045, 0.05), WHITE))
     parts += _MUZZLES[critter.species]
     if content.mouth:
         parts.append((_ellipse(0, 0.6, 0.3, 0.24), BLACK))

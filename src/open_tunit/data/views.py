@@ -17,11 +17,16 @@ SHEAR_DEGREES = 10.0
 CROP_RANGE = (0.9, 1.1)
 BRIGHTNESS = CONTRAST = SATURATION = 0.4
 HUE_TURNS = 0.125
+DOMAIN_GAIN = 1.25
+"""How much wider than x+ the domain view turns and zooms."""
+DOMAIN_ZOOM = (0.65, 1.1)
 
 DRAWS = (
     *("flip", "flip_plus", "angle", "shift_x", "shift_y", "shear_x", "shear_y"),
     *("area", "ratio", "crop_x", "crop_y", "brightness", "contrast", "saturation", "hue"),
 )
+COLOUR_REACH = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE_TURNS}
+DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.8, "hue": 0.3}
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -46,8 +51,20 @@ def augmented_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -
     if geometry is not None:
         images = _resample(images, geometry, views.outside)
     if views.colour:
-        images = _colour_jitter(images, draws)
+        images = _colour_jitter(images, draws, COLOUR_REACH)
     return images
+
+
+def domain_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -> Tensor:
+    """The augmented view with its colours changed at will: what the domain objective compares with x.
+
+    A departure from the paper, which has one augmented view for domain and style: where colour is style, a view
+    that keeps it lets the domains be colours (docs/experiments.md, "What the domains are made of").
+    """
+    geometry = _geometry(draws, views, wide=True)
+    if geometry is not None:
+        images = _resample(images, geometry, views.outside)
+    return _colour_jitter(images, draws, DOMAIN_REACH)
 
 
 def _mirrored(images: Tensor, draws: np.ndarray) -> Tensor:
@@ -59,16 +76,16 @@ def _spread(draws: np.ndarray, reach: float) -> np.ndarray:
     return (2 * draws - 1) * reach
 
 
-def _geometry(draws: dict[str, np.ndarray], views: Views) -> np.ndarray | None:
+def _geometry(draws: dict[str, np.ndarray], views: Views, *, wide: bool = False) -> np.ndarray | None:
     """(N, 2, 3) maps from output to input coordinates in [-1, 1], or None when nothing moves."""
     if not (views.affine or views.crop or views.flip):
         return None
     count = len(draws["flip"])
     total = np.tile(np.eye(3), (count, 1, 1))
     if views.affine:
-        total = total @ _affine(draws)
+        total = total @ _affine(draws, wide)
     if views.crop:
-        total = total @ _crop(draws)
+        total = total @ _crop(draws, wide)
     if views.flip:
         mirror = np.tile(np.eye(3), (count, 1, 1))
         mirror[:, 0, 0] = np.where(draws["flip_plus"] < 0.5, -1.0, 1.0)
@@ -77,8 +94,8 @@ def _geometry(draws: dict[str, np.ndarray], views: Views) -> np.ndarray | None:
     return flat
 
 
-def _affine(draws: dict[str, np.ndarray]) -> np.ndarray:
-    angle = _spread(draws["angle"], math.radians(ROTATION_DEGREES))
+def _affine(draws: dict[str, np.ndarray], wide: bool) -> np.ndarray:
+    angle = _spread(draws["angle"], math.radians(ROTATION_DEGREES * (DOMAIN_GAIN if wide else 1)))
     shear_x = np.tan(_spread(draws["shear_x"], math.radians(SHEAR_DEGREES)))
     shear_y = np.tan(_spread(draws["shear_y"], math.radians(SHEAR_DEGREES)))
     cos, sin, one = np.cos(angle), np.sin(angle), np.ones_like(angle)
@@ -91,12 +108,14 @@ def _affine(draws: dict[str, np.ndarray]) -> np.ndarray:
     return result
 
 
-def _crop(draws: dict[str, np.ndarray]) -> np.ndarray:
+def _crop(draws: dict[str, np.ndarray], wide: bool) -> np.ndarray:
     low, high = CROP_RANGE
-    area = low + (high - low) * draws["area"]
+    near, far = DOMAIN_ZOOM
+    area = (near + (far - near) * draws["area"]) ** 2 if wide else low + (high - low) * draws["area"]
     ratio = np.exp(np.log(low) + (np.log(high) - np.log(low)) * draws["ratio"])
-    width = np.minimum(np.sqrt(area * ratio), 1.0)
-    height = np.minimum(np.sqrt(area / ratio), 1.0)
+    most = far if wide else 1.0
+    width = np.minimum(np.sqrt(area * ratio), most)
+    height = np.minimum(np.sqrt(area / ratio), most)
     result = np.tile(np.eye(3), (len(area), 1, 1))
     result[:, 0, 0], result[:, 1, 1] = width, height
     result[:, 0, 2] = _spread(draws["crop_x"], 1.0) * (1 - width)
@@ -113,16 +132,16 @@ def _resample(images: Tensor, geometry: np.ndarray, outside: str) -> Tensor:
     return shifted - 1
 
 
-def _colour_jitter(images: Tensor, draws: dict[str, np.ndarray]) -> Tensor:
-    def factors(name: str, reach: float, centre: float) -> Tensor:
-        values = centre + _spread(draws[name], reach)
+def _colour_jitter(images: Tensor, draws: dict[str, np.ndarray], reach: dict[str, float]) -> Tensor:
+    def factors(name: str, centre: float) -> Tensor:
+        values = centre + _spread(draws[name], reach[name])
         return torch.as_tensor(values).to(images)[:, None, None, None]
 
     x = (images + 1) / 2
-    x = (x * factors("brightness", BRIGHTNESS, 1)).clamp(0, 1)
-    x = _blend(x, _grey(x).mean(dim=(2, 3), keepdim=True), factors("contrast", CONTRAST, 1))
-    x = _blend(x, _grey(x), factors("saturation", SATURATION, 1))
-    x = turn_hue(x, factors("hue", HUE_TURNS, 0)[:, 0])
+    x = (x * factors("brightness", 1)).clamp(0, 1)
+    x = _blend(x, _grey(x).mean(dim=(2, 3), keepdim=True), factors("contrast", 1))
+    x = _blend(x, _grey(x), factors("saturation", 1))
+    x = turn_hue(x, factors("hue", 0)[:, 0])
     return x * 2 - 1
 
 

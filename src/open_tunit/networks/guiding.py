@@ -19,8 +19,8 @@ class Guidance(NamedTuple):
     """(N, K): softmax over K is the pseudo label's probability."""
     style: Tensor
     """(N, style_dim): the code that G redraws with."""
-    contrast: Tensor
-    """(N, contrast_dim): what the style contrast compares; the style itself, or its projection."""
+    shape: Tensor
+    """(N, projection_dim): what survives a change of colours; no columns in the paper's network."""
 
 
 class GuidingNetwork(nn.Module):
@@ -42,9 +42,9 @@ class GuidingNetwork(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.domain_head = nn.Linear(channels, config.domains)
         self.style_head = nn.Linear(channels, config.style_dim)
-        self.projection = nn.Linear(channels, config.projection_dim) if config.projection_dim else None
+        self.shape_head = nn.Linear(channels, config.projection_dim) if config.projection_dim else None
         init_kaiming(self.trunk, mode="fan_out")
-        for head in (self.domain_head, self.style_head, self.projection):
+        for head in (self.domain_head, self.style_head, self.shape_head):
             if head is not None:
                 nn.init.normal_(head.weight, std=HEAD_STD)
                 nn.init.zeros_(head.bias)
@@ -52,6 +52,5 @@ class GuidingNetwork(nn.Module):
     def forward(self, x: Tensor) -> Guidance:
         """Images (N, 3, S, S) in [-1, 1] -> their Guidance."""
         features = self.trunk(x).mean(dim=(2, 3))  # (N, 8 * guiding_width)
-        style = self.style_head(features)
-        contrast = style if self.projection is None else self.projection(features)
-        return Guidance(self.domain_head(features), style, contrast)
+        shape = features[:, :0] if self.shape_head is None else self.shape_head(features)
+        return Guidance(self.domain_head(features), self.style_head(features), shape)

@@ -9,7 +9,7 @@ import torch
 
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
-from open_tunit.training.schedule import Supervision, phase_at
+from open_tunit.training.schedule import Supervision, batch_at, phase_at
 from open_tunit.training.state import new_state
 from open_tunit.training.step import Step
 
@@ -40,7 +40,7 @@ def _seconds_per_step(config: Config, batches: Batches, supervision: Supervision
         for index in range(WARM_STEPS + TIMED_STEPS):
             if index == WARM_STEPS:
                 begun = _now(batches.device)
-            step(state, batches.batch(index), phase)
+            step(state, batches.batch(index, batch_at(phase, config.training)), phase)
         seconds.append((_now(batches.device) - begun) / TIMED_STEPS)
     return seconds[0], seconds[1]
 

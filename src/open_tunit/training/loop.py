@@ -25,8 +25,9 @@ from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, use_half
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.monitor import Monitor
+from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.samples import choose_samples
-from open_tunit.training.schedule import Phase, Supervision, joint_start, phase_at
+from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import NotFiniteError, Step
 
@@ -73,7 +74,6 @@ class _Session:
             dataset.images,
             dataset.labels,
             dataset.indices("train"),
-            batch=config.training.batch,
             seed=config.seed,
             view=config.data.views,
             device=device,
@@ -96,7 +96,7 @@ class _Session:
         samples = choose_samples(
             dataset.images, dataset.indices("train"), dataset.indices("val"), seed=config.seed, device=device
         )
-        monitor = Monitor(run, samples, console, batch=config.training.batch, seconds=seconds)
+        monitor = Monitor(run, samples, console, seconds=seconds)
         return cls(run, dataset, batches, state, Step(run.config, supervision, half), monitor)
 
     def go_on(self) -> None:
@@ -117,15 +117,19 @@ class _Session:
                     raise KeyboardInterrupt
 
     def _one_step(self) -> Phase:
-        phase = phase_at(self.state.step, self.run.config.training, self.step.supervision)
-        batch = self.batches.batch(self.state.step, labelled_only=phase.labelled_only)
+        training = self.run.config.training
+        phase = phase_at(self.state.step, training, self.step.supervision)
+        if training.prototypes_start > 0 and self.state.step == prototypes_step(training, self.step.supervision):
+            begin_prototypes(self.state, self.batches, self.run.config)
+        size = batch_at(phase, training)
+        batch = self.batches.batch(self.state.step, size, labelled_only=phase.labelled_only)
         try:
             terms = self.step(self.state, batch, phase)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
             ) from None
-        self.monitor.step(terms, self.state.step, phase.name)
+        self.monitor.step(terms, self.state.step, phase.name, size)
         return phase
 
     def _save(self, phase: Phase | None = None) -> None:

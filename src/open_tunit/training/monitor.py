@@ -22,12 +22,12 @@ from open_tunit.training.samples import Samples
 class Monitor:
     """Collects losses without reading them, and reports when told to."""
 
-    def __init__(self, run: Run, samples: Samples, console: Console, *, batch: int, seconds: float) -> None:
-        self.run, self.samples, self.console, self.batch = run, samples, console, batch
+    def __init__(self, run: Run, samples: Samples, console: Console, *, seconds: float) -> None:
+        self.run, self.samples, self.console = run, samples, console
         self.seconds = seconds
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._steps = 0
+        self._images = 0
         self._since = time.perf_counter()
         self._board = _tensorboard(run)
         self._progress = Progress(
@@ -53,12 +53,12 @@ class Monitor:
         if self._board is not None:
             self._board.close()
 
-    def step(self, terms: Mapping[str, Tensor], step: int, phase: str) -> None:
-        """Count one step's loss terms."""
+    def step(self, terms: Mapping[str, Tensor], step: int, phase: str, count: int) -> None:
+        """Count one step's loss terms and its `count` images."""
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
-        self._steps += 1
+        self._images += count
         self._progress.update(self._task, completed=step, description=phase)
 
     def elapsed(self) -> float:
@@ -74,13 +74,13 @@ class Monitor:
             "step": step,
             "phase": phase,
             "seconds": round(self.seconds, 2),
-            "images_per_second": round(self._steps * self.batch / spent, 2),
+            "images_per_second": round(self._images / spent, 2),
             **{f"loss/{name}": round(value, 6) for name, value in means.items()},
         }
         self.run.append_log(line)
         self._show(line, means)
         self._draw(model, step, phase)
-        self._sums, self._counts, self._steps = {}, {}, 0
+        self._sums, self._counts, self._images = {}, {}, 0
         self.seconds += time.perf_counter() - self._since - spent
         self._since = time.perf_counter()
 

@@ -13,6 +13,7 @@ from open_tunit.config import Config
 from open_tunit.networks.guiding import Guidance
 
 Terms = dict[str, Tensor]
+STANDARD_FLOOR = 1e-6
 
 
 class Objective(NamedTuple):
@@ -23,42 +24,51 @@ class Objective(NamedTuple):
 
 
 class GuidingInputs(NamedTuple):
-    """What E's loss reads. x and x+ are the batch's two views; the momentum copy's share carries no gradient."""
+    """What E's loss reads. The momentum copy's share carries no gradient."""
 
     view: Guidance
-    view_plus: Guidance
+    view_domain: Guidance
+    """E on the domain view; with the paper's views that is x+."""
     key: Guidance
     """The momentum copy on x+."""
-    momentum: Guidance | None
-    """The momentum copy on x; None when nothing asks for it."""
+    momentum: Guidance
+    """The momentum copy on x."""
     negatives: Tensor
     recent_logits: Tensor
     labels: Tensor
 
 
 def contrast_code(guidance: Guidance, config: Config) -> Tensor:
-    """The codes (N, contrast_dim) as the style contrast compares them."""
-    return F.normalize(guidance.contrast, dim=1) if config.model.normalize_contrast else guidance.contrast
+    """The style codes (N, style_dim) as the style contrast compares them."""
+    return F.normalize(guidance.style, dim=1) if config.model.normalize_contrast else guidance.style
 
 
-def guiding(inputs: GuidingInputs, config: Config, *, supervision: str, weight: float) -> Objective:
-    """E's own loss: weight * (InfoNCE + domain_weight * domain objective + label_weight * cross-entropy)."""
+def guiding(
+    inputs: GuidingInputs, config: Config, *, supervision: str, weight: float, seek_domains: bool = True
+) -> Objective:
+    """E's own loss: weight * (InfoNCE + shape contrast + domain objective + cross-entropy, each with its weight)."""
     training = config.training
     contrast = losses.info_nce(
         contrast_code(inputs.view, config),
         contrast_code(inputs.key, config),
         inputs.negatives,
         temperature=training.temperature,
+        in_batch=training.contrast_in_batch,
     )
     terms = {"style_contrast": contrast}
     total = contrast
-    if supervision != "all":
+    if training.shape_weight > 0:
+        terms["shape_contrast"] = losses.nt_xent(
+            inputs.view.shape, inputs.view_domain.shape, temperature=training.shape_temperature
+        )
+        total = total + training.shape_weight * terms["shape_contrast"]
+    if supervision != "all" and seek_domains:
         name, value = _domain_objective(inputs, config)
         terms[name] = value
         total = total + training.domain_weight * value
     label_weight = {"none": 0.0, "some": training.label_weight, "all": training.supervised_label_weight}[supervision]
     if label_weight > 0:
-        terms["labels"] = losses.label_cross_entropy(inputs.view.logits, inputs.view_plus.logits, inputs.labels)
+        terms["labels"] = losses.label_cross_entropy(inputs.view.logits, inputs.view_domain.logits, inputs.labels)
         total = total + label_weight * terms["labels"]
     return Objective(weight * total, _detached(terms))
 
@@ -66,21 +76,21 @@ def guiding(inputs: GuidingInputs, config: Config, *, supervision: str, weight: 
 def _domain_objective(inputs: GuidingInputs, config: Config) -> tuple[str, Tensor]:
     """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead."""
     free = inputs.labels < 0
-    logits, logits_plus = inputs.view.logits[free], inputs.view_plus.logits[free]
+    logits, logits_plus = inputs.view.logits[free], inputs.view_domain.logits[free]
     if config.training.domain_objective == "mutual_information":
         if not len(logits):
             return "mutual_information", inputs.view.logits.new_zeros(())
         return "mutual_information", losses.mutual_information(logits, logits_plus)
     if not len(logits):
         return "prototypes", inputs.view.logits.new_zeros(())
-    momentum = inputs.momentum if inputs.momentum is not None else inputs.view
-    targets = _balanced(momentum.logits[free], inputs.recent_logits, config)
+    targets = _balanced(inputs.momentum.logits[free], inputs.recent_logits, config)
     targets_plus = _balanced(inputs.key.logits[free], inputs.recent_logits, config)
     return "prototypes", losses.swapped_prediction(logits, logits_plus, targets, targets_plus)
 
 
 def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
     scores = torch.cat([logits.detach(), recent])
+    scores = (scores - scores.mean(dim=0)) / scores.std(dim=0).clamp(min=STANDARD_FLOOR)
     return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
 
 

@@ -19,6 +19,8 @@ class Phase:
     train_generator: bool
     guiding_weight: float
     """Weight of E's own loss."""
+    seek_domains: bool = True
+    """Whether the domain objective counts yet."""
     labelled_only: bool = False
     """Draw the batch from the labelled images alone."""
 
@@ -34,12 +36,28 @@ def joint_start(training: Training, supervision: Supervision) -> int:
     return round(training.steps * training.guiding_share)
 
 
+def prototypes_step(training: Training, supervision: Supervision) -> int:
+    """The step at which balanced prototypes begin."""
+    return round(training.prototypes_start * joint_start(training, supervision))
+
+
+def batch_at(phase: Phase, training: Training) -> int:
+    """Images of a step of this phase."""
+    alone = phase.name == "guiding" and training.guiding_batch is not None
+    return training.guiding_batch if alone and training.guiding_batch else training.batch
+
+
 def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
     """The phase of `step` (from 0). `training.joint_start` is what `joint_start` resolved it to."""
     labelled_only = supervision == "some" and step < training.labelled_only_steps
     if step < joint_start(training, supervision):
         return Phase(
-            name="guiding", train_guiding=True, train_generator=False, guiding_weight=1.0, labelled_only=labelled_only
+            name="guiding",
+            train_guiding=True,
+            train_generator=False,
+            guiding_weight=1.0,
+            seek_domains=step >= prototypes_step(training, supervision),
+            labelled_only=labelled_only,
         )
     joint = training.schedule == "joint"
     return Phase(

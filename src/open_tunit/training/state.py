@@ -33,7 +33,7 @@ class State:
     opt_G: torch.optim.Optimizer
     opt_D: torch.optim.Optimizer
     keys: Queue
-    """Style contrast: recent codes of the momentum copy, (<= queue, contrast_dim)."""
+    """Style contrast: recent codes of the momentum copy, (<= queue, style_dim)."""
     logits: Queue
     """Balanced prototypes: recent logits of the momentum copy, (<= balance_queue, K)."""
     step: int = 0
@@ -78,7 +78,7 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         ),
         opt_G=_rmsprop(G, config),
         opt_D=_rmsprop(D, config),
-        keys=Queue(training.queue, torch.empty(0, config.model.contrast_dim, device=device, dtype=dtype)),
+        keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
         logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
 

@@ -69,14 +69,20 @@ class Step:
     def _update_guiding(self, state: State, batch: Batch, phase: Phase, keys: _Keys) -> objectives.Terms:
         inputs = objectives.GuidingInputs(
             view=self._guidance(state.E, batch.x),
-            view_plus=self._guidance(state.E, batch.x_plus),
+            view_domain=self._guidance(state.E, batch.x_domain),
             key=keys.plus,
             momentum=keys.plain,
             negatives=state.keys.rows,
             recent_logits=state.logits.rows,
             labels=batch.labels,
         )
-        objective = objectives.guiding(inputs, self.config, supervision=self.supervision, weight=phase.guiding_weight)
+        objective = objectives.guiding(
+            inputs,
+            self.config,
+            supervision=self.supervision,
+            weight=phase.guiding_weight,
+            seek_domains=phase.seek_domains,
+        )
         _descend(objective, "E", [(state.E, state.opt_E)], state.step)
         return objective.terms
 
