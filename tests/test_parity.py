@@ -45,7 +45,8 @@ def parity(fixtures: Path) -> Path:
 
 def _weights(folder: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("parity_weights", folder / "weights.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

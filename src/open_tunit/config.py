@@ -153,6 +153,8 @@ class Training:
     """The published code's hinge, or the published text's log loss."""
     domain_weight: float = 5.0
     """Weight of the domain objective beside the style contrast in E's loss."""
+    style_weight: float = 1.0
+    """Weight of the style contrast in E's loss."""
     prototypes_start: float = 0.0
     """Share of E's own phase before balanced prototypes begin, as the k-means centres of the shape codes."""
     shape_weight: float = 0.0
@@ -230,7 +232,7 @@ class Config:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto = bfloat16 on a GPU that has it, float32 on a CPU. R1 is always float32."""
+    """auto = bfloat16 where the GPU or CPU multiplies in it, else float32. R1 is always float32."""
     report_every: int | None = None
     """Steps between reports (log line, sample grid, checkpoint); None = about 40 in the run."""
     cache: str | None = None
@@ -450,7 +452,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "guiding_batch": 64,
             "domain_objective": "balanced_prototypes",
             "domain_weight": 1.0,
-            "prototypes_start": 0.6,
+            "style_weight": 0.2,
+            "prototypes_start": 0.75,
             "shape_weight": 1.0,
             "contrast_in_batch": True,
             "pseudo_labels": "momentum",
@@ -468,7 +471,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "guiding_share": 0.2,
             "domain_objective": "balanced_prototypes",
             "domain_weight": 1.0,
-            "prototypes_start": 0.6,
+            "style_weight": 0.2,
+            "prototypes_start": 0.75,
             "shape_weight": 1.0,
             "contrast_in_batch": True,
             "pseudo_labels": "momentum",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Shape = Callable[[Array, Array], Array]
+Colour = Sequence[float] | Array
 
 SPECIES = ("cat", "rabbit", "bear", "dog", "mouse", "fox", "panda", "owl", "frog", "koala")
 CONTENT_LEVELS = {"x": 3, "y": 3, "size": 2, "tilt": 3, "gaze": 3, "mouth": 2}
@@ -83,8 +84,13 @@ def critter(seed: int, index: int, *, species: int = 5, shares: Sequence[float] 
     if not 2 <= species <= len(SPECIES):
         raise ValueError(f"species is {species}; expected 2 to {len(SPECIES)}")
     weights = np.ones(species) if shares is None else np.asarray(shares, dtype=np.float64)
-    if weights.shape != (species,) or not np.all(np.isfinite(weights)) or not np.all(weights > 0):
-        raise ValueError(f"shares are {shares}; expected {species} numbers above 0")
+    if (
+        weights.shape != (species,)
+        or not np.all(np.isfinite(weights))
+        or not np.all(weights >= 0)
+        or not weights.sum() > 0
+    ):
+        raise ValueError(f"shares are {shares}; expected {species} numbers, none below 0 and not all 0")
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index))))
     levels = {name: int(generator.integers(count)) for name, count in CONTENT_LEVELS.items()}
     coat, light, phase, hue, value, kind = generator.random(6)
@@ -115,8 +121,8 @@ def draw(critter: Critter, size: int) -> NDArray[np.uint8]:
     coat = _coat(critter)
     canvas.paint(_HEAD, coat)
     canvas.paint(_both(_HEAD, _PATTERNS[critter.species](critter.style.phase)), _darker(coat))
-    for shape, colour in _face(critter, coat):
-        canvas.paint(shape, colour)
+    for part, paint in _face(critter, coat):
+        canvas.paint(part, paint)
     return canvas.pixels()
 
 
@@ -154,8 +160,8 @@ class _Canvas:
         covered: Array = np.clip(shape(self.x, self.y) * self.samples_per_unit + 0.5, 0, 1)
         return covered
 
-    def paint(self, shape: Shape, colour: Sequence[float]) -> None:
-        self.colours += self.coverage(shape)[..., None] * (np.asarray(colour) - self.colours)
+    def paint(self, shape: Shape, colour: Colour) -> None:
+        self.colours += self.coverage(shape)[..., None] * (np.asarray(colour, dtype=np.float64) - self.colours)
 
     def shrunk(self, samples: Array) -> Array:
         parts = samples.reshape(self.size, SUPERSAMPLING, self.size, SUPERSAMPLING, -1)
@@ -203,7 +209,8 @@ def _triangle(*corners: tuple[float, float]) -> Shape:
         for (ax, ay), (bx, by) in zip(corners, (*corners[1:], corners[0]), strict=True):
             length = math.hypot(bx - ax, by - ay)
             edges.append(((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / length)
-        return np.minimum.reduce(edges)
+        nearest: Array = np.minimum.reduce(edges)
+        return nearest
 
     return shape
 
@@ -302,10 +309,10 @@ def _ears(critter: Critter) -> list[tuple[Shape, Array]]:
     return [(half, colour) for shape, colour in pairs[SPECIES[critter.species]] for half in _mirrored(shape)]
 
 
-def _face(critter: Critter, coat: Array) -> list[tuple[Shape, Sequence[float]]]:
+def _face(critter: Critter, coat: Array) -> list[tuple[Shape, Colour]]:
     content = critter.content
     look = 0.115 * (content.gaze - 1)
-    parts: list[tuple[Shape, Sequence[float]]] = []
+    parts: list[tuple[Shape, Colour]] = []
     for side in (-1, 1):
         parts.append((_ellipse(0.36 * side, -0.16, 0.25, 0.27), WHITE))
         parts.append((_ellipse(0.36 * side + look, -0.15, 0.135, 0.16), BLACK))
@@ -320,7 +327,7 @@ def _face(critter: Critter, coat: Array) -> list[tuple[Shape, Sequence[float]]]:
 
 
 _SNOUT = (232, 218, 204)
-_MUZZLES: tuple[list[tuple[Shape, Sequence[float]]], ...] = (
+_MUZZLES: tuple[list[tuple[Shape, Colour]], ...] = (
     [(_ellipse(0, 0.46, 0.38, 0.2), _SNOUT), (_triangle((-0.13, 0.26), (0.13, 0.26), (0.0, 0.42)), PINK)],
     [(_ellipse(0, 0.42, 0.26, 0.24), _SNOUT), (_ellipse(0, 0.28, 0.11, 0.08), PINK)],
     [(_ellipse(0, 0.46, 0.42, 0.36), _SNOUT), (_ellipse(0, 0.26, 0.2, 0.13), BLACK)],

@@ -82,8 +82,8 @@ def _figures_of_folder(model: TUNIT, dataset: Dataset, seed: int) -> dict[str, A
         "reconstruction_error": float((redrawn - x).abs().mean()) / 2,
         "domain_reached_by_own_judgement": float(reached.mean()),
         "images_per_domain": np.bincount(pseudo, minlength=model.config.domains).tolist(),
-        "protocol": f"held-out images, at most {MOST_IMAGES}, paired by a permutation of seed {seed}; errors in [0, 1]; "
-        "the domain reached is E's own opinion of its translations",
+        "protocol": f"held-out images, at most {MOST_IMAGES}, paired by a permutation of seed {seed}; "
+        "errors in [0, 1]; the domain reached is E's own opinion of its translations",
     }
     known = dataset.labels[indices] >= 0
     if known.any():

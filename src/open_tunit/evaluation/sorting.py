@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from open_tunit import images
 from open_tunit.data.cache import build_store
@@ -42,7 +43,7 @@ def sort_folder(model: TUNIT, data: Path, out: Path) -> tuple[list[int], tuple[t
     return np.bincount(domains, minlength=model.config.domains).tolist(), store.unreadable
 
 
-def contact_sheet(pixels: np.ndarray, columns: int = SHEET_COLUMNS) -> images.Image.Image:
+def contact_sheet(pixels: np.ndarray, columns: int = SHEET_COLUMNS) -> Image.Image:
     """Pictures (N, S, S, 3) uint8 in rows of `columns`."""
     tiles = images.from_uint8(torch.from_numpy(np.ascontiguousarray(pixels)))
     rows = -(-len(tiles) // columns)

@@ -19,7 +19,6 @@ from torch import Tensor
 from open_tunit.config import SIZES, Model
 from open_tunit.model import TUNIT
 from open_tunit.networks.discriminator import Discriminator
-from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
 
 StateDict = Mapping[str, Tensor]

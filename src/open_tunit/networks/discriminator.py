@@ -31,13 +31,14 @@ class ResidualBlock(nn.Module):
         """(N, inputs, H, W) -> (N, outputs, H, W), or half the side."""
         residual = self.conv1(self.norm1(x))
         # The 1x1 convolution and the pool commute; on the small grid it costs a quarter.
-        shortcut: Tensor = F.avg_pool2d(x, 2) if self.halve else x
+        shortcut = F.avg_pool2d(x, 2) if self.halve else x
         if self.halve:
             residual = F.avg_pool2d(residual, 2)
         residual = self.conv2(self.norm2(residual))
         if self.shortcut is not None:
             shortcut = self.shortcut(shortcut)
-        return (shortcut + residual) * SQRT_HALF
+        mean: Tensor = (shortcut + residual) * SQRT_HALF
+        return mean
 
 
 class Discriminator(nn.Module):

@@ -20,9 +20,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def use_half(config: Config, device: torch.device) -> bool:
-    """Whether the bulk of the step runs in bfloat16: as asked, or on a GPU that has it."""
+    """Whether the bulk of the step runs in bfloat16: as asked, or where the hardware multiplies in it."""
     if config.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+        if device.type == "cuda":
+            return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cpu._is_avx512_bf16_supported())
     return config.precision == "bfloat16"
 
 

@@ -63,9 +63,10 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         E, G, D = GuidingNetwork(config.model), Generator(config.model), Discriminator(config.model)
-    networks: list[nn.Module] = [network.to(device, dtype) for network in (E, G, D)]
-    if device.type == "cuda":
-        networks = [network.to(memory_format=torch.channels_last) for network in networks]  # type: ignore[call-overload]
+    for network in (E, G, D):
+        network.to(device, dtype)
+        if network is E or device.type == "cuda":  # on a CPU, G's padding and D's penalty are faster contiguous
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = config.training
     return State(
         E=E,
