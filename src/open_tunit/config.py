@@ -173,6 +173,8 @@ class Training:
     """Weight of the style contrast on translations in G's loss."""
     r1_weight: float = 10.0
     """Weight of the gradient penalty in D's loss."""
+    r1_every: int = 1
+    """Steps between gradient penalties, whose weight grows by as much (lazy R1). The paper: 1."""
 
     temperature: float = 0.07
     """Temperature of the style contrast."""
@@ -193,11 +195,13 @@ class Training:
     """Of G and D."""
     average_decay: float = 0.999
     """Decay per step of the running averages of E and G."""
+    measure_statistics: bool = False
+    """Give the averaged E batch statistics measured on training images, not E's own (the published code)."""
     average_warmup: bool = False
     """Let the decay rise as (1 + t) / (10 + t) at first, so that short runs have averages worth using."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "queue"):
+        for name in ("steps", "batch", "queue", "r1_every"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
         _require(self.batch >= 2, f"batch is {self.batch}; batch statistics need at least 2 images")
         _require(
@@ -447,7 +451,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "training": {
             "steps": 3000,
-            "guiding_share": 0.4,
+            "guiding_share": 0.35,
             "batch": 16,
             "guiding_batch": 64,
             "domain_objective": "balanced_prototypes",
@@ -461,6 +465,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "guiding_learning_rate": 1e-3,
             "learning_rate": 5e-4,
             "average_warmup": True,
+            "measure_statistics": True,
         },
         "views": {"outside": "reflect", "domain_colour": True},
     },
@@ -478,6 +483,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "average_warmup": True,
+            "measure_statistics": True,
         },
         "views": {"outside": "reflect", "domain_colour": True},
     },

@@ -40,7 +40,7 @@ class FRN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape; the mean square is taken over H and W."""
         gain = self.gamma * torch.rsqrt(x.square().mean(dim=(2, 3), keepdim=True) + FRN_EPS)
-        return torch.maximum(torch.addcmul(self.beta, x, gain), self.tau)
+        return torch.relu(torch.addcmul(self.beta - self.tau, x, gain)) + self.tau  # = max(gain x + beta, tau)
 
 
 class ReflectConv(nn.Conv2d):

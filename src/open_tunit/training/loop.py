@@ -147,6 +147,8 @@ class _Session:
         model.E.load_state_dict(self.state.guide().state_dict())
         model.G.load_state_dict(self.state.G_ema.state_dict())
         model.to(self.batches.device).eval()
+        if self.run.config.training.measure_statistics:
+            self.monitor.samples.measure_statistics(model.E)
         self.monitor.samples.measure(model)
         return model
 

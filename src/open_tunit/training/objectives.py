@@ -94,12 +94,15 @@ def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
     return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
 
 
-def discriminator(real: Tensor, fake: Tensor, r1: Tensor, config: Config) -> Objective:
-    """D's loss for its outputs (N,) at the right domain, and the gradient penalty."""
+def discriminator(real: Tensor, fake: Tensor, r1: Tensor | None, config: Config) -> Objective:
+    """D's loss for its outputs (N,) at the right domain, and the gradient penalty where it is due."""
     training = config.training
     d_real, d_fake = losses.discriminator_adversarial(real, fake, kind=training.adversarial)
-    total = d_real + d_fake + training.r1_weight * r1
-    return Objective(total, _detached({"d_real": d_real, "d_fake": d_fake, "r1": r1}))
+    total, terms = d_real + d_fake, {"d_real": d_real, "d_fake": d_fake}
+    if r1 is not None:
+        total = total + training.r1_weight * training.r1_every * r1
+        terms["r1"] = r1
+    return Objective(total, _detached(terms))
 
 
 class GeneratorInputs(NamedTuple):

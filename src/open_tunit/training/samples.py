@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from open_tunit import images
 from open_tunit.model import TUNIT
+from open_tunit.networks.guiding import GuidingNetwork
 
 SHOWN = 6
 SHEET_COLUMNS = 12
+CHUNK = 64
+STATISTICS_IMAGES = 512
 MEASURED = 2048
 """Training images that a report's mean styles are taken over."""
 
@@ -30,9 +34,26 @@ class Samples:
 
     def measure(self, model: TUNIT) -> None:
         """Set the model's mean styles."""
-        device = model.domain_styles.device
-        parts = range(0, len(self.measured), 64)
-        model.measure_domains(images.from_uint8(torch.from_numpy(self.measured[i : i + 64])).to(device) for i in parts)
+        model.measure_domains(self._batches(MEASURED, model.domain_styles.device))
+
+    @torch.no_grad()
+    def measure_statistics(self, E: GuidingNetwork) -> None:
+        """Replace E's batch-norm averages by those of training images; E ends in eval mode."""
+        norms = [part for part in E.modules() if isinstance(part, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+        E.train()
+        for part in self._batches(STATISTICS_IMAGES, next(E.parameters()).device):
+            E(part)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        E.eval()
+
+    def _batches(self, count: int, device: torch.device) -> Iterator[Tensor]:
+        for start in range(0, min(count, len(self.measured)), CHUNK):
+            yield images.from_uint8(torch.from_numpy(self.measured[start : start + CHUNK])).to(device)
 
     def domain_sheet(self, model: TUNIT) -> Tensor:
         """One row per domain with the first of its images: (K, SHEET_COLUMNS, 3, S, S)."""

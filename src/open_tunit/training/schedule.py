@@ -19,6 +19,8 @@ class Phase:
     train_generator: bool
     guiding_weight: float
     """Weight of E's own loss."""
+    generator_steps: int = 0
+    """Steps that G and D have learned for before this one."""
     seek_domains: bool = True
     """Whether the domain objective counts yet."""
     labelled_only: bool = False
@@ -65,5 +67,6 @@ def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
         train_guiding=joint,
         train_generator=True,
         guiding_weight=training.guiding_weight,
+        generator_steps=step - joint_start(training, supervision),
         labelled_only=labelled_only,
     )

@@ -98,7 +98,7 @@ class Step:
             drawn = full(state.G.decode(torch.cat([content, content]), styles))  # translations, reconstructions
         translation, redrawn = drawn.chunk(2)
 
-        d_objective = self._discriminator(state, batch.x, domains, translation.detach(), reference_domains)
+        d_objective = self._discriminator(state, phase, batch, domains, translation.detach())
         _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
 
         with self._autocast(batch.x):
@@ -128,21 +128,31 @@ class Step:
         return torch.where(labels >= 0, labels, pseudo)
 
     def _discriminator(
-        self, state: State, x: Tensor, domains: Tensor, translation: Tensor, reference_domains: Tensor
+        self, state: State, phase: Phase, batch: Batch, domains: Tensor, translation: Tensor
     ) -> objectives.Objective:
-        real_images = x.detach().requires_grad_()
-        real = _at(state.D(real_images), domains)  # float32: R1 differentiates it twice
-        r1 = losses.r1_penalty(real, real_images)
-        with self._autocast(x):
+        """D's loss on the batch and its translations; the gradient penalty every `r1_every` steps."""
+        reference_domains = domains[batch.permutation]
+        if phase.generator_steps % self.config.training.r1_every:
+            with self._autocast(batch.x):
+                judged = full(state.D(torch.cat([batch.x, translation])))
+            real, fake = _at(judged, torch.cat([domains, reference_domains])).chunk(2)
+            return objectives.discriminator(real, fake, None, self.config)
+        images = batch.x.detach().requires_grad_()
+        real = _at(state.D(images), domains)  # float32: R1 differentiates it twice
+        r1 = losses.r1_penalty(real, images)
+        with self._autocast(batch.x):
             fake = full(state.D(translation))
         return objectives.discriminator(real, _at(fake, reference_domains), r1, self.config)
 
     def _update_averages(self, state: State, phase: Phase) -> None:
         training = self.config.training
-        decay = decay_at(state.step, decay=training.average_decay, warmup=training.average_warmup)
-        update_average(state.E_ema, state.E, decay=decay)
-        if phase.train_generator:
-            update_average(state.G_ema, state.G, decay=decay)
+        for average, network, steps, learns in (
+            (state.E_ema, state.E, state.step, True),
+            (state.G_ema, state.G, phase.generator_steps, phase.train_generator),
+        ):
+            if learns:
+                decay = decay_at(steps, decay=training.average_decay, warmup=training.average_warmup)
+                update_average(average, network, decay=decay)
 
 
 class _Keys(NamedTuple):
