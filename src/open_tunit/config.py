@@ -154,7 +154,7 @@ class Training:
     domain_weight: float = 5.0
     """Weight of the domain objective beside the style contrast in E's loss."""
     style_weight: float = 1.0
-    """Weight of the style contrast in E's loss."""
+    """Weight of the style contrast in E's loss until the domain objective begins; 1 from then on."""
     prototypes_start: float = 0.0
     """Share of E's own phase before balanced prototypes begin, as the k-means centres of the shape codes."""
     shape_weight: float = 0.0
@@ -188,6 +188,11 @@ class Training:
     """Temperature of the balanced assignment of standardised logits."""
 
     guiding_learning_rate: float = 1e-4
+    """Of E."""
+    joint_guiding_learning_rate: float | None = None
+    """Of E in the joint phase; None = guiding_learning_rate, as in the paper."""
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
+    """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
     learning_rate: float = 1e-4
     """Of G and D."""
     guiding_weight_decay: float = 1e-3
@@ -451,8 +456,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "training": {
             "steps": 3000,
-            "guiding_share": 0.35,
-            "batch": 16,
+            "guiding_share": 0.2,
+            "batch": 8,
             "guiding_batch": 64,
             "domain_objective": "balanced_prototypes",
             "domain_weight": 1.0,
@@ -463,7 +468,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "guiding_learning_rate": 1e-3,
+            "joint_guiding_learning_rate": 3e-4,
+            "optimizer": "adam",
             "learning_rate": 5e-4,
+            "reconstruction_weight": 10.0,
+            "r1_weight": 1.0,
+            "r1_every": 4,
             "average_warmup": True,
             "measure_statistics": True,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
 
 import torch
@@ -13,7 +14,7 @@ from open_tunit.training.schedule import Supervision, batch_at, phase_at
 from open_tunit.training.state import new_state
 from open_tunit.training.step import Step
 
-WARM_STEPS, TIMED_STEPS = 3, 6
+WARM_STEPS, TIMED_STEPS = 3, 8
 REPORTS_SHARE = 0.06
 """Share of the time that reports and checkpoints take."""
 
@@ -37,11 +38,12 @@ def _seconds_per_step(config: Config, batches: Batches, supervision: Supervision
     probe = dataclasses.replace(config.training, steps=2, joint_start=1)
     seconds = []
     for phase in (phase_at(0, probe, "none"), phase_at(1, probe, "none")):
+        spent = []
         for index in range(WARM_STEPS + TIMED_STEPS):
-            if index == WARM_STEPS:
-                begun = _now(batches.device)
+            begun = _now(batches.device)
             step(state, batches.batch(index, batch_at(phase, config.training)), phase)
-        seconds.append((_now(batches.device) - begun) / TIMED_STEPS)
+            spent.append(_now(batches.device) - begun)
+        seconds.append(statistics.median(spent[WARM_STEPS:]))
     return seconds[0], seconds[1]
 
 

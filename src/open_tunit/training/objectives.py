@@ -56,7 +56,7 @@ def guiding(
         in_batch=training.contrast_in_batch,
     )
     terms = {"style_contrast": contrast}
-    total = training.style_weight * contrast
+    total = contrast if seek_domains else training.style_weight * contrast
     if training.shape_weight > 0:
         terms["shape_contrast"] = losses.nt_xent(
             inputs.view.shape, inputs.view_domain.shape, temperature=training.shape_temperature

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Config
+from open_tunit.config import Config, Training
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
@@ -17,6 +17,7 @@ from open_tunit.training.average import copy_buffers
 from open_tunit.training.queue import Queue
 
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
+ADVERSARIAL_BETAS = (0.5, 0.99)
 OPTIMISERS = ("opt_E", "opt_G", "opt_D")
 
 
@@ -77,18 +78,18 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         opt_E=torch.optim.Adam(
             E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay
         ),
-        opt_G=_rmsprop(G, config),
-        opt_D=_rmsprop(D, config),
+        opt_G=_adversary(G, training),
+        opt_D=_adversary(D, training),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
         logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
 
 
-def _rmsprop(network: nn.Module, config: Config) -> torch.optim.Optimizer:
-    training = config.training
-    return torch.optim.RMSprop(
-        network.parameters(), lr=training.learning_rate, alpha=0.99, weight_decay=training.weight_decay
-    )
+def _adversary(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay)
+    return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
 
 
 def full(x: Tensor) -> Tensor:

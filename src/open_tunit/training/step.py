@@ -38,7 +38,7 @@ class Step:
 
     def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
-        _set_modes(state, phase)
+        self._prepare(state, phase)
         keys = self._momentum_keys(state, batch)
         terms: objectives.Terms = {}
         if phase.train_guiding:
@@ -50,6 +50,15 @@ class Step:
         self._update_averages(state, phase)
         state.step += 1
         return terms
+
+    def _prepare(self, state: State, phase: Phase) -> None:
+        """Modes and learning rates of the phase."""
+        for guide in (state.E, state.E_ema):
+            guide.train(phase.train_guiding)
+        training = self.config.training
+        if phase.train_generator and training.joint_guiding_learning_rate is not None:
+            for group in state.opt_E.param_groups:
+                group["lr"] = training.joint_guiding_learning_rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
@@ -160,11 +169,6 @@ class _Keys(NamedTuple):
 
     plain: Guidance
     plus: Guidance
-
-
-def _set_modes(state: State, phase: Phase) -> None:
-    for guide in (state.E, state.E_ema):
-        guide.train(phase.train_guiding)
 
 
 def _at(logits: Tensor, domains: Tensor) -> Tensor:
