@@ -205,12 +205,12 @@ def test_an_empty_folder_is_used(config: Begin, tmp_path: Path) -> None:
 
 
 def test_few_images_shrink_batches_and_queue_with_a_note(config: Begin) -> None:
-    set = {"training.batch": 32, "training.guiding_batch": 64, "training.queue": 1000, "training.r1_weight": 10}
+    set = {"training.batch": 32, "training.guiding_batch": 64, "training.queue": 1000}
     asked = config(steps=2, joint_start=1, set=set)
     _, said = _train(asked)
     training = _stored(asked)["training"]
     assert (training["batch"], training["guiding_batch"], training["queue"]) == (TRAINED, TRAINED, TRAINED // 2)
-    assert training["r1_weight"] == 20
+    assert training["r1_weight"] == 2 * asked.training.r1_weight
     assert f"note: {TRAINED} training images are few" in said
     assert f"the batch is {TRAINED} instead of 32" in said
     state = torch.load(Path(asked.out) / "checkpoints" / "00000002.pt", weights_only=True)

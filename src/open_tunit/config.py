@@ -195,6 +195,8 @@ class Training:
     """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
     learning_rate: float = 1e-4
     """Of G and D."""
+    discriminator_learning_rate: float | None = None
+    """Of D where it differs from G's; None = learning_rate, as in the paper."""
     guiding_weight_decay: float = 1e-3
     weight_decay: float = 1e-4
     """Of G and D."""

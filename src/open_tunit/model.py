@@ -147,9 +147,10 @@ class TUNIT(nn.Module):
                 raise FileNotFoundError(f"{source} is not a model folder: it has no {name}")
         where = str(source / CONFIG)
         values = checked_version(read_mapping((source / CONFIG).read_text(encoding="utf-8"), where), where)
-        model = cls(
-            model_from_dict(values.get("model", {})), fit=values.get("fit", "crop"), background=values["background"]
-        )
+        missing = [name for name in ("model", "fit", "background") if name not in values]
+        if missing:
+            raise ValueError(f"{where} lacks {', '.join(missing)}; it is not a model's config.json")
+        model = cls(model_from_dict(values["model"]), fit=values["fit"], background=values["background"])
         model.about = values.get("about", {})
         try:
             model.load_state_dict(safetensors.torch.load_file(source / WEIGHTS))

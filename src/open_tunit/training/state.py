@@ -78,15 +78,15 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         opt_E=torch.optim.Adam(
             E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay
         ),
-        opt_G=_adversary(G, training),
-        opt_D=_adversary(D, training),
+        opt_G=_adversary(G, training.learning_rate, training),
+        opt_D=_adversary(D, training.discriminator_learning_rate or training.learning_rate, training),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
         logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
 
 
-def _adversary(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    rate, decay = training.learning_rate, training.weight_decay
+def _adversary(network: nn.Module, rate: float, training: Training) -> torch.optim.Optimizer:
+    decay = training.weight_decay
     if training.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay)
     return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)

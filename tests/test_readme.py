@@ -1,0 +1,69 @@
+"""The README's commands and Python lines are run, or named here with the reason why not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from open_tunit.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TINY = (
+    "--size 32 --steps 4 --set model.guiding_width=4 --set model.generator_width=4 --set model.discriminator_width=4 "
+    "--set model.discriminator_max_width=8 --set training.joint_start=2 --set training.guiding_batch=8"
+)
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_every_shell_command_is_known() -> None:
+    lines = [line.partition("#")[0].strip() for block in _blocks("sh") for line in block.splitlines() if line.strip()]
+    kinds = {
+        "make ": "run by .ci/run (test) and by hand (demo: six minutes)",
+        "python3 -m venv": "run by the Makefile",
+        ".venv/bin/pip": "run by the Makefile",
+        ".venv/bin/tunit train": "run below",
+    }
+    unknown = [line for line in lines if not any(line.startswith(kind) for kind in kinds)]
+    assert not unknown
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make (\w+)", "\n".join(_blocks("sh"))):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_the_line_for_ones_own_folder_and_the_python_lines(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(picture_folder, target_is_directory=True)
+    (line,) = [line for block in _blocks("sh") for line in block.splitlines() if "tunit train" in line]
+    words = shlex.split(line)[1:]
+    for flag in ("--size", "--minutes"):
+        del words[words.index(flag) : words.index(flag) + 2]
+    assert main([*words, *TINY.split()]) == 0
+
+    first, second, *_ = sorted(picture_folder.rglob("*.png"))
+    shutil.copy(first, "source.png")
+    shutil.copy(second, "reference.png")
+    (python,) = _blocks("python")
+    exec(compile(python.replace("runs/demo", "runs/photos"), "README.md", "exec"), {})
+    with Image.open("out.png") as output, Image.open("source.png") as source:
+        assert output.size == source.size
+
+
+def test_the_commands_of_the_table_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in sorted(set(re.findall(r"`tunit ([a-z-]+)", README))):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0, command
