@@ -252,6 +252,11 @@ class Config:
     def __post_init__(self) -> None:
         _require(bool(self.out), "out is empty; name the folder for the run")
         _require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
+        needs_shapes = self.training.shape_weight > 0 or self.training.prototypes_start > 0
+        _require(
+            self.model.projection_dim > 0 or not needs_shapes,
+            "model.projection_dim is 0; training.shape_weight and training.prototypes_start need shape codes",
+        )
         _require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")
         _require(
             self.report_every is None or self.report_every >= 1,
@@ -325,6 +330,8 @@ class Config:
         for name in ("steps", "joint_start", "guiding_share"):
             del values["training"][name]
         values["data"]["folder"] = _absolute(values["data"]["folder"])
+        if values["data"]["labels"] not in (None, "folders"):
+            values["data"]["labels"] = _absolute(values["data"]["labels"])
         if values["init"] is not None:
             values["init"] = _absolute(values["init"])
         return values
@@ -333,6 +340,14 @@ class Config:
 def model_from_dict(values: Mapping[str, Any]) -> Model:
     """The Model of a model folder's config.json. Raises ConfigError."""
     return typing.cast(Model, _build(Model, values, "model"))
+
+
+def read_model_config(text: str, name: str) -> dict[str, Any]:
+    """The values of a model folder's config.json. Raises ConfigError when it is damaged, incomplete or newer."""
+    values = checked_version(read_mapping(text, name), name)
+    missing = [key for key in ("model", "fit", "background") if key not in values]
+    _require(not missing, f"{name} lacks {', '.join(missing)}")
+    return values
 
 
 def checked_version(values: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -450,6 +465,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "style_dim": 64,
             "guiding_width": 16,
             "generator_width": 16,
+            "generator_bottleneck": 8,
             "style_mlp_width": 128,
             "discriminator_width": 16,
             "discriminator_max_width": 128,
@@ -470,10 +486,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "guiding_learning_rate": 1e-3,
-            "joint_guiding_learning_rate": 3e-4,
+            "joint_guiding_learning_rate": 1e-4,
             "optimizer": "adam",
-            "learning_rate": 5e-4,
-            "reconstruction_weight": 10.0,
+            "learning_rate": 4e-4,
+            "discriminator_learning_rate": 1e-3,
+            "reconstruction_weight": 5.0,
             "r1_weight": 1.0,
             "r1_every": 4,
             "average_warmup": True,

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from open_tunit import images
-from open_tunit.config import FORMAT_VERSION, Fit, Model, checked_version, model_from_dict, read_mapping
+from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
@@ -146,10 +146,7 @@ class TUNIT(nn.Module):
             if not (source / name).is_file():
                 raise FileNotFoundError(f"{source} is not a model folder: it has no {name}")
         where = str(source / CONFIG)
-        values = checked_version(read_mapping((source / CONFIG).read_text(encoding="utf-8"), where), where)
-        missing = [name for name in ("model", "fit", "background") if name not in values]
-        if missing:
-            raise ValueError(f"{where} lacks {', '.join(missing)}; it is not a model's config.json")
+        values = read_model_config((source / CONFIG).read_text(encoding="utf-8"), where)
         model = cls(model_from_dict(values["model"]), fit=values["fit"], background=values["background"])
         model.about = values.get("about", {})
         try:

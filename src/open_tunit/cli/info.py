@@ -15,14 +15,14 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
     Args:
         place: A run (RUN) or a model folder (RUN/model).
     """
-    from open_tunit.config import checked_version, read_mapping
+    from open_tunit.config import read_model_config
 
     folder = place if (place / "config.json").is_file() else place / "model"
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{place} is neither a run with a model nor a model folder")
     where = str(folder / "config.json")
-    values = checked_version(read_mapping((folder / "config.json").read_text(encoding="utf-8"), where), where)
-    for name, value in {**values["model"], "fit": values["fit"], **_flat(values["about"])}.items():
+    values = read_model_config((folder / "config.json").read_text(encoding="utf-8"), where)
+    for name, value in {**values["model"], "fit": values["fit"], **_flat(values.get("about", {}))}.items():
         print(f"{name:24} {value}")
     log = place / "log.jsonl"
     if log.is_file() and (lines := log.read_text(encoding="utf-8").splitlines()):

@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        print(
+            f"tunit: {error.name} is not installed; install open-tunit with its extras, as in '.[eval]'",
+            file=sys.stderr,
+        )
+        return USER_ERROR
     except (ValueError, ArithmeticError, OSError) as error:
         print(f"tunit: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR

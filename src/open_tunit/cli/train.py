@@ -18,8 +18,8 @@ def train(
     steps: int | None = None,
     labels: str | None = None,
     init: str | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    seed: int | None = None,
+    device: str | None = None,
     config: Path | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
 ) -> None:
@@ -35,8 +35,8 @@ def train(
         steps: Length of the run in steps.
         labels: folders, or a CSV file with columns file,label.
         init: Model folder to start from.
-        seed: Seed of everything random.
-        device: auto, cpu, cuda, cuda:1, ...
+        seed: Seed of everything random (0).
+        device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
     """
@@ -46,9 +46,13 @@ def train(
         raise ValueError("train needs --out FOLDER for the run")
     from open_tunit.config import Config
 
-    overrides = _init_shapes(init) | ({"data.labels": labels} if labels else {}) | _assignments(set)
+    given = {"model.domains": domains, "model.size": size, "data.labels": labels}
+    given = {name: value for name, value in given.items() if value is not None}
+    overrides = _init_shapes(init) | given | _assignments(set)
     if config is not None:
-        asked = _from_file(config, {"data.folder": data, "out": out, "minutes": minutes, "init": init}, overrides)
+        fields = {"data.folder": data or None, "out": out or None, "init": init, "seed": seed, "device": device}
+        budget = {"minutes": minutes, "training.steps": steps}
+        asked = _from_file(config, fields, budget, overrides)
     else:
         asked = Config.preset(
             preset,
@@ -57,10 +61,10 @@ def train(
             domains=domains,
             size=size,
             steps=steps,
-            seed=seed,
+            seed=seed or 0,
             minutes=minutes,
             init=init,
-            device=device,
+            device=device or "auto",
             overrides=overrides,
         )
     from open_tunit.training.loop import train as run
@@ -69,11 +73,13 @@ def train(
     print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 
 
-def _from_file(path: Path, given: dict[str, Any], overrides: dict[str, Any]) -> Any:
+def _from_file(path: Path, given: dict[str, Any], budget: dict[str, Any], overrides: dict[str, Any]) -> Any:
     from open_tunit.config import Config
 
     text = path.read_text(encoding="utf-8")
-    known = {name: value for name, value in given.items() if value}
+    known = {name: value for name, value in given.items() if value is not None}
+    if any(value is not None for value in budget.values()):
+        known |= {name: value for name, value in budget.items() if value is not None or name == "minutes"}
     return Config.from_yaml(text, name=str(path)).replace(known | overrides)
 
 
@@ -85,7 +91,10 @@ def _assignments(words: tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"--set {word!r} is no assignment; expected NAME=VALUE, as in training.batch=16")
-        pairs[name] = yaml.safe_load(value)
+        try:
+            pairs[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {word!r} holds no value that YAML reads") from error
     return pairs
 
 
@@ -93,10 +102,10 @@ def _init_shapes(init: str | None) -> dict[str, Any]:
     """Fine-tuning keeps the shapes of the networks it starts from."""
     if init is None:
         return {}
-    from open_tunit.config import read_mapping
+    from open_tunit.config import read_model_config
 
     path = Path(init) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"--init {init} is not a model folder: it has no config.json")
-    shapes = read_mapping(path.read_text(encoding="utf-8"), str(path)).get("model", {})
-    return {f"model.{name}": value for name, value in shapes.items()}
+    shapes = read_model_config(path.read_text(encoding="utf-8"), str(path))["model"]
+    return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,16 +42,14 @@ def translate(
 
     network = TUNIT.from_pretrained(model).to(choose_device(device))
     targets = _references(reference) if reference is not None else _domains(domain or "", network)
-    count = 0
-    for name, picture in _pictures(source):
-        for label, how in targets:
-            path = out / Path(name).parent / f"{Path(name).stem}--{label}.png"
-            if path.exists() and not overwrite:
-                raise ValueError(f"{path} exists already; give --overwrite or another --out")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _save(network, picture, path, how, strength)
-            count += 1
-    print(f"{count} translations in {out}")
+    jobs = [(picture, how, out / f"{name}--{label}.png") for name, picture in _named(source) for label, how in targets]
+    taken = next((path for _, _, path in jobs if path.exists()), None)
+    if taken is not None and not overwrite:
+        raise ValueError(f"{taken} exists already; give --overwrite or another --out")
+    for picture, how, path in jobs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(network, picture, path, how, strength)
+    print(f"{len(jobs)} translations in {out}")
 
 
 def _save(network: TUNIT, picture: Path, path: Path, how: Path | int, strength: float) -> None:
@@ -75,7 +74,15 @@ def _pictures(place: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _references(place: Path) -> list[tuple[str, Path | int]]:
-    return [(Path(name).stem, path) for name, path in _pictures(place)]
+    return [(name.replace("/", "-"), path) for name, path in _named(place)]
+
+
+def _named(place: Path) -> list[tuple[str, Path]]:
+    """Relative paths without their suffix, unless that is all that tells two apart; and files."""
+    found = list(_pictures(place))
+    plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
+    twice = {name for name, count in Counter(plain).items() if count > 1}
+    return [(name if short in twice else short, path) for short, (name, path) in zip(plain, found, strict=True)]
 
 
 def _domains(word: str, network: TUNIT) -> list[tuple[str, Path | int]]:

@@ -83,7 +83,7 @@ def _table(figures: dict[str, Any]) -> str:
         if name != "training_seconds"
         else f'<tr><td>{label}</td><td class="n">{figures[name]:.0f}</td></tr>'
         for name, label in FIGURES
-        if name in figures
+        if figures.get(name) is not None
     )
     return f"<h2>Figures on held-out images</h2><table>{rows}</table>"
 

@@ -28,8 +28,7 @@ def sort_folder(model: TUNIT, data: Path, out: Path) -> tuple[list[int], tuple[t
         raise ValueError(f"{table} exists already; name another folder")
     store = build_store(data, model.config.size, model.fit, model.background)
     parts = [
-        model.domains(images.from_uint8(torch.from_numpy(np.ascontiguousarray(store.images[i : i + CHUNK])))).cpu()
-        for i in range(0, len(store.files), CHUNK)
+        model.domains(images.from_uint8(store.images[i : i + CHUNK])).cpu() for i in range(0, len(store.files), CHUNK)
     ]
     sure, domains = (part.numpy() for part in torch.cat(parts).max(dim=1))
     out.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,7 @@ def _judged(pairs: Pairs, translations: Tensor, *, species: int, size: int) -> d
     }
     return {
         "species_reached": _share(said[SPECIES] == wanted),
-        "content_kept": float(np.mean(list(kept.values()))) if kept else float("nan"),
+        "content_kept": float(np.mean(list(kept.values()))) if kept else None,
         "content_kept_by_factor": kept,
         "judge_accuracy": judges.accuracy,
     }

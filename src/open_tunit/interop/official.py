@@ -7,8 +7,8 @@ training every name starts with `module.`. Only tensors and plain values are unp
 from __future__ import annotations
 
 import os
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def renamed(state: StateDict, names: Mapping[str, str]) -> dict[str, Tensor]:
 def _load(network: torch.nn.Module, names: Mapping[str, str], state: StateDict, path: str | os.PathLike[str]) -> None:
     try:
         network.load_state_dict(renamed(state, names))
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, AttributeError, TypeError) as error:
         detail = " ".join(str(error).split())[:200]
         raise NotACheckpointError(f"{path} does not fit the published networks: {detail}") from error
 
@@ -110,8 +110,12 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist; expected a published checkpoint file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # on damaged bytes torch's readers raise nearly anything
         raise NotACheckpointError(
             f"{path} is not a checkpoint of tensors and plain values; nothing in it was run"
         ) from error

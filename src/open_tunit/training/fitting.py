@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from open_tunit.config import Config
+from open_tunit.config import PRESETS, Config, Training
 from open_tunit.data.dataset import Dataset
 from open_tunit.training.schedule import Supervision
 
@@ -28,15 +28,22 @@ def fit_to_data(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
     if supervision_of(dataset) != "none" and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
-    if config.training.batch > count:
-        changes["training.batch"] = count
-        notes.append(f"only {count} training images: the batch is {count} instead of {config.training.batch}")
+    for name in ("batch", "guiding_batch"):
+        asked = getattr(config.training, name)
+        if asked is not None and asked > count:
+            changes[f"training.{name}"] = count
+            notes.append(f"only {count} training images: the {name.replace('_', ' ')} is {count} instead of {asked}")
     changes["training.queue"] = min(config.training.queue, max(count // 2, 1))
     if count < FEW_IMAGES:
         notes.append(
             f"{count} training images are few: expect domains to be found, and colours and textures to be carried "
             "over, but blurred or copied details; 500 or more images per run are advised"
         )
-        if config.preset_name != "paper":
+        if config.preset_name != "paper" and config.training.r1_weight == _preset_r1(config.preset_name):
             changes["training.r1_weight"] = config.training.r1_weight * SAFER_R1
     return config.replace(changes), notes
+
+
+def _preset_r1(name: str) -> float:
+    """What the preset asks for: a weight that the user (or an earlier fit) chose is kept."""
+    return float(PRESETS.get(name, {}).get("training", {}).get("r1_weight", Training().r1_weight))

@@ -41,13 +41,13 @@ def train(config: Config, *, console: Console | None = None) -> TUNIT:
     resumes. Ctrl-C writes a checkpoint first. Raises ValueError (settings, folders, images), FileNotFoundError,
     NotFiniteError (the last good checkpoint stays).
     """
-    console = console or Console(stderr=True)
+    console = console or Console()
     stored = runs.stored_config(Path(config.out))
     device = choose_device(config.device)
     dataset = _open(config, console)
     config, notes = fit_to_data(config, dataset)
     for note in notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     session = _Session.begin(config, stored, dataset, device, console)
     session.go_on()
     return TUNIT.from_pretrained(session.run.model_folder)
@@ -79,8 +79,8 @@ class _Session:
             device=device,
         )
         if stored is not None:
-            runs.check_same_run(stored, config)
-            run = runs.resume(runs.extended(stored, config), dataset.fingerprint)
+            runs.check_same_run(stored, config, dataset.fingerprint)
+            run = runs.resume(runs.extended(stored, config))
         else:
             run = runs.start(_with_budget(config, batches, supervision, half), _about_data(config, dataset))
         state = new_state(run.config, device)
@@ -104,7 +104,9 @@ class _Session:
         training = self.run.config.training
         every = self.run.config.report_every or max(1, training.steps // REPORTS)
         if self.state.step >= training.steps:
-            self.monitor.console.print(f"finished: {self.state.step} steps, {self.run.model_folder}", highlight=False)
+            self.monitor.console.print(
+                f"finished: {self.state.step} steps, {self.run.model_folder}", highlight=False, markup=False
+            )
             if not (self.run.model_folder / "config.json").exists():
                 self._save()
             return
@@ -119,7 +121,9 @@ class _Session:
     def _one_step(self) -> Phase:
         training = self.run.config.training
         phase = phase_at(self.state.step, training, self.step.supervision)
-        if training.prototypes_start > 0 and self.state.step == prototypes_step(training, self.step.supervision):
+        supervision = self.step.supervision
+        unlabelled = supervision == "none"  # labels number the domains; k-means would number them anew
+        if unlabelled and training.prototypes_start > 0 and self.state.step == prototypes_step(training, supervision):
             begin_prototypes(self.state, self.batches, self.run.config)
         size = batch_at(phase, training)
         batch = self.batches.batch(self.state.step, size, labelled_only=phase.labelled_only)
@@ -133,6 +137,11 @@ class _Session:
         return phase
 
     def _save(self, phase: Phase | None = None) -> None:
+        if not self.state.is_finite():
+            raise NotFiniteError(
+                f"weights are not finite after step {self.state.step}; {self.run.folder} keeps the last good "
+                "checkpoint: lower the learning rate and start anew"
+            )
         model = self._model()
         if phase is not None:
             self.monitor.report(model, self.state.step, phase.name)
@@ -192,10 +201,13 @@ def _about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
 
 def _start_from(state: State, model: TUNIT, name: str) -> None:
     """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
-    guiding = model.E.state_dict()
-    if model.config.domains != state.D.heads.out_channels:
-        fresh = state.E.state_dict()
-        guiding |= {key: fresh[key] for key in fresh if key.startswith("domain_head.")}
+    heads = ("domain_head.", "shape_head.")
+    guiding, fresh = model.E.state_dict(), state.E.state_dict()
+    for name_ in {key for key in (*guiding, *fresh) if key.startswith(heads)}:
+        if name_ not in fresh:
+            del guiding[name_]
+        elif name_ not in guiding or guiding[name_].shape != fresh[name_].shape:
+            guiding[name_] = fresh[name_]
     try:
         for network, values in (
             *((E, guiding) for E in (state.E, state.E_ema)),

@@ -29,7 +29,7 @@ class Monitor:
         self._counts: dict[str, int] = {}
         self._images = 0
         self._since = time.perf_counter()
-        self._board = _tensorboard(run)
+        self._board: Any = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -42,6 +42,7 @@ class Monitor:
         self._task = self._progress.add_task("", total=run.config.training.steps, losses="")
 
     def __enter__(self) -> Self:
+        self._board = _tensorboard(self.run)
         self._progress.start()
         self._since = time.perf_counter()
         return self

@@ -21,6 +21,7 @@ RESTARTS, ROUNDS = 10, 30
 SHARPNESS = 8.0
 """Logits per unit of cosine between a shape code and its centre."""
 PURPOSE = 2
+SMALLEST = 1e-6
 
 
 def kmeans(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
@@ -49,7 +50,7 @@ def begin_prototypes(state: State, batches: Batches, config: Config) -> None:
     mean = codes.mean(dim=0)
     centred = codes - mean
     centres = kmeans(F.normalize(centred, dim=1), config.model.domains, generator)
-    scale = SHARPNESS / float(centred.norm(dim=1).mean())
+    scale = SHARPNESS / max(float(centred.norm(dim=1).mean()), SMALLEST)
     for E in (state.E, state.E_ema):
         assert E.shape_head is not None
         E.domain_head.weight.copy_(scale * centres @ E.shape_head.weight)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
 
 KEPT_CHECKPOINTS = 2
+FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue", "training.r1_weight"}
+"""Settings that follow from the images: where those changed, these tell nothing."""
 CONFIG, DATA, LOG = "config.yaml", "data.json", "log.jsonl"
 
 
@@ -41,8 +42,10 @@ class Run:
         for path in reversed(self._checkpoints()):
             try:
                 return dict(torch.load(path, map_location="cpu", weights_only=True))
-            except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-                reason = str(error).splitlines()[0][:80]
+            except OSError:
+                raise
+            except Exception as error:  # on damaged bytes torch's readers raise nearly anything
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
                 warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
         return None
 
@@ -78,16 +81,21 @@ def stored_config(folder: Path) -> Config | None:
     path = folder / CONFIG
     if path.is_file():
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != DATA for path in folder.iterdir()):
         raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
     return None
 
 
-def check_same_run(stored: Config, asked: Config) -> None:
-    """Raise DifferentRunError, naming the first differing settings, unless both are one run."""
-    differences = list(_differences(stored.identity(), asked.identity()))
+def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
+    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run."""
+    differences = _differences(stored.identity(), asked.identity())
+    known = json.loads((Path(asked.out) / DATA).read_text(encoding="utf-8"))["fingerprint"]
+    if known != fingerprint and differences.keys() <= FITTED:
+        raise DifferentRunError(
+            f"the images of {asked.data.folder} changed since {asked.out} was begun; name another folder for the run"
+        )
     if differences:
-        shown = "; ".join(differences[:3])
+        shown = "; ".join(list(differences.values())[:3])
         raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
 
 
@@ -116,26 +124,21 @@ def start(config: Config, about_data: Mapping[str, Any]) -> Run:
     return run
 
 
-def resume(config: Config, fingerprint: str) -> Run:
-    """The existing run in config.out with `config`'s budget. Raises DifferentRunError if the images changed."""
+def resume(config: Config) -> Run:
+    """The existing run in config.out with `config`'s budget."""
     run = Run(Path(config.out), config)
-    known = json.loads((run.folder / DATA).read_text(encoding="utf-8"))["fingerprint"]
-    if known != fingerprint:
-        raise DifferentRunError(
-            f"the images of {config.data.folder} changed since {config.out} was begun; name another folder for the run"
-        )
     write_text_atomic(run.folder / CONFIG, config.to_yaml())
     return run
 
 
-def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> list[str]:
-    found = []
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
     for name in stored:
         old, new = stored[name], asked.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{path}{name}.")
+            found |= _differences(old, new, f"{path}{name}.")
         elif old != new:
-            found.append(f"{path}{name} is {old} there and {new} here")
+            found[path + name] = f"{path}{name} is {old} there and {new} here"
     return found
 
 

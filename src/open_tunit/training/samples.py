@@ -52,8 +52,10 @@ class Samples:
         E.eval()
 
     def _batches(self, count: int, device: torch.device) -> Iterator[Tensor]:
-        for start in range(0, min(count, len(self.measured)), CHUNK):
-            yield images.from_uint8(torch.from_numpy(self.measured[start : start + CHUNK])).to(device)
+        """The first `count` measured images in parts of nearly equal size."""
+        chosen = self.measured[:count]
+        for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
+            yield images.from_uint8(torch.from_numpy(part)).to(device)
 
     def domain_sheet(self, model: TUNIT) -> Tensor:
         """One row per domain with the first of its images: (K, SHEET_COLUMNS, 3, S, S)."""

@@ -52,6 +52,11 @@ class State:
         self.logits = Queue(self.logits.size, values["logits"].to(self.logits.rows.device))
         self.step = values["step"]
 
+    def is_finite(self) -> bool:
+        """Whether every weight is a number."""
+        weights = [value for name in NETWORKS for value in getattr(self, name).parameters()]
+        return all(bool(torch.isfinite(value).all()) for value in weights)
+
     def guide(self) -> GuidingNetwork:
         """The momentum copy of E as users get it: eval mode, with E's batch-norm averages; a copy."""
         guide = copy.deepcopy(self.E_ema)
