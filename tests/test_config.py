@@ -33,7 +33,7 @@ def test_the_paper_preset_is_the_published_one() -> None:
     assert (training.style_weight, training.shape_weight, training.prototypes_start) == (1, 0, 0)
     assert (training.guiding_learning_rate, training.learning_rate) == (1e-4, 1e-4)
     assert (training.guiding_weight_decay, training.weight_decay, training.average_decay) == (1e-3, 1e-4, 0.999)
-    assert not (training.average_warmup or training.contrast_in_batch or training.measure_statistics)
+    assert (training.average_warmup, training.contrast_in_batch, training.measure_statistics) == (False,) * 3
     views = config.data.views
     assert (views.flip, views.affine, views.crop, views.colour, views.outside) == (True, True, True, True, "black")
 
@@ -75,7 +75,12 @@ def test_yaml_there_and_back(name: str) -> None:
 
 
 def test_numbers_may_be_written_as_people_do() -> None:
-    text = preset().to_yaml().replace("minutes: null", "minutes: 5").replace("learning_rate: 0.0001", "learning_rate: 1e-4")
+    text = (
+        preset()
+        .to_yaml()
+        .replace("minutes: null", "minutes: 5")
+        .replace("learning_rate: 0.0001", "learning_rate: 1e-4")
+    )
     assert "1e-4" in text
     config = Config.from_yaml(text)  # YAML 1.1 reads 1e-4 as a string
     assert config.minutes == 5
@@ -149,6 +154,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"training.batch": 1}, "batch", "1"),
     ({"training.guiding_batch": 1}, "guiding_batch", "1"),
     ({"training.queue": 0}, "queue", "0"),
+    ({"training.balance_queue": 0}, "balance_queue", "0"),
+    ({"training.prototypes_start": 1.0}, "prototypes_start", "1.0"),
+    ({"training.prototypes_start": 0.5}, "prototypes_start", "projection_dim"),
     ({"training.joint_start": -1}, "joint_start", "-1"),
     ({"training.guiding_share": 1.5}, "guiding_share", "1.5"),
     ({"training.average_decay": 1.0}, "average_decay", "1.0"),
@@ -194,6 +202,11 @@ def test_an_unknown_preset_is_named() -> None:
 def test_a_wrong_number_of_critters_is_named(data: str) -> None:
     with pytest.raises(ConfigError, match=f"data is '{data}'; expected critters:K"):
         preset(data=data)
+
+
+def test_unknown_settings_of_any_kind_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"training has no setting .*'speed'"):
+        Config.from_yaml(preset().to_yaml().replace("training:\n", "training:\n  3: 4\n  speed: 5\n"))
 
 
 def test_a_setting_that_is_missing_is_named() -> None:

@@ -10,7 +10,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2_contingency, chisquare
 from sklearn.cluster import KMeans
@@ -29,8 +28,10 @@ from open_tunit.data.critters import (
 
 SURE = 1e-4
 """A p-value that a fixed, fair sample does not fall under."""
-FROZEN_PARAMETERS = "e4a48b33ff8a4343a2c4179e2c6b8a3058b58308c68486734e1764277fa5ae93"
-FROZEN_DRAWINGS = "8f3cc385e29c8c2a9a74c76bca190e628e9e3fd82948b1fead297ddaa4b02ce3"
+FROZEN_PARAMETERS = "27902436c52fbfc916827f114fb22eabc1548c3710579c79231307f1cc1b93bf"
+FROZEN_DRAWINGS = "0b081677a38d99b31ba2eb7b4466748be364ff6082416420c0c3e2b62c2d12ef"
+"""Of exact pixels: none of these drawings has a value within 3e-5 of where uint8 rounding turns, and coordinates
+disturbed by 1e-12 draw the same, so the last bits of a machine's sine do not matter."""
 
 
 def everyone(count: int, species: int = 5) -> list[Critter]:
@@ -39,13 +40,6 @@ def everyone(count: int, species: int = 5) -> list[Critter]:
 
 def as_species(kind: int, index: int) -> Critter:
     return dataclasses.replace(critter(100, index), species=kind)
-
-
-def coarse(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Means of 8×8 blocks in steps of 16: the same in every version of Pillow that draws the same picture."""
-    blocks = pixels.reshape(8, pixels.shape[0] // 8, 8, pixels.shape[1] // 8, 3).mean(axis=(1, 3))
-    steps: NDArray[np.uint8] = np.round(blocks / 16).astype(np.uint8)
-    return steps
 
 
 def test_a_critter_is_a_function_of_seed_and_index() -> None:
@@ -68,7 +62,8 @@ def test_the_parameters_are_frozen() -> None:
 
 
 def test_the_drawings_are_frozen() -> None:
-    pictures = [coarse(draw(as_species(kind, index), 64)) for kind in range(len(SPECIES)) for index in range(3)]
+    pictures = [draw(as_species(kind, index), 64) for kind in range(len(SPECIES)) for index in range(3)]
+    assert len(pictures) == 30
     assert hashlib.sha256(np.stack(pictures).tobytes()).hexdigest() == FROZEN_DRAWINGS
 
 
@@ -84,7 +79,8 @@ def test_the_true_answer_has_the_sources_content_and_the_rest_of_the_reference()
 def test_recoloured_changes_the_background_alone() -> None:
     source, reference = critter(100, 0), critter(100, 1)
     lazy = recoloured(source, reference)
-    assert lazy.style.background == reference.style.background
+    assert (lazy.style.hue, lazy.style.value) == (reference.style.hue, reference.style.value)
+    assert dataclasses.replace(lazy, style=source.style) == source
     changed = np.any(draw(lazy, 64) != draw(source, 64), axis=2)
     assert changed[head_mask(source, 64) == 0].all()
     assert not changed[head_mask(source, 64) == 1].any()
@@ -104,7 +100,7 @@ def test_levels_and_species_are_balanced_and_independent() -> None:
 def test_style_is_distributed_alike_in_all_species() -> None:
     critters = everyone(3000)
     kinds = np.array([one.species for one in critters])
-    styles = np.array([[*one.style.coat, one.style.phase, *one.style.background] for one in critters])
+    styles = np.array([dataclasses.astuple(one.style) for one in critters])
     assert styles.min() >= 0
     assert styles.max() <= 1
     means = np.stack([styles[kinds == kind].mean(axis=0) for kind in range(5)])
@@ -120,7 +116,7 @@ def test_shares_are_followed() -> None:
 @pytest.mark.parametrize("kind", range(len(SPECIES)), ids=SPECIES)
 def test_the_mask_is_where_the_head_is(kind: int) -> None:
     one = as_species(kind, 3)
-    other = dataclasses.replace(one, style=dataclasses.replace(one.style, background=(0.1, 0.9, 0.1)))
+    other = dataclasses.replace(one, style=dataclasses.replace(one.style, hue=(one.style.hue + 0.5) % 1))
     same = np.all(draw(one, 64) == draw(other, 64), axis=2)
     mask = head_mask(one, 64)
     assert mask.shape == (64, 64)
@@ -131,11 +127,16 @@ def test_the_mask_is_where_the_head_is(kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", range(len(SPECIES)), ids=SPECIES)
-def test_no_ear_leaves_the_picture(kind: int) -> None:
+def test_the_face_stays_in_the_picture(kind: int) -> None:
+    """Ears may be cut at the border; eyes and mouth, which show gaze and mouth, never are."""
     for x, y, tilt in itertools.product((0, 2), (0, 2), range(3)):
-        content = Content(x=x, y=y, size=1, tilt=tilt, gaze=1, mouth=0)
-        mask = head_mask(dataclasses.replace(as_species(kind, 0), content=content), 128)
-        assert max(mask[0].max(), mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()) == 0, content
+        content = Content(x=x, y=y, size=1, tilt=tilt, gaze=0, mouth=0)
+        one = dataclasses.replace(as_species(kind, 0), content=content)
+        other = dataclasses.replace(one, content=dataclasses.replace(content, gaze=2, mouth=1))
+        changed = np.any(draw(one, 64) != draw(other, 64), axis=2)
+        assert changed.sum() > 200, content
+        border = [changed[0], changed[-1], changed[:, 0], changed[:, -1]]
+        assert not np.concatenate(border).any(), content
 
 
 @pytest.mark.parametrize("factor", CONTENT_LEVELS)
@@ -177,19 +178,11 @@ def test_a_picture_is_uint8_rgb_of_any_size() -> None:
 
 @pytest.mark.parametrize("species", [1, 0, len(SPECIES) + 1])
 def test_a_wrong_number_of_species_is_refused(species: int) -> None:
-    with pytest.raises(ValueError, match=f"species must be 2 … {len(SPECIES)}, got {species}"):
+    with pytest.raises(ValueError, match=f"species is {species}; expected 2 to {len(SPECIES)}"):
         critter(100, 0, species=species)
 
 
 @pytest.mark.parametrize("shares", [[1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, float("nan"), 1.0]])
 def test_wrong_shares_are_refused(shares: list[float]) -> None:
-    with pytest.raises(ValueError, match="shares must be 3 numbers"):
+    with pytest.raises(ValueError, match=r"shares are .*; expected 3 numbers"):
         critter(100, 0, species=3, shares=shares)
-
-
-def test_a_negative_index_and_a_tiny_picture_are_refused() -> None:
-    with pytest.raises(ValueError, match="must not be negative"):
-        critter(100, -1)
-    for view in (draw, head_mask):
-        with pytest.raises(ValueError, match="at least 8 pixels, got 7"):
-            view(critter(100, 0), 7)

@@ -68,7 +68,9 @@ def test_shapes_at_every_size(size: int) -> None:
 def test_the_discriminators_widths_are_the_published_ones() -> None:
     with torch.device("meta"):
         D = Discriminator(paper(128))
-        blocks = [(b.conv2.in_channels, b.conv2.out_channels, b.halve) for b in D.modules() if isinstance(b, ResidualBlock)]
+        blocks = [
+            (b.conv2.in_channels, b.conv2.out_channels, b.halve) for b in D.modules() if isinstance(b, ResidualBlock)
+        ]
     assert blocks == [
         (64, 64, False), (64, 128, True), (128, 128, False), (128, 256, True), (256, 256, False), (256, 512, True),
         (512, 512, False), (512, 1024, True), (1024, 1024, False), (1024, 1024, True),

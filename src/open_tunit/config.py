@@ -204,6 +204,8 @@ class Training:
     """Decay per step of the running averages of E and G."""
     measure_statistics: bool = False
     """Give the averaged E batch statistics measured on training images, not E's own (the published code)."""
+    freeze_statistics: bool = False
+    """From the joint phase on E normalises by statistics measured once on training images, not by each batch's."""
     average_warmup: bool = False
     """Let the decay rise as (1 + t) / (10 + t) at first, so that short runs have averages worth using."""
 
@@ -495,6 +497,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "r1_every": 4,
             "average_warmup": True,
             "measure_statistics": True,
+            "freeze_statistics": True,
         },
         "views": {"outside": "reflect", "domain_colour": True},
     },
@@ -513,6 +516,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "supervised_label_weight": 5.0,
             "average_warmup": True,
             "measure_statistics": True,
+            "freeze_statistics": True,
         },
         "views": {"outside": "reflect", "domain_colour": True},
     },

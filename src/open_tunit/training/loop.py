@@ -19,6 +19,7 @@ from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.model import TUNIT
+from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.training import run as runs
 from open_tunit.training.budget import steps_for
 from open_tunit.training.card import model_card
@@ -29,6 +30,7 @@ from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
+from open_tunit.training.statistics import frozen, measure_statistics, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS = 40
@@ -121,10 +123,7 @@ class _Session:
     def _one_step(self) -> Phase:
         training = self.run.config.training
         phase = phase_at(self.state.step, training, self.step.supervision)
-        supervision = self.step.supervision
-        unlabelled = supervision == "none"  # labels number the domains; k-means would number them anew
-        if unlabelled and training.prototypes_start > 0 and self.state.step == prototypes_step(training, supervision):
-            begin_prototypes(self.state, self.batches, self.run.config)
+        self._turn_of_phase(phase)
         size = batch_at(phase, training)
         batch = self.batches.batch(self.state.step, size, labelled_only=phase.labelled_only)
         try:
@@ -135,6 +134,16 @@ class _Session:
             ) from None
         self.monitor.step(terms, self.state.step, phase.name, size)
         return phase
+
+    def _turn_of_phase(self, phase: Phase) -> None:
+        """What is done once, before the step at which the prototypes or the joint phase begin."""
+        config, supervision, step = self.run.config, self.step.supervision, self.state.step
+        training = config.training
+        unlabelled = supervision == "none"  # labels number the domains; k-means would number them anew
+        if unlabelled and training.prototypes_start > 0 and step == prototypes_step(training, supervision):
+            begin_prototypes(self.state, self.batches, config)
+        if phase.generator_steps == 0 and frozen(training, supervision, phase):
+            settle_statistics(self.state, self.batches, config.seed)
 
     def _save(self, phase: Phase | None = None) -> None:
         if not self.state.is_finite():
@@ -153,13 +162,22 @@ class _Session:
     def _model(self) -> TUNIT:
         data = self.run.config.data
         model = TUNIT(self.run.config.model, fit=data.fit, background=data.background)
-        model.E.load_state_dict(self.state.guide().state_dict())
+        model.E.load_state_dict(self._guide().state_dict())
         model.G.load_state_dict(self.state.G_ema.state_dict())
         model.to(self.batches.device).eval()
-        if self.run.config.training.measure_statistics:
-            self.monitor.samples.measure_statistics(model.E)
         self.monitor.samples.measure(model)
         return model
+
+    def _guide(self) -> GuidingNetwork:
+        """The averaged E with the batch-norm statistics that users get."""
+        config = self.run.config
+        last = phase_at(max(self.state.step - 1, 0), config.training, self.step.supervision)
+        if frozen(config.training, self.step.supervision, last):
+            return self.state.E_ema
+        guide = self.state.guide()
+        if config.training.measure_statistics:
+            measure_statistics(guide, self.batches, config.seed)
+        return guide
 
     def _about(self, seconds: float, model: TUNIT) -> dict[str, Any]:
         return {

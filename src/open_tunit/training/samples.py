@@ -7,16 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from open_tunit import images
 from open_tunit.model import TUNIT
-from open_tunit.networks.guiding import GuidingNetwork
 
 SHOWN = 6
 SHEET_COLUMNS = 12
 CHUNK = 64
-STATISTICS_IMAGES = 512
 MEASURED = 2048
 """Training images that a report's mean styles are taken over."""
 
@@ -35,21 +33,6 @@ class Samples:
     def measure(self, model: TUNIT) -> None:
         """Set the model's mean styles."""
         model.measure_domains(self._batches(MEASURED, model.domain_styles.device))
-
-    @torch.no_grad()
-    def measure_statistics(self, E: GuidingNetwork) -> None:
-        """Replace E's batch-norm averages by those of training images; E ends in eval mode."""
-        norms = [part for part in E.modules() if isinstance(part, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean over the batches
-        E.train()
-        for part in self._batches(STATISTICS_IMAGES, next(E.parameters()).device):
-            E(part)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        E.eval()
 
     def _batches(self, count: int, device: torch.device) -> Iterator[Tensor]:
         """The first `count` measured images in parts of nearly equal size."""

@@ -21,6 +21,7 @@ from open_tunit.training import objectives
 from open_tunit.training.average import decay_at, update_average
 from open_tunit.training.schedule import Phase, Supervision
 from open_tunit.training.state import State, full
+from open_tunit.training.statistics import frozen
 
 
 class NotFiniteError(ArithmeticError):
@@ -54,7 +55,7 @@ class Step:
     def _prepare(self, state: State, phase: Phase) -> None:
         """Modes and learning rates of the phase."""
         for guide in (state.E, state.E_ema):
-            guide.train(phase.train_guiding)
+            guide.train(phase.train_guiding and not frozen(self.config.training, self.supervision, phase))
         training = self.config.training
         if phase.train_generator and training.joint_guiding_learning_rate is not None:
             for group in state.opt_E.param_groups:

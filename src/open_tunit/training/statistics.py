@@ -1,0 +1,45 @@
+"""Batch-norm statistics of E, measured on training images instead of averaged over whatever passed through."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from open_tunit.config import Training
+from open_tunit.data.batches import Batches
+from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.training.schedule import Phase, Supervision, joint_start
+from open_tunit.training.state import State
+
+SAMPLE, CHUNK = 512, 64
+PURPOSE = 3
+
+
+def frozen(training: Training, supervision: Supervision, phase: Phase) -> bool:
+    """Whether E normalises by frozen statistics in this phase; a run that is joint from step 0 has none to freeze."""
+    return training.freeze_statistics and phase.train_generator and joint_start(training, supervision) > 0
+
+
+@torch.no_grad()
+def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
+    """Replace E's batch-norm averages by those of up to SAMPLE training images; E ends in eval mode."""
+    norms = [part for part in E.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the parts
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE))))
+    chosen = generator.permutation(batches.indices)[:SAMPLE]
+    E.train()
+    for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
+        E(batches.pictures(part))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    E.eval()
+
+
+def settle_statistics(state: State, batches: Batches, seed: int) -> None:
+    """Measure the statistics that E and its momentum copy keep for the joint phase."""
+    for E in (state.E, state.E_ema):
+        measure_statistics(E, batches, seed)

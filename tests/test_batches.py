@@ -1,0 +1,135 @@
+"""The batch of a step is a function of (seed, step) alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from open_tunit.config import Views
+from open_tunit.data.batches import Batch, Batches
+
+COUNT, SIZE = 20, 6
+STILL = Views(flip=False, affine=False, crop=False, colour=False)
+
+
+def batches(seed: int = 0, view: Views = STILL, **given: Any) -> Batches:
+    """COUNT images whose every number is their own index; the odd ones below 12 are labelled."""
+    indices = np.arange(COUNT)
+    pixels = np.broadcast_to(indices[:, None, None, None], (COUNT, 8, 8, 3)).astype(np.uint8)
+    labels = np.where((indices % 2 == 1) & (indices < 12), indices % 3, -1)
+    settings: dict[str, Any] = {"pixels": pixels, "labels": labels, "indices": indices} | given
+    return Batches(**settings, seed=seed, view=view, device=torch.device("cpu"))
+
+
+def shown(x: Tensor) -> list[int]:
+    """The indices of the images."""
+    return [round(float(value)) for value in (x[:, 0, 0, 0] + 1) * 127.5]
+
+
+def assert_equal(one: Batch, other: Batch) -> None:
+    for field in dataclasses.fields(Batch):
+        assert torch.equal(getattr(one, field.name), getattr(other, field.name)), field.name
+
+
+def noise() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8)
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    view = Views(domain_colour=True)
+    forwards, fresh = batches(view=view, pixels=noise()), batches(view=view, pixels=noise())
+    in_order = [forwards.batch(step, SIZE) for step in range(12)]
+    for step in (11, 0, 7, 7, 3):
+        assert_equal(fresh.batch(step, SIZE), in_order[step])
+    fresh.batch(2, 3, labelled_only=True)
+    fresh.batch(9, 14)
+    assert_equal(fresh.batch(5, SIZE), in_order[5])
+
+
+def test_other_seeds_and_steps_are_other_batches() -> None:
+    one, other = batches(seed=0, view=Views(), pixels=noise()), batches(seed=1, view=Views(), pixels=noise())
+    drawn = [source.batch(step, SIZE) for source in (one, other) for step in range(3)]
+    for place, batch in enumerate(drawn):
+        for earlier in drawn[:place]:
+            assert not torch.equal(batch.x, earlier.x)
+            assert not torch.equal(batch.x_plus, earlier.x_plus)
+
+
+@pytest.mark.parametrize("size", [5, 6, 20, 33])
+def test_every_image_comes_once_per_epoch(size: int) -> None:
+    source = batches()
+    told = [index for step in range(-(-3 * COUNT // size)) for index in shown(source.batch(step, size).x)]
+    epochs = [told[start : start + COUNT] for start in (0, COUNT, 2 * COUNT)]
+    assert all(sorted(epoch) == list(range(COUNT)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]  # each in its own order
+
+
+def test_only_the_split_is_drawn() -> None:
+    split = np.array([1, 4, 9, 16])
+    source = batches(indices=split)
+    assert sorted(shown(source.batch(0, 4).x)) == split.tolist()
+
+
+def test_labelled_only_draws_labelled_images_once_per_epoch() -> None:
+    source = batches()
+    told = [index for step in range(3) for index in shown(source.batch(step, 4, labelled_only=True).x)]
+    labelled = [1, 3, 5, 7, 9, 11]
+    assert sorted(told[:6]) == sorted(told[6:]) == labelled
+    assert (source.batch(0, 4, labelled_only=True).labels >= 0).all()
+
+
+def test_labels_go_with_their_images() -> None:
+    batch = batches().batch(0, COUNT)
+    assert batch.labels.dtype == torch.int64
+    expected = [index % 3 if index % 2 and index < 12 else -1 for index in shown(batch.x)]
+    assert batch.labels.tolist() == expected
+
+
+def test_the_permutation_is_one() -> None:
+    source = batches()
+    drawn = [source.batch(step, SIZE).permutation for step in range(8)]
+    assert all(sorted(permutation.tolist()) == list(range(SIZE)) for permutation in drawn)
+    assert drawn[0].dtype == torch.int64
+    assert len({tuple(permutation.tolist()) for permutation in drawn}) > 4
+
+
+def test_all_views_are_of_the_same_images() -> None:
+    batch = batches().batch(0, SIZE)
+    assert torch.equal(batch.x, batch.x_plus)
+    assert batch.x_domain is batch.x_plus
+    assert batch.x.dtype == torch.float32
+    recoloured = batches(view=dataclasses.replace(STILL, domain_colour=True), pixels=noise()).batch(0, SIZE)
+    assert torch.equal(recoloured.x, recoloured.x_plus)
+    assert not torch.allclose(recoloured.x_domain, recoloured.x_plus, atol=0.05)
+
+
+def test_x_and_x_plus_are_flipped_independently() -> None:
+    sided = np.zeros((COUNT, 8, 8, 3), dtype=np.uint8)
+    sided[:, :, :4] = 255
+    source = batches(view=dataclasses.replace(STILL, flip=True), pixels=sided)
+    told = [source.batch(step, COUNT) for step in range(5)]
+    flips = {(bool(x[0, 0, 0] < 0), bool(y[0, 0, 0] < 0)) for b in told for x, y in zip(b.x, b.x_plus, strict=True)}
+    assert len(flips) == 4
+
+
+def test_pictures_are_the_stored_ones() -> None:
+    pixels = noise()
+    seen = batches(pixels=pixels).pictures(np.array([3, 17]))
+    expected = pixels[[3, 17]].astype(np.float64).transpose(0, 3, 1, 2) / 127.5 - 1
+    np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_batches() -> None:
+    pixels = noise()
+    common: dict[str, Any] = {"labels": np.full(COUNT, -1), "indices": np.arange(COUNT), "seed": 0, "view": Views()}
+    on_cpu = Batches(pixels, **common, device=torch.device("cpu")).batch(3, SIZE)
+    on_gpu = Batches(pixels, **common, device=torch.device("cuda")).batch(3, SIZE)
+    torch.testing.assert_close(on_gpu.x.cpu(), on_cpu.x)
+    torch.testing.assert_close(on_gpu.x_plus.cpu(), on_cpu.x_plus, rtol=0, atol=1e-4)
+    assert torch.equal(on_gpu.permutation.cpu(), on_cpu.permutation)
