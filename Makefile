@@ -29,9 +29,13 @@ help:
 	@echo 'make docs    the documentation, into site/'
 	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)'
 
+DEMO = runs/demo
 demo: $(STAMP)-eval
-	$(BIN)/tunit train --preset cpu --data critters:5 --out runs/demo --seed 0 --minutes 5
-	$(BIN)/tunit evaluate runs/demo
+	$(BIN)/tunit train --preset cpu --data critters:5 --out $(DEMO) --seed 0 --minutes 5
+	$(BIN)/tunit evaluate $(DEMO)
+	$(BIN)/tunit translate --model $(DEMO)/model --source $(DEMO)/report/pictures/0.png \
+		--reference $(DEMO)/report/pictures/1.png --out $(DEMO)/translations --overwrite
+	@echo 'Look at $(DEMO)/report/index.html; the figures are in $(DEMO)/metrics.json'
 
 test: $(STAMP)-eval,dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2

@@ -60,6 +60,13 @@ def test_other_seeds_and_steps_are_other_batches() -> None:
             assert not torch.equal(batch.x_plus, earlier.x_plus)
 
 
+def test_views_and_references_depend_on_the_seed_too() -> None:
+    same = np.broadcast_to(noise()[:1], (COUNT, 8, 8, 3)).copy()  # whichever image comes, it is this one
+    one, other = (batches(seed=seed, view=Views(), pixels=same).batch(0, COUNT) for seed in (0, 1))
+    for name in ("x", "x_plus", "permutation"):
+        assert not torch.equal(getattr(one, name), getattr(other, name)), name
+
+
 @pytest.mark.parametrize("size", [5, 6, 20, 33])
 def test_every_image_comes_once_per_epoch(size: int) -> None:
     source = batches()
@@ -81,6 +88,8 @@ def test_labelled_only_draws_labelled_images_once_per_epoch() -> None:
     labelled = [1, 3, 5, 7, 9, 11]
     assert sorted(told[:6]) == sorted(told[6:]) == labelled
     assert (source.batch(0, 4, labelled_only=True).labels >= 0).all()
+    assert sorted(shown(source.batch(0, COUNT).x)) == list(range(COUNT))  # all of them again
+    assert_equal(batches().batch(1, 4, labelled_only=True), source.batch(1, 4, labelled_only=True))
 
 
 def test_labels_go_with_their_images() -> None:

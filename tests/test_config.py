@@ -139,7 +139,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"model.size": 1024}, "size", "1024"),
     ({"model.size": 128.0}, "model.size", "128.0"),
     ({"model.domains": 1}, "domains", "1"),
-    ({"model.domains": True}, "model.domains", "True"),
+    ({"training.steps": True}, "training.steps", "True"),
     ({"model.style_dim": 0}, "style_dim", "0"),
     ({"model.guiding_depths": [1, 2]}, "guiding_depths", "2"),
     ({"model.guiding_depths": [1, 1, 0, 1, 1]}, "guiding_depths", "0"),

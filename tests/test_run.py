@@ -148,7 +148,7 @@ def test_the_finished_run_again_changes_nothing(config: Begin) -> None:
 
 @pytest.mark.parametrize(("changed", "named"), [
     ({"seed": 1}, "seed is 0 there and 1 here"),
-    ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.0005 there and 0.25 here"),
+    ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.0004 there and 0.25 here"),
     ({"domains": 3}, "model.domains is 2 there and 3 here"),
 ])  # fmt: skip
 def test_a_different_run_in_the_same_folder(config: Begin, changed: dict[str, Any], named: str) -> None:
@@ -291,7 +291,8 @@ def test_after_its_own_phase_E_learns_on_or_is_frozen(config: Begin, schedule: s
     before, after = (
         torch.load(Path(asked.out) / "checkpoints" / f"{step:08d}.pt", weights_only=True) for step in (2, 4)
     )
-    frozen = all(torch.equal(value, after["E"][name]) for name, value in before["E"].items())
+    learned = [name for name in before["E"] if "running" not in name and "tracked" not in name]
+    frozen = all(torch.equal(before["E"][name], after["E"][name]) for name in learned)
     assert frozen == (schedule == "separate")
     assert not torch.equal(before["G"]["encoder.stem.weight"], after["G"]["encoder.stem.weight"])
 

@@ -22,6 +22,7 @@ from open_tunit.training.prototypes import begin_prototypes, kmeans
 from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
+from open_tunit.training.statistics import measure_statistics, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
 DOMAINS, COUNT = 3, 4
@@ -119,6 +120,7 @@ def test_an_average_is_of_parameters_alone() -> None:
     assert average.running_mean.tolist() == [13, 9]
     torch.testing.assert_close(average.weight.data, expected)
     average.running_mean += 1
+    assert network.running_mean is not None
     assert network.running_mean.tolist() == [13, 9]
 
 
@@ -233,15 +235,70 @@ def test_prototypes_begin_at_the_clusters_of_the_shape_codes() -> None:
     assert logits.softmax(dim=1).amax(dim=1).median() > 0.9
 
 
+# --- measured statistics
+
+
+def noisy_batches(count: int) -> Batches:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    indices = np.arange(count)
+    return Batches(pixels, np.full(count, -1), indices, seed=0, view=Views(), device=CPU, dtype=torch.float64)
+
+
+def test_measured_statistics_are_those_of_the_training_images() -> None:
+    batches, E = noisy_batches(60), fresh(tiny()).E
+    conv, norm = E.trunk[0], E.trunk[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    before = parameters(E)
+    with torch.no_grad():
+        seen = conv(batches.pictures(np.arange(60)))
+    measure_statistics(E, batches, 0)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    torch.testing.assert_close(norm.running_mean, seen.mean(dim=(0, 2, 3)), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(norm.running_var, seen.var(dim=(0, 2, 3)), rtol=1e-9, atol=1e-12)
+    assert norm.momentum == 0.1
+    assert not E.training
+    assert same(E, before)
+
+
+def test_statistics_settle_with_the_guiding_network_at_its_average() -> None:
+    state = fresh(tiny())
+    with torch.no_grad():
+        for p in state.E.parameters():
+            p.add_(1)
+    average = parameters(state.E_ema)
+    settle_statistics(state, noisy_batches(200), 0)
+    assert same(state.E_ema, average)
+    for (name, value), other in zip(state.E.state_dict().items(), state.E_ema.state_dict().values(), strict=True):
+        assert torch.equal(value, other), name
+
+
+def test_frozen_statistics_stay_while_the_guiding_network_learns() -> None:
+    config = tiny(training__freeze_statistics=True, training__joint_start=1)
+    state, step = fresh(config), Step(config)
+    step(state, a_batch(), phase_at(0, config.training, "none"))
+    assert state.E.training
+    weights, buffers = parameters(state.E), [b.clone() for b in state.E.buffers()]
+    step(state, a_batch(), phase_at(1, config.training, "none"))
+    assert not state.E.training
+    assert not same(state.E, weights)
+    assert all(torch.equal(now, then) for now, then in zip(state.E.buffers(), buffers, strict=True))
+
+
 # --- objectives
 
 
 def guidances(labels: list[int], *, momentum: int = 0, seed: int = 0) -> objectives.GuidingInputs:
     count = len(labels)
     random = np.random.default_rng(seed)
-    views = [Guidance(*(torch.from_numpy(random.normal(size=(count, d))) for d in (DOMAINS, 6, 5))) for _ in range(4)]
+    a, b, c, d = (
+        Guidance(*(torch.from_numpy(random.normal(size=(count, width))) for width in (DOMAINS, 6, 5))) for _ in range(4)
+    )
     return objectives.GuidingInputs(
-        *views,
+        view=a,
+        view_domain=b,
+        key=c,
+        momentum=d,
         negatives=torch.from_numpy(random.normal(size=(7, 6))),
         recent_logits=torch.from_numpy(random.normal(size=(momentum, DOMAINS))),
         labels=torch.tensor(labels),
@@ -500,6 +557,15 @@ def test_optimisers_are_the_published_ones() -> None:
         assert not group.get("decoupled_weight_decay", False)
 
 
+def test_the_cpu_presets_optimisers_are_adam_with_a_rate_for_each() -> None:
+    config = tiny("cpu", training__learning_rate=2e-4, training__discriminator_learning_rate=7e-4)
+    state = new_state(config, CPU)
+    for optimiser, rate in ((state.opt_G, 2e-4), (state.opt_D, 7e-4)):
+        assert type(optimiser) is torch.optim.Adam
+        (group,) = optimiser.param_groups
+        assert (group["lr"], group["betas"]) == (rate, (0.5, 0.99))
+
+
 def test_a_new_state_is_a_function_of_the_seed() -> None:
     torch.manual_seed(5)
     one = new_state(tiny(), CPU)
@@ -532,7 +598,7 @@ def test_a_spoilt_generator_stops_the_run_before_its_update() -> None:
     config = tiny()
     state = fresh(config)
     with torch.no_grad():
-        state.G.decoder.out.bias[0] = float("nan")
+        state.G.decoder.out.weight[0] = float("nan")
     before = {name: parameters(getattr(state, name)) for name in ("D", "G_ema", "E_ema")}
     with pytest.raises(NotFiniteError, match=r"the loss of D is not finite at step 0 \(.*d_fake nan"):
         Step(config)(state, a_batch(), phase_at(0, config.training, "none"))
@@ -546,7 +612,7 @@ def test_a_spoilt_discriminator_stops_the_run() -> None:
     config = tiny()
     state = fresh(config)
     with torch.no_grad():
-        state.D.stem.bias[0] = float("inf")
+        state.D.stem.weight[0] = float("inf")
     before = {name: parameters(getattr(state, name)) for name in ("D", "G")}
     with pytest.raises(NotFiniteError, match="the loss of D is not finite"):
         Step(config)(state, a_batch(), phase_at(0, config.training, "none"))

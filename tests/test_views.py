@@ -45,7 +45,7 @@ def found(image: Tensor) -> Array:
     """(x, y) of the dot's centre of mass."""
     weight = (image[0].mean(dim=0).numpy() + 1) / 2
     grid = (2 * np.arange(SIDE) + 1) / SIDE - 1
-    return np.array([(weight * grid[None, :]).sum(), (weight * grid[:, None]).sum()]) / weight.sum()
+    return np.array([(weight * grid[None, :]).sum() / weight.sum(), (weight * grid[:, None]).sum() / weight.sum()])
 
 
 def test_nothing_changes_when_everything_is_off() -> None:

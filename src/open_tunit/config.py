@@ -495,6 +495,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "reconstruction_weight": 5.0,
             "r1_weight": 1.0,
             "r1_every": 4,
+            "guiding_weight": 0.5,
             "average_warmup": True,
             "measure_statistics": True,
             "freeze_statistics": True,

@@ -59,8 +59,10 @@ class Page:
 
 
 def write_report(folder: Path, page: Page, figures: dict[str, Any], config: Config) -> None:
-    """Write FOLDER/index.html, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write FOLDER/index.html, and a few held-out pictures to try the model with as FOLDER/pictures/0.png, ..."""
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for index, picture in enumerate(page.held_out[:SHOWN]):
+        images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
     model = config.model
     title = f"{html.escape(config.data.folder)}: {model.domains} domains at {model.size} px"
     sections = [_table(figures), _judges(figures), _grid(page), _domain_grid(page), _sheets(page), _answers(page)]

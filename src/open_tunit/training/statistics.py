@@ -40,6 +40,9 @@ def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
 
 
 def settle_statistics(state: State, batches: Batches, seed: int) -> None:
-    """Measure the statistics that E and its momentum copy keep for the joint phase."""
-    for E in (state.E, state.E_ema):
-        measure_statistics(E, batches, seed)
+    """Begin the joint phase with E equal to its average, and both with the statistics measured for it.
+
+    Measured for each apart, they would not fit the average any more once it has followed E.
+    """
+    measure_statistics(state.E_ema, batches, seed)
+    state.E.load_state_dict(state.E_ema.state_dict())
