@@ -210,7 +210,7 @@ class Training:
     """Let the decay rise as (1 + t) / (10 + t) at first, so that short runs have averages worth using."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "queue", "r1_every"):
+        for name in ("steps", "batch", "queue", "balance_queue", "r1_every"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
         _require(self.batch >= 2, f"batch is {self.batch}; batch statistics need at least 2 images")
         _require(
@@ -224,6 +224,11 @@ class Training:
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
         _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
+        for name in ("guiding_learning_rate", "learning_rate"):
+            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("joint_guiding_learning_rate", "discriminator_learning_rate"):
+            rate = getattr(self, name)
+            _require(rate is None or rate > 0, f"{name} is {rate}; it must be above 0, or null")
         for name in ("temperature", "shape_temperature", "sinkhorn_epsilon"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
 
@@ -413,7 +418,7 @@ def _build(cls: type, values: Any, path: str) -> Any:
         raise ConfigError(f"{path} is {values!r}; expected a mapping of settings")
     hints = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]
-    unknown = sorted(set(values) - set(names))
+    unknown = sorted(set(values) - set(names), key=str)
     _require(not unknown, f"{path} has no setting {', '.join(map(repr, unknown))}; it has {', '.join(names)}")
     missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
     _require(not missing, f"{path} lacks {', '.join(missing)}")

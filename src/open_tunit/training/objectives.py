@@ -90,7 +90,8 @@ def _domain_objective(inputs: GuidingInputs, config: Config) -> tuple[str, Tenso
 
 def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
     scores = torch.cat([logits.detach(), recent])
-    scores = (scores - scores.mean(dim=0)) / scores.std(dim=0).clamp(min=STANDARD_FLOOR)
+    spread = scores.std(dim=0).clamp(min=STANDARD_FLOOR) if len(scores) > 1 else torch.ones_like(scores[0])
+    scores = (scores - scores.mean(dim=0)) / spread
     return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
 
 

@@ -38,6 +38,13 @@ def joint_start(training: Training, supervision: Supervision) -> int:
     return round(training.steps * training.guiding_share)
 
 
+def labelled_only_steps(training: Training) -> int:
+    """Semi-supervised: first steps on labelled images alone; in a short run no larger a share than the published."""
+    published = Training()
+    share = published.labelled_only_steps / published.semi_joint_start
+    return min(training.labelled_only_steps, int(joint_start(training, "some") * share))
+
+
 def prototypes_step(training: Training, supervision: Supervision) -> int:
     """The step at which balanced prototypes begin."""
     return round(training.prototypes_start * joint_start(training, supervision))
@@ -51,7 +58,7 @@ def batch_at(phase: Phase, training: Training) -> int:
 
 def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
     """The phase of `step` (from 0). `training.joint_start` is what `joint_start` resolved it to."""
-    labelled_only = supervision == "some" and step < training.labelled_only_steps
+    labelled_only = supervision == "some" and step < labelled_only_steps(training)
     if step < joint_start(training, supervision):
         return Phase(
             name="guiding",
