@@ -202,7 +202,7 @@ def test_the_report_of_a_run_stands_alone(run: Path, picture_folder: Path) -> No
     assert len(sources) >= 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert f"{figures['reconstruction_error']:.3f}" in page
-    assert [path.name for path in (run / "report").iterdir()] == ["index.html"]
+    assert sorted(path.name for path in (run / "report").iterdir()) == ["index.html", "pictures"]
     before = page
     evaluate_run(run)
     assert (run / "report" / "index.html").read_text(encoding="utf-8") == before

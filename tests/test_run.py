@@ -285,11 +285,11 @@ def test_some_labels(config: Begin, picture_folder: Path) -> None:
 
 @pytest.mark.parametrize("schedule", ["joint", "separate"])
 def test_after_its_own_phase_E_learns_on_or_is_frozen(config: Begin, schedule: str) -> None:
-    asked = config(steps=4, joint_start=2, set={"training.schedule": schedule})
+    asked = config(steps=6, joint_start=2, set={"training.schedule": schedule})
     _train(asked)
-    assert [line["phase"] for line in _lines(asked)] == ["guiding", schedule]
+    assert [line["phase"] for line in _lines(asked)] == ["guiding", schedule, schedule]
     before, after = (
-        torch.load(Path(asked.out) / "checkpoints" / f"{step:08d}.pt", weights_only=True) for step in (2, 4)
+        torch.load(Path(asked.out) / "checkpoints" / f"{step:08d}.pt", weights_only=True) for step in (4, 6)
     )
     learned = [name for name in before["E"] if "running" not in name and "tracked" not in name]
     frozen = all(torch.equal(before["E"][name], after["E"][name]) for name in learned)

@@ -224,11 +224,10 @@ class Training:
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
         _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
-        for name in ("guiding_learning_rate", "learning_rate"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("joint_guiding_learning_rate", "discriminator_learning_rate"):
+        rates = ("guiding_learning_rate", "joint_guiding_learning_rate", "learning_rate", "discriminator_learning_rate")
+        for name in rates:
             rate = getattr(self, name)
-            _require(rate is None or rate > 0, f"{name} is {rate}; it must be above 0, or null")
+            _require(rate is None or rate >= 0, f"{name} is {rate}; it cannot be negative")
         for name in ("temperature", "shape_temperature", "sinkhorn_epsilon"):
             _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
 

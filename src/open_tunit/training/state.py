@@ -84,10 +84,15 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
             E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay
         ),
         opt_G=_adversary(G, training.learning_rate, training),
-        opt_D=_adversary(D, training.discriminator_learning_rate or training.learning_rate, training),
+        opt_D=_adversary(D, _rate_of_D(training), training),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
         logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
+
+
+def _rate_of_D(training: Training) -> float:
+    rate = training.discriminator_learning_rate
+    return training.learning_rate if rate is None else rate
 
 
 def _adversary(network: nn.Module, rate: float, training: Training) -> torch.optim.Optimizer:
