@@ -18,7 +18,7 @@ LAYERS = [
     {"model", "data"},
     {"networks", "losses", "metrics"},
     {"config", "images"},
-    {"files"},
+    {"files", "presets", "settings"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +12,13 @@ from typing import Any, Literal
 
 import yaml
 
+from open_tunit.presets import PRESETS
+from open_tunit.settings import ConfigError, build, plain, require, with_dotted
+
 FORMAT_VERSION = 1
 SIZES = (32, 64, 128, 256, 512)
 
 Fit = Literal["crop", "pad", "squash"]
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be: the message names it, what came and what was expected."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,23 +54,23 @@ class Model:
 
     def __post_init__(self) -> None:
         sizes = ", ".join(map(str, SIZES))
-        _require(self.size in SIZES, f"size is {self.size}; it must be one of {sizes} (a power of two)")
-        _require(self.domains >= 2, f"domains is {self.domains}; at least 2 are needed")
-        _require(len(self.guiding_depths) == 5, f"guiding_depths has {len(self.guiding_depths)} entries, expected 5")
-        _require(min(self.guiding_depths) >= 1, f"guiding_depths is {self.guiding_depths}; each must be at least 1")
+        require(self.size in SIZES, f"size is {self.size}; it must be one of {sizes} (a power of two)")
+        require(self.domains >= 2, f"domains is {self.domains}; at least 2 are needed")
+        require(len(self.guiding_depths) == 5, f"guiding_depths has {len(self.guiding_depths)} entries, expected 5")
+        require(min(self.guiding_depths) >= 1, f"guiding_depths is {self.guiding_depths}; each must be at least 1")
         bottleneck = self.generator_bottleneck
-        _require(
+        require(
             bottleneck >= 4 and bottleneck & (bottleneck - 1) == 0 and bottleneck <= self.size // 2,
             f"generator_bottleneck is {bottleneck}; expected a power of two from 4 to size / 2 = {self.size // 2}",
         )
         for name in ("style_dim", "guiding_width", "generator_width", "generator_blocks", "style_mlp_width"):
-            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
-        _require(
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        require(
             1 <= self.discriminator_width <= self.discriminator_max_width,
             f"discriminator_width is {self.discriminator_width}; "
             f"expected 1 to discriminator_max_width = {self.discriminator_max_width}",
         )
-        _require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
+        require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
 
     @property
     def halvings(self) -> int:
@@ -119,9 +112,9 @@ class Data:
     views: Views = dataclasses.field(default_factory=Views)
 
     def __post_init__(self) -> None:
-        _require(bool(self.folder), "data is empty; name a folder of images, or critters:K")
-        _require(0 < self.label_fraction <= 1, f"label_fraction is {self.label_fraction}; expected above 0, up to 1")
-        _require(self.fit in ("crop", "pad", "squash"), f"fit is {self.fit!r}; expected crop, pad or squash")
+        require(bool(self.folder), "data is empty; name a folder of images, or critters:K")
+        require(0 < self.label_fraction <= 1, f"label_fraction is {self.label_fraction}; expected above 0, up to 1")
+        require(self.fit in ("crop", "pad", "squash"), f"fit is {self.fit!r}; expected crop, pad or squash")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -211,25 +204,25 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "queue", "balance_queue", "r1_every"):
-            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
-        _require(self.batch >= 2, f"batch is {self.batch}; batch statistics need at least 2 images")
-        _require(
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
+        require(self.batch >= 2, f"batch is {self.batch}; batch statistics need at least 2 images")
+        require(
             self.guiding_batch is None or self.guiding_batch >= 2,
             f"guiding_batch is {self.guiding_batch}; batch statistics need at least 2 images",
         )
-        _require(0 <= self.prototypes_start < 1, f"prototypes_start is {self.prototypes_start}; expected 0 to below 1")
-        _require(0 <= self.guiding_share <= 1, f"guiding_share is {self.guiding_share}; expected 0 to 1")
-        _require(
+        require(0 <= self.prototypes_start < 1, f"prototypes_start is {self.prototypes_start}; expected 0 to below 1")
+        require(0 <= self.guiding_share <= 1, f"guiding_share is {self.guiding_share}; expected 0 to 1")
+        require(
             self.joint_start is None or self.joint_start >= 0,
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
-        _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
+        require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
         rates = ("guiding_learning_rate", "joint_guiding_learning_rate", "learning_rate", "discriminator_learning_rate")
         for name in rates:
             rate = getattr(self, name)
-            _require(rate is None or rate >= 0, f"{name} is {rate}; it cannot be negative")
+            require(rate is None or rate >= 0, f"{name} is {rate}; it cannot be negative")
         for name in ("temperature", "shape_temperature", "sinkhorn_epsilon"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
+            require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -256,15 +249,15 @@ class Config:
     """Where decoded images are kept; None = $XDG_CACHE_HOME/open-tunit."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.out), "out is empty; name the folder for the run")
-        _require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
+        require(bool(self.out), "out is empty; name the folder for the run")
+        require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
         needs_shapes = self.training.shape_weight > 0 or self.training.prototypes_start > 0
-        _require(
+        require(
             self.model.projection_dim > 0 or not needs_shapes,
             "model.projection_dim is 0; training.shape_weight and training.prototypes_start need shape codes",
         )
-        _require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")
-        _require(
+        require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")
+        require(
             self.report_every is None or self.report_every >= 1,
             f"report_every is {self.report_every}; it must be at least 1",
         )
@@ -303,17 +296,17 @@ class Config:
         if steps is not None:
             values["training.steps"] = steps
         values |= settings.pop("overrides", {})
-        plain = {"preset_name": name, "out": str(out), "seed": seed, "data": {"folder": str(data)}, **settings}
-        return cls.from_dict(_with_dotted(plain, values))
+        given = {"preset_name": name, "out": str(out), "seed": seed, "data": {"folder": str(data)}, **settings}
+        return cls.from_dict(with_dotted(given, values))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """The Config of a nested mapping, as `to_dict` or a YAML file gives it. Raises ConfigError."""
-        return typing.cast(Config, _build(cls, values, "config"))
+        return typing.cast(Config, build(cls, values, "config"))
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for YAML or JSON."""
-        return typing.cast(dict[str, Any], _plain(dataclasses.asdict(self)))
+        return typing.cast(dict[str, Any], plain(dataclasses.asdict(self)))
 
     def to_yaml(self) -> str:
         """The run's config.yaml."""
@@ -326,7 +319,7 @@ class Config:
 
     def replace(self, overrides: Mapping[str, Any]) -> Config:
         """A copy with dotted fields changed: `config.replace({"training.batch": 16})`."""
-        return type(self).from_dict(_with_dotted(self.to_dict(), overrides))
+        return type(self).from_dict(with_dotted(self.to_dict(), overrides))
 
     def identity(self) -> dict[str, Any]:
         """What must agree for two commands to be the same run: all but budget, device and report cadence."""
@@ -345,14 +338,14 @@ class Config:
 
 def model_from_dict(values: Mapping[str, Any]) -> Model:
     """The Model of a model folder's config.json. Raises ConfigError."""
-    return typing.cast(Model, _build(Model, values, "model"))
+    return typing.cast(Model, build(Model, values, "model"))
 
 
 def read_model_config(text: str, name: str) -> dict[str, Any]:
     """The values of a model folder's config.json. Raises ConfigError when it is damaged, incomplete or newer."""
     values = checked_version(read_mapping(text, name), name)
     missing = [key for key in ("model", "fit", "background") if key not in values]
-    _require(not missing, f"{name} lacks {', '.join(missing)}")
+    require(not missing, f"{name} lacks {', '.join(missing)}")
     return values
 
 
@@ -386,142 +379,9 @@ def _is_critters(folder: str) -> bool:
 
 def _critters_species(folder: str) -> int:
     count = folder.partition(":")[2].partition(":")[0] or "5"
-    _require(count.isdigit(), f"data is {folder!r}; expected critters:K with K a number, as in critters:5")
+    require(count.isdigit(), f"data is {folder!r}; expected critters:K with K a number, as in critters:5")
     return int(count)
 
 
 def _absolute(path: str) -> str:
     return path if _is_critters(path) else str(Path(os.path.expanduser(path)).resolve())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _with_dotted(values: Mapping[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = _plain(dict(values))
-    for name, value in dotted.items():
-        *parents, last = name.split(".")
-        place = result
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            _require(isinstance(place, dict), f"{name} is not a setting")
-        place[last] = value
-    return result
-
-
-def _build(cls: type, values: Any, path: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{path} is {values!r}; expected a mapping of settings")
-    hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
-    unknown = sorted(set(values) - set(names), key=str)
-    _require(not unknown, f"{path} has no setting {', '.join(map(repr, unknown))}; it has {', '.join(names)}")
-    missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
-    _require(not missing, f"{path} lacks {', '.join(missing)}")
-    return cls(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """`value` as the type `hint` says, or a ConfigError naming `path`. Handles the hints used in this file."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, path)
-    if origin is Literal:
-        expected = ", ".join(map(str, arguments))
-        _require(value in arguments, f"{path} is {value!r}; expected one of {expected}")
-        return value
-    if origin is types.UnionType or origin is typing.Union:
-        if value is None:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, path)
-    if origin is tuple:
-        _require(isinstance(value, (list, tuple)), f"{path} is {value!r}; expected a list")
-        return tuple(_convert(arguments[0], item, path) for item in value)
-    return _convert_scalar(hint, value, path)
-
-
-def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
-    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    fits = isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool))
-    _require(fits, f"{path} is {value!r}; expected {hint.__name__}")
-    if hint is float:
-        _require(math.isfinite(value), f"{path} is {value}; expected a finite number")
-    return value
-
-
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # SPEC to the letter: Baek et al. 2021, as published, without the published code's defects.
-    "paper": {"model": {}, "training": {}, "views": {}},
-    # Minutes on a laptop's two cores.
-    "cpu": {
-        "model": {
-            "size": 32,
-            "domains": 5,
-            "style_dim": 64,
-            "guiding_width": 16,
-            "generator_width": 16,
-            "style_mlp_width": 128,
-            "discriminator_width": 16,
-            "discriminator_max_width": 128,
-            "normalize_contrast": True,
-            "projection_dim": 64,
-        },
-        "training": {
-            "steps": 3000,
-            "guiding_share": 0.3,
-            "batch": 8,
-            "guiding_batch": 64,
-            "domain_objective": "balanced_prototypes",
-            "domain_weight": 1.0,
-            "style_weight": 0.2,
-            "prototypes_start": 0.75,
-            "shape_weight": 1.0,
-            "contrast_in_batch": True,
-            "pseudo_labels": "momentum",
-            "supervised_label_weight": 5.0,
-            "guiding_learning_rate": 1e-3,
-            "joint_guiding_learning_rate": 1e-4,
-            "optimizer": "adam",
-            "learning_rate": 5e-4,
-            "discriminator_learning_rate": 1e-3,
-            "reconstruction_weight": 10.0,
-            "r1_weight": 1.0,
-            "r1_every": 4,
-            "guiding_weight": 0.5,
-            "average_warmup": True,
-            "measure_statistics": True,
-            "freeze_statistics": True,
-        },
-        "views": {"outside": "reflect", "domain_colour": True},
-    },
-    # What we would advise on one GPU.
-    "default": {
-        "model": {"normalize_contrast": True, "projection_dim": 128},
-        "training": {
-            "guiding_share": 0.2,
-            "domain_objective": "balanced_prototypes",
-            "domain_weight": 1.0,
-            "style_weight": 0.2,
-            "prototypes_start": 0.75,
-            "shape_weight": 1.0,
-            "contrast_in_batch": True,
-            "pseudo_labels": "momentum",
-            "supervised_label_weight": 5.0,
-            "average_warmup": True,
-            "measure_statistics": True,
-            "freeze_statistics": True,
-        },
-        "views": {"outside": "reflect", "domain_colour": True},
-    },
-}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from open_tunit.config import PRESETS, Config, Training
+from open_tunit.config import Config, Training
 from open_tunit.data.dataset import Dataset
+from open_tunit.presets import PRESETS
 from open_tunit.training.schedule import Supervision
 
 FEW_IMAGES = 500
