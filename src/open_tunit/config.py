@@ -35,6 +35,8 @@ class Model:
     """Channels of E's first convolution; the five stages have 1, 2, 4, 8, 8 times as many."""
     guiding_depths: tuple[int, ...] = (1, 1, 2, 2, 2)
     """Convolutions in each of E's stages; a 2x2 max pool ends each."""
+    palette_stages: int = 0
+    """How many of E's first stages the style code reads beside the last, for their colours. The paper: none."""
     projection_dim: int = 0
     """Length of the shape code, by which E learns what survives a change of colours; 0 = none, as in the paper."""
     generator_width: int = 64
@@ -43,6 +45,8 @@ class Model:
     """Side of G's content code, in cells; the number of halvings is log2(size / bottleneck)."""
     generator_blocks: int = 2
     """Residual blocks on either side of G's content code."""
+    plain_start: bool = False
+    """Begin with AdaIN near plain instance norm: scales around 1, the style's say small. The paper: scales around 0."""
     style_mlp_width: int = 256
     """Width of the two hidden layers between a style code and the AdaIN numbers."""
     discriminator_width: int = 64
@@ -70,6 +74,7 @@ class Model:
             f"discriminator_width is {self.discriminator_width}; "
             f"expected 1 to discriminator_max_width = {self.discriminator_max_width}",
         )
+        require(0 <= self.palette_stages <= 4, f"palette_stages is {self.palette_stages}; expected 0 to 4")
         require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
 
     @property
@@ -91,6 +96,8 @@ class Views:
     """Brightness, contrast, saturation 0.4, hue 0.125. Off where colour is the domain or the style."""
     domain_colour: bool = False
     """Show the domain objective a view of any colour, so that domains are shapes and textures, not colours."""
+    content_colour: bool = False
+    """Show G's content encoder the image in other colours, so that colours come from the style code."""
     outside: Literal["black", "reflect"] = "black"
     """What the affine view shows beyond the border. The paper: black."""
 
@@ -164,6 +171,12 @@ class Training:
     """Weight of the L1 reconstruction in G's loss."""
     translation_style_weight: float = 0.01
     """Weight of the style contrast on translations in G's loss."""
+    translation_domain_weight: float = 0.0
+    """Weight of E's cross-entropy on translations, with the reference's domain, in G's loss. The paper: none."""
+    cycle_weight: float = 0.0
+    """Weight of the L1 error of the source drawn again from its translation, in its own style. The paper: none."""
+    adversarial_weight: float = 1.0
+    """Weight of D's opinion in G's loss."""
     r1_weight: float = 10.0
     """Weight of the gradient penalty in D's loss."""
     r1_every: int = 1

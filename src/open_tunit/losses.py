@@ -15,13 +15,17 @@ def mutual_information(logits: Tensor, logits_plus: Tensor) -> Tensor:
 
     logits and logits_plus (N, K). The K x K joint of the batch is symmetrised and normalised.
     """
-    joint = logits.softmax(dim=1).T @ logits_plus.softmax(dim=1)
-    joint = (joint + joint.T) / 2
-    joint = joint / joint.sum()
-    rows = joint.sum(dim=1, keepdim=True).clamp(min=MUTUAL_INFORMATION_FLOOR)
-    columns = joint.sum(dim=0, keepdim=True).clamp(min=MUTUAL_INFORMATION_FLOOR)
+    return joint_information_loss(logits.softmax(dim=1).T @ logits_plus.softmax(dim=1))
+
+
+def joint_information_loss(joint: Tensor) -> Tensor:
+    """Minus the mutual information, in nats, of joints (..., K, K) of any positive sum, made symmetric first; (...)."""
+    joint = (joint + joint.mT) / 2
+    joint = joint / joint.sum(dim=(-2, -1), keepdim=True)
+    rows = joint.sum(dim=-1, keepdim=True).clamp(min=MUTUAL_INFORMATION_FLOOR)
+    columns = joint.sum(dim=-2, keepdim=True).clamp(min=MUTUAL_INFORMATION_FLOOR)
     joint = joint.clamp(min=MUTUAL_INFORMATION_FLOOR)
-    return -(joint * (joint.log() - rows.log() - columns.log())).sum()
+    return -(joint * (joint.log() - rows.log() - columns.log())).sum(dim=(-2, -1))
 
 
 @torch.no_grad()

@@ -15,11 +15,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "style_dim": 64,
             "guiding_width": 16,
             "generator_width": 16,
+            "plain_start": True,
             "style_mlp_width": 128,
             "discriminator_width": 16,
             "discriminator_max_width": 128,
             "normalize_contrast": True,
             "projection_dim": 64,
+            "palette_stages": 3,
         },
         "training": {
             "steps": 3000,
@@ -47,11 +49,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "measure_statistics": True,
             "freeze_statistics": True,
         },
-        "views": {"outside": "reflect", "domain_colour": True},
+        "views": {"outside": "reflect", "domain_colour": True, "content_colour": True},
     },
     # What we would advise on one GPU.
     "default": {
-        "model": {"normalize_contrast": True, "projection_dim": 128},
+        "model": {"normalize_contrast": True, "projection_dim": 128, "palette_stages": 3, "plain_start": True},
         "training": {
             "guiding_share": 0.2,
             "domain_objective": "balanced_prototypes",
@@ -66,6 +68,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "measure_statistics": True,
             "freeze_statistics": True,
         },
-        "views": {"outside": "reflect", "domain_colour": True},
+        "views": {"outside": "reflect", "domain_colour": True, "content_colour": True},
     },
 }

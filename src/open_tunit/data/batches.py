@@ -27,6 +27,8 @@ class Batch:
     x_domain: Tensor
     """(N, 3, S, S): the view that the domain objective compares with x; x_plus itself, as in the paper, or a view of
     other colours."""
+    x_content: Tensor
+    """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     permutation: Tensor
@@ -64,12 +66,15 @@ class Batches:
         draws = views.draw(generator, size)
         permutation = generator.permutation(size)
         domain_draws = views.draw(generator, size)
+        content_draws = views.draw(generator, size)
         plain = self.pictures(chosen)
+        x = views.plain_view(plain, draws, self.view)
         x_plus = views.augmented_view(plain, draws, self.view)
         return Batch(
-            x=views.plain_view(plain, draws, self.view),
+            x=x,
             x_plus=x_plus,
             x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
+            x_content=views.content_view(x, content_draws) if self.view.content_colour else x,
             labels=torch.as_tensor(self.labels[chosen]).to(self.device),
             permutation=torch.as_tensor(permutation).to(self.device),
         )

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from open_tunit.config import Views
 
+Draws = dict[str, np.ndarray]
+Zoom = tuple[float, float]
+
 ROTATION_DEGREES = 20.0
 TRANSLATION = 0.1
 SHEAR_DEGREES = 10.0
@@ -20,28 +23,32 @@ HUE_TURNS = 0.125
 DOMAIN_GAIN = 1.25
 """How much wider than x+ the domain view turns and zooms."""
 DOMAIN_ZOOM = (0.65, 1.1)
+HIDING_ZOOM = (0.5, 1.1)
+HIDDEN = (0.2, 0.4)
+"""Sides of the patch that the hiding view greys out, as a share of the image's."""
 
 DRAWS = (
     *("flip", "flip_plus", "angle", "shift_x", "shift_y", "shear_x", "shear_y"),
     *("area", "ratio", "crop_x", "crop_y", "brightness", "contrast", "saturation", "hue"),
+    *("patch_x", "patch_y", "patch_width", "patch_height"),
 )
 COLOUR_REACH = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE_TURNS}
 DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.8, "hue": 0.3}
 LUMA = (0.299, 0.587, 0.114)
 
 
-def draw(generator: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+def draw(generator: np.random.Generator, count: int) -> Draws:
     """Uniform numbers in [0, 1), one of each kind per image; row i depends on the generator and i alone."""
     rows = generator.random((count, len(DRAWS)))
     return {name: rows[:, column] for column, name in enumerate(DRAWS)}
 
 
-def plain_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -> Tensor:
+def plain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """x: the image, or its mirror image; (N, 3, H, W)."""
     return _mirrored(images, draws["flip"]) if views.flip else images
 
 
-def augmented_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -> Tensor:
+def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """x+: affine, crop, colour jitter and flip of images (N, 3, H, W) in [-1, 1], as `views` switches them.
 
     A departure from the paper: affine, crop and flip are one bilinear resampling, not two (sharper, cheaper),
@@ -55,16 +62,47 @@ def augmented_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -
     return images
 
 
-def domain_view(images: Tensor, draws: dict[str, np.ndarray], views: Views) -> Tensor:
+def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """The augmented view with its colours changed at will: what the domain objective compares with x.
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view
     that keeps it lets the domains be colours (docs/experiments.md, "What the domains are made of").
     """
-    geometry = _geometry(draws, views, wide=True)
-    if geometry is not None:
-        images = _resample(images, geometry, views.outside)
+    return _recoloured(_moved(images, draws, views, DOMAIN_ZOOM), draws)
+
+
+def hiding_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
+    """The domain view, zoomed further and with a patch in middle grey (random erasing, Zhong et al. 2020).
+
+    What only one place of the picture tells does not survive it: by these views the domains are chosen.
+    """
+    return _erased(_recoloured(_moved(images, draws, views, HIDING_ZOOM), draws), draws)
+
+
+def content_view(images: Tensor, draws: Draws) -> Tensor:
+    """Images in other colours, where they are: what G's content encoder sees."""
+    return _recoloured(images, draws)
+
+
+def _moved(images: Tensor, draws: Draws, views: Views, zoom: Zoom) -> Tensor:
+    geometry = _geometry(draws, views, zoom=zoom)
+    return images if geometry is None else _resample(images, geometry, views.outside)
+
+
+def _recoloured(images: Tensor, draws: Draws) -> Tensor:
     return _colour_jitter(images, draws, DOMAIN_REACH)
+
+
+def _erased(images: Tensor, draws: Draws) -> Tensor:
+    inside = torch.ones(len(images), 1, 1, 1, dtype=torch.bool, device=images.device)
+    for axis, place, side in ((2, "patch_y", "patch_height"), (3, "patch_x", "patch_width")):
+        length = HIDDEN[0] + (HIDDEN[1] - HIDDEN[0]) * draws[side]
+        begin = draws[place] * (1 - length)
+        cells = (torch.arange(images.shape[axis], device=images.device) + 0.5) / images.shape[axis]
+        first, last = (torch.as_tensor(edge).to(images)[:, None] for edge in (begin, begin + length))
+        within = (cells >= first) & (cells <= last)  # (N, H) or (N, W)
+        inside = inside & (within[:, None, :, None] if axis == 2 else within[:, None, None, :])
+    return images.masked_fill(inside, 0.0)
 
 
 def _mirrored(images: Tensor, draws: np.ndarray) -> Tensor:
@@ -76,16 +114,16 @@ def _spread(draws: np.ndarray, reach: float) -> np.ndarray:
     return (2 * draws - 1) * reach
 
 
-def _geometry(draws: dict[str, np.ndarray], views: Views, *, wide: bool = False) -> np.ndarray | None:
+def _geometry(draws: Draws, views: Views, *, zoom: Zoom | None = None) -> np.ndarray | None:
     """(N, 2, 3) maps from output to input coordinates in [-1, 1], or None when nothing moves."""
     if not (views.affine or views.crop or views.flip):
         return None
     count = len(draws["flip"])
     total = np.tile(np.eye(3), (count, 1, 1))
     if views.affine:
-        total = total @ _affine(draws, wide)
+        total = total @ _affine(draws, wide=zoom is not None)
     if views.crop:
-        total = total @ _crop(draws, wide)
+        total = total @ _crop(draws, zoom)
     if views.flip:
         mirror = np.tile(np.eye(3), (count, 1, 1))
         mirror[:, 0, 0] = np.where(draws["flip_plus"] < 0.5, -1.0, 1.0)
@@ -94,7 +132,7 @@ def _geometry(draws: dict[str, np.ndarray], views: Views, *, wide: bool = False)
     return flat
 
 
-def _affine(draws: dict[str, np.ndarray], wide: bool) -> np.ndarray:
+def _affine(draws: Draws, *, wide: bool) -> np.ndarray:
     angle = _spread(draws["angle"], math.radians(ROTATION_DEGREES * (DOMAIN_GAIN if wide else 1)))
     shear_x = np.tan(_spread(draws["shear_x"], math.radians(SHEAR_DEGREES)))
     shear_y = np.tan(_spread(draws["shear_y"], math.radians(SHEAR_DEGREES)))
@@ -108,12 +146,12 @@ def _affine(draws: dict[str, np.ndarray], wide: bool) -> np.ndarray:
     return result
 
 
-def _crop(draws: dict[str, np.ndarray], wide: bool) -> np.ndarray:
+def _crop(draws: Draws, zoom: Zoom | None) -> np.ndarray:
     low, high = CROP_RANGE
-    near, far = DOMAIN_ZOOM
-    area = (near + (far - near) * draws["area"]) ** 2 if wide else low + (high - low) * draws["area"]
+    near, far = zoom or CROP_RANGE
+    area = (near + (far - near) * draws["area"]) ** 2 if zoom else low + (high - low) * draws["area"]
     ratio = np.exp(np.log(low) + (np.log(high) - np.log(low)) * draws["ratio"])
-    most = far if wide else 1.0
+    most = far if zoom else 1.0
     width = np.minimum(np.sqrt(area * ratio), most)
     height = np.minimum(np.sqrt(area / ratio), most)
     result = np.tile(np.eye(3), (len(area), 1, 1))
@@ -132,7 +170,7 @@ def _resample(images: Tensor, geometry: np.ndarray, outside: str) -> Tensor:
     return shifted - 1
 
 
-def _colour_jitter(images: Tensor, draws: dict[str, np.ndarray], reach: dict[str, float]) -> Tensor:
+def _colour_jitter(images: Tensor, draws: Draws, reach: dict[str, float]) -> Tensor:
     def factors(name: str, centre: float) -> Tensor:
         values = centre + _spread(draws[name], reach[name])
         return torch.as_tensor(values).to(images)[:, None, None, None]

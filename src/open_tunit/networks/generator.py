@@ -9,6 +9,8 @@ from open_tunit.config import Model
 from open_tunit.networks.layers import ReflectConv, UpsampleConv, adain, init_kaiming, instance_norm
 
 RESIDUAL_SCALE = 0.1
+PLAIN_GAIN = 0.3
+"""Factor on the style MLP's last layer, and on the last convolution, with `plain_start`."""
 
 
 class ContentBlock(nn.Module):
@@ -108,6 +110,18 @@ class Generator(nn.Module):
             nn.Linear(hidden, 2 * sum(self.decoder.adain_channels)),
         )
         init_kaiming(self)
+        if config.plain_start:
+            self._start_plain()
+
+    @torch.no_grad()
+    def _start_plain(self) -> None:
+        """Scales of 1 and shifts of 0, nearly whatever the style (docs/experiments.md, "How G begins")."""
+        numbers = self.mlp[-1]
+        assert isinstance(numbers, nn.Linear)
+        numbers.weight.mul_(PLAIN_GAIN)
+        for _, scale in _pairs(numbers.bias[None], self.decoder.adain_channels):
+            scale.fill_(1.0)
+        self.decoder.out.weight.mul_(PLAIN_GAIN)
 
     def encode(self, x: Tensor) -> Tensor:
         """The content of images (N, 3, S, S)."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from open_tunit.config import Model
 from open_tunit.networks.layers import init_kaiming
 
 HEAD_STD = 0.01
+STAGES = (1, 2, 4, 8, 8)
+"""Channels of each stage, in guiding_widths."""
 
 
 class Guidance(NamedTuple):
@@ -26,14 +29,16 @@ class Guidance(NamedTuple):
 class GuidingNetwork(nn.Module):
     """VGG-11 with batch norm, global average pool, linear heads (Baek et al. 2021, section 3.1).
 
-    The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2).
+    The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2). A departure, with `palette_stages`: the
+    style code also reads the averages of the first stages, which know the colours that the last has learned to ignore
+    (docs/experiments.md, "What the style code knows"). That head is 0 until the joint phase opens it.
     """
 
     def __init__(self, config: Model) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
-        for factor, depth in zip((1, 2, 4, 8, 8), config.guiding_depths, strict=True):
+        for factor, depth in zip(STAGES, config.guiding_depths, strict=True):
             width = factor * config.guiding_width
             for _ in range(depth):
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
@@ -48,9 +53,25 @@ class GuidingNetwork(nn.Module):
             if head is not None:
                 nn.init.normal_(head.weight, std=HEAD_STD)
                 nn.init.zeros_(head.bias)
+        self.palette_stages = config.palette_stages
+        self.palette_norm: nn.BatchNorm1d | None = None
+        self.palette_head: nn.Linear | None = None
+        if config.palette_stages:
+            colours = sum(STAGES[: config.palette_stages]) * config.guiding_width
+            self.palette_norm = nn.BatchNorm1d(colours, affine=False)
+            self.palette_head = nn.Linear(colours, config.style_dim, bias=False)
+            nn.init.zeros_(self.palette_head.weight)
 
     def forward(self, x: Tensor) -> Guidance:
         """Images (N, 3, S, S) in [-1, 1] -> their Guidance."""
-        features = self.trunk(x).mean(dim=(2, 3))  # (N, 8 * guiding_width)
+        early: list[Tensor] = []
+        for layer in self.trunk:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d) and len(early) < self.palette_stages:
+                early.append(x.mean(dim=(2, 3)))
+        features = x.mean(dim=(2, 3))  # (N, 8 * guiding_width)
         shape = features[:, :0] if self.shape_head is None else self.shape_head(features)
-        return Guidance(self.domain_head(features), self.style_head(features), shape)
+        style = self.style_head(features)
+        if self.palette_norm is not None and self.palette_head is not None:
+            style = style + self.palette_head(self.palette_norm(torch.cat(early, dim=1)))
+        return Guidance(self.domain_head(features), style, shape)

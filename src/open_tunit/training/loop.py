@@ -30,7 +30,7 @@ from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
-from open_tunit.training.statistics import frozen, measure_statistics, settle_statistics
+from open_tunit.training.statistics import frozen, measure_statistics, open_palette, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS = 40
@@ -142,8 +142,10 @@ class _Session:
         unlabelled = supervision == "none"  # labels number the domains; k-means would number them anew
         if unlabelled and training.prototypes_start > 0 and step == prototypes_step(training, supervision):
             begin_prototypes(self.state, self.batches, config)
-        if phase.generator_steps == 0 and frozen(training, supervision, phase):
-            settle_statistics(self.state, self.batches, config.seed)
+        if phase.train_generator and phase.generator_steps == 0:
+            if frozen(training, supervision, phase):
+                settle_statistics(self.state, self.batches, config.seed)
+            open_palette(self.state, config.seed)
 
     def _save(self, phase: Phase | None = None) -> None:
         if not self.state.is_finite():

@@ -112,12 +112,18 @@ class GeneratorInputs(NamedTuple):
     x: Tensor
     redrawn: Tensor
     """G(x, its own style)."""
+    cycled: Tensor | None
+    """G(translation, x's own style), where the cycle counts."""
     fake_translation: Tensor
     """D's output (N,) on the translations, at the references' domains."""
     fake_reconstruction: Tensor
     """D's output (N,) on the reconstructions, at the sources' domains."""
     translation_code: Tensor
     """E's contrast code of the translations."""
+    translation_logits: Tensor
+    """E's logits (N, K) of the translations."""
+    reference_domains: Tensor
+    """(N,) the domains that D reads them at."""
     reference_code: Tensor
     """The momentum copy's contrast code of the references."""
     negatives: Tensor
@@ -135,11 +141,16 @@ def generator(inputs: GeneratorInputs, config: Config) -> Objective:
         ),
     }
     total = (
-        terms["g_translation"]
-        + terms["g_reconstruction"]
+        training.adversarial_weight * (terms["g_translation"] + terms["g_reconstruction"])
         + training.reconstruction_weight * terms["reconstruction"]
         + training.translation_style_weight * terms["translation_style"]
     )
+    if inputs.cycled is not None:
+        terms["cycle"] = losses.reconstruction(inputs.x, inputs.cycled)
+        total = total + training.cycle_weight * terms["cycle"]
+    if training.translation_domain_weight > 0:
+        terms["translation_domain"] = F.cross_entropy(inputs.translation_logits, inputs.reference_domains)
+        total = total + training.translation_domain_weight * terms["translation_domain"]
     return Objective(total, _detached(terms))
 
 

@@ -14,6 +14,7 @@ from open_tunit.training.state import State
 
 SAMPLE, CHUNK = 512, 64
 PURPOSE = 3
+PALETTE_STD = 0.05
 
 
 def frozen(training: Training, supervision: Supervision, phase: Phase) -> bool:
@@ -24,7 +25,7 @@ def frozen(training: Training, supervision: Supervision, phase: Phase) -> bool:
 @torch.no_grad()
 def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
     """Replace E's batch-norm averages by those of up to SAMPLE training images; E ends in eval mode."""
-    norms = [part for part in E.modules() if isinstance(part, nn.BatchNorm2d)]
+    norms = [part for part in E.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -46,3 +47,15 @@ def settle_statistics(state: State, batches: Batches, seed: int) -> None:
     """
     measure_statistics(state.E_ema, batches, seed)
     state.E.load_state_dict(state.E_ema.state_dict())
+
+
+@torch.no_grad()
+def open_palette(state: State, seed: int) -> None:
+    """Let the style code read the early stages from now on, by random directions for G to learn from."""
+    head = state.E_ema.palette_head
+    if head is None:
+        return
+    drawn = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(seed))
+    for E in (state.E, state.E_ema):
+        assert E.palette_head is not None
+        E.palette_head.weight.copy_(drawn * PALETTE_STD)

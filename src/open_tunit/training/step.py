@@ -56,6 +56,8 @@ class Step:
         """Modes and learning rates of the phase."""
         for guide in (state.E, state.E_ema):
             guide.train(phase.train_guiding and not frozen(self.config.training, self.supervision, phase))
+        if state.E.palette_head is not None:
+            state.E.palette_head.requires_grad_(phase.train_generator)
         training = self.config.training
         if phase.train_generator and training.joint_guiding_learning_rate is not None:
             for group in state.opt_E.param_groups:
@@ -103,7 +105,7 @@ class Step:
         domains = self._domains(guidance, keys, batch.labels)
         reference_domains = domains[batch.permutation]
         with self._autocast(batch.x):
-            content = state.G.encode(batch.x)
+            content = state.G.encode(batch.x_content)
             styles = torch.cat([guidance.style[batch.permutation], guidance.style])
             drawn = full(state.G.decode(torch.cat([content, content]), styles))  # translations, reconstructions
         translation, redrawn = drawn.chunk(2)
@@ -115,12 +117,16 @@ class Step:
             judged = full(state.D(drawn))
         fakes = _at(judged, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
+        translated = self._guidance(state.E, translation)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
             redrawn=redrawn,
+            cycled=self._cycled(state, translation, guidance.style),
             fake_translation=fake_translation,
             fake_reconstruction=fake_reconstruction,
-            translation_code=objectives.contrast_code(self._guidance(state.E, translation), self.config),
+            translation_code=objectives.contrast_code(translated, self.config),
+            translation_logits=translated.logits,
+            reference_domains=reference_domains,
             reference_code=objectives.contrast_code(keys.plain, self.config)[batch.permutation],
             negatives=state.keys.rows,
         )
@@ -130,6 +136,13 @@ class Step:
             learners.append((state.E, state.opt_E))
         _descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
+
+    def _cycled(self, state: State, translation: Tensor, style: Tensor) -> Tensor | None:
+        """The sources drawn again from their translations."""
+        if self.config.training.cycle_weight == 0:
+            return None
+        with self._autocast(translation):
+            return full(state.G(translation, style))
 
     def _domains(self, guidance: Guidance, keys: _Keys, labels: Tensor) -> Tensor:
         """(N,) the domain at which D reads each image: its label, or its pseudo label."""
@@ -183,7 +196,7 @@ def _descend(
     if not torch.isfinite(objective.total):
         parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
         raise NotFiniteError(f"the loss of {name} is not finite at step {step} ({parts})")
-    parameters = [p for network, _ in learners for p in network.parameters()]
+    parameters = [p for network, _ in learners for p in network.parameters() if p.requires_grad]
     torch.autograd.backward(objective.total, inputs=parameters)
     for _, optimiser in learners:
         optimiser.step()

@@ -1,0 +1,104 @@
+"""Clusters of codes: k-means, and the linear heads that share the most information between views."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from open_tunit import losses
+
+RESTARTS, ROUNDS = 10, 30
+STARTS = 32
+"""Heads that are fitted side by side; the one with the most information is kept."""
+FIT_STEPS, FIT_RATE = 100, 0.05
+SHARPNESS = 8.0
+"""Logits per unit of cosine between a code and its centre, before the heads are fitted."""
+SPREAD = 4.0
+"""Mean length of the codes that heads are fitted to, so that FIT_RATE means the same for every network."""
+SMALLEST = 1e-6
+
+
+class Heads(NamedTuple):
+    """A linear map from codes to K logits, and how much the pseudo labels of two views tell about each other."""
+
+    weight: Tensor
+    """(K, d)"""
+    bias: Tensor
+    """(K,)"""
+    information: float
+    """Mutual information in nats; at most log K."""
+
+
+def kmeans(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """Centres (count, d) of unit-length points (N, d), by cosine: the best of several k-means++ starts."""
+    best, best_score = points[:count], -float("inf")
+    for _ in range(RESTARTS):
+        centres = _spread_centres(points, count, generator)
+        for _ in range(ROUNDS):
+            member = F.one_hot((points @ centres.T).argmax(dim=1), count).to(points)  # (N, count)
+            sums = member.T @ points
+            centres = F.normalize(torch.where(member.sum(dim=0)[:, None] > 0, sums, centres), dim=1)
+        score = float((points @ centres.T).amax(dim=1).sum())
+        if score > best_score:
+            best, best_score = centres, score
+    return best
+
+
+def informative_heads(codes: Tensor, count: int, generator: np.random.Generator) -> Heads:
+    """The K = `count` heads by which plain and changed views of the same images agree on the most.
+
+    codes (1 + V, N, d): of the plain images, then of V changed views of them. K-means takes the loudest clusters;
+    these are the ones that survive the changes (Ji et al. 2019: mutual information, its restarts judged by its own
+    value). Deterministic given the generator.
+    """
+    mean = codes[0].mean(dim=0)
+    scale = SPREAD / (codes[0] - mean).norm(dim=1).mean().clamp(min=SMALLEST)
+    views = (codes - mean) * scale
+    starts = SHARPNESS / SPREAD * _starts(F.normalize(views[0], dim=1), count, generator)
+    weight, bias, information = _fit(views, starts)
+    best = int(information.argmax())
+    weight = weight[best] * scale
+    return Heads(weight, bias[best] - weight @ mean, float(information[best]))
+
+
+def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """(STARTS, count, d) unit centres: k-means' answer, and k-means++ draws."""
+    draws = [_spread_centres(points, count, generator) for _ in range(STARTS - 1)]
+    return torch.stack([kmeans(points, count, generator), *draws])
+
+
+@torch.enable_grad()
+def _fit(views: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (R, K, d), biases (R, K) and informations (R,) after Adam from R starts."""
+    weight = weight.clone().requires_grad_()
+    bias = torch.zeros_like(weight[:, :, 0]).requires_grad_()
+    optimiser = torch.optim.Adam([weight, bias], lr=FIT_RATE)
+    for _ in range(FIT_STEPS):
+        loss = _information_loss(views, weight, bias)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss.sum(), inputs=[weight, bias])
+        optimiser.step()
+    with torch.no_grad():
+        return weight.detach(), bias.detach(), -_information_loss(views, weight, bias)
+
+
+def _information_loss(views: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    logits = torch.einsum("vnd,rkd->rvnk", views, weight) + bias[:, None, None]
+    p = logits.softmax(dim=3)
+    joint = torch.einsum("rnk,rvnl->rkl", p[:, 0], p[:, 1:])
+    return losses.joint_information_loss(joint)
+
+
+def _spread_centres(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """k-means++ (Arthur & Vassilvitskii 2007): each next centre is drawn by its squared distance from the others."""
+    chosen = [int(generator.integers(len(points)))]
+    for _ in range(count - 1):
+        distance = (1 - (points @ points[chosen].T).amax(dim=1)).clamp(min=0).double().cpu().numpy()
+        total = distance.sum()
+        weights = distance / total if total > 0 else None
+        chosen.append(int(generator.choice(len(points), p=weights)))
+    return points[chosen]
