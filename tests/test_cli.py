@@ -318,7 +318,7 @@ def test_translate_into_domains(capsys: Capture, tmp_path: Path, model: Path, pi
     words = (*words, "--overwrite")
     assert "domain is 3; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 3)
     assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 2)
-    assert "expected a number from 0 to 2, or all" in _refused(capsys, *words, "--domain", "cats")
+    assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", "cats")
     assert "and not both" in _refused(capsys, *words)
     assert "and not both" in _refused(capsys, *words, "--domain", 0, "--reference", source)
     assert "no.png does not exist" in _refused(capsys, *words, "--reference", tmp_path / "no.png")

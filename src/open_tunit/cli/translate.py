@@ -30,7 +30,7 @@ def translate(
         source: Picture, or folder of pictures.
         out: Folder for the results; SOURCE--REFERENCE.png each, folders as in the source's.
         reference: Picture, or folder of pictures: each source is redrawn after each reference.
-        domain: Instead of a reference: a domain's number, or all.
+        domain: Instead of a reference: a domain's number or name, or all.
         strength: 0 keeps the source's own style, 1 takes the reference's.
         overwrite: Replace pictures that are there already.
         device: auto, cpu, cuda, cuda:1, ...
@@ -90,8 +90,13 @@ def _domains(word: str, network: TUNIT) -> list[tuple[str, Path | int]]:
         filled = [k for k in range(network.config.domains) if network.domain_counts[k]]
         if not filled:
             raise ValueError("the model has no mean styles; give --reference")
-        return [(f"domain{k}", k) for k in filled]
-    if not word.isdecimal():
-        raise ValueError(f"--domain is {word!r}; expected a number from 0 to {network.config.domains - 1}, or all")
-    network.domain_style(int(word))
-    return [(f"domain{word}", int(word))]
+        return [(_label(k, network), k) for k in filled]
+    network.domain_style(word)
+    number = network.naming.number(word)
+    return [(_label(number, network), number)]
+
+
+def _label(domain: int, network: TUNIT) -> str:
+    """What a translation's file is called after: the domain's name where it has one."""
+    name = network.naming.names[domain]
+    return f"domain{domain}" if name == str(domain) else name
