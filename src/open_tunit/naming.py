@@ -62,6 +62,11 @@ class Naming:
             raise ValueError(f"domain is {domain}; this model has domains 0 to {count - 1}{named}")
         return self.heads[number]
 
+    def label(self, number: int) -> str:
+        """What files of a domain are called after: its name, or domainK where it has none."""
+        name = self.names[number]
+        return f"domain{name}" if name.isdecimal() else name
+
     def merged(self, probabilities: Tensor) -> Tensor:
         """(N, K) probabilities, those of merged domains added up at the smallest number and 0 elsewhere."""
         heads = torch.tensor(self.heads, device=probabilities.device)

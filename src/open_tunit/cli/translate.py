@@ -90,13 +90,7 @@ def _domains(word: str, network: TUNIT) -> list[tuple[str, Path | int]]:
         filled = [k for k in range(network.config.domains) if network.domain_counts[k]]
         if not filled:
             raise ValueError("the model has no mean styles; give --reference")
-        return [(_label(k, network), k) for k in filled]
+        return [(network.naming.label(k), k) for k in filled]
     network.domain_style(word)
     number = network.naming.number(word)
-    return [(_label(number, network), number)]
-
-
-def _label(domain: int, network: TUNIT) -> str:
-    """What a translation's file is called after: the domain's name where it has one."""
-    name = network.naming.names[domain]
-    return f"domain{domain}" if name == str(domain) else name
+    return [(network.naming.label(number), number)]
