@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from open_tunit import TUNIT, __version__
@@ -318,7 +319,7 @@ def test_translate_into_domains(capsys: Capture, tmp_path: Path, model: Path, pi
     words = (*words, "--overwrite")
     assert "domain is 3; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 3)
     assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 2)
-    assert "expected a number from 0 to 2, or all" in _refused(capsys, *words, "--domain", "cats")
+    assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", "cats")
     assert "and not both" in _refused(capsys, *words)
     assert "and not both" in _refused(capsys, *words, "--domain", 0, "--reference", source)
     assert "no.png does not exist" in _refused(capsys, *words, "--reference", tmp_path / "no.png")
@@ -379,12 +380,61 @@ def test_domains_sorts_a_folder(capsys: Capture, tmp_path: Path, model: Path, pi
     np.testing.assert_allclose(sure, expected.amax(dim=1).numpy(), atol=2e-4)
     filled = sorted(set(expected.argmax(dim=1).tolist()))
     assert len(filled) > 1
-    assert _names(out) == sorted(["domains.csv", *(f"domain{k}.png" for k in filled)])
+    assert _names(out) == sorted(["domains.csv", "domains.yaml", *(f"domain{k}.png" for k in filled)])
+    assert yaml.safe_load((out / "domains.yaml").read_text()) is None
     counts = np.bincount(expected.argmax(dim=1).numpy(), minlength=3)
     assert "images per domain: " + ", ".join(f"{k}: {count}" for k, count in enumerate(counts)) in said
     before = _digests(out)
     assert "domains.csv exists already" in _refused(capsys, *words)
     assert _digests(out) == before
+
+
+def test_names_and_merges_are_honoured(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    (model / "domains.yaml").write_text("Großkatze: [0, 1]\n", encoding="utf-8")
+    sort = ("domains", "--model", model, "--data", picture_folder, "--out", tmp_path / "sorted")
+    assert _main(*sort) == 0
+    with (tmp_path / "sorted" / "domains.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["domain"] for row in rows} <= {"0", "2"}
+    assert {row["name"] for row in rows if row["domain"] == "0"} == {"Großkatze"}
+    assert "Großkatze.png" in _names(tmp_path / "sorted")
+    written = (tmp_path / "sorted" / "domains.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(written) == {"Großkatze": [0, 1]}
+    assert f"# NAME: 2  # {sum(row['domain'] == '2' for row in rows)} images, domain2.png" in written
+    translate = ("translate", "--model", model, "--source", picture_folder / "disc_00.png", "--out", tmp_path / "out")
+    assert _main(*translate, "--domain", "Großkatze") == 0
+    assert _names(tmp_path / "out") == ["disc_00--Großkatze.png"]
+    expected = TUNIT.from_pretrained(model).translate(picture_folder / "disc_00.png", domain=1)
+    with Image.open(tmp_path / "out" / "disc_00--Großkatze.png") as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
+    assert "model has domains 0 to 2 (Großkatze)" in _refused(capsys, *translate, "--domain", "cats")
+    (model / "domains.yaml").write_text("cat: 3\n")
+    assert "domains.yaml: cat is 3; expected domains from 0 to 2" in _refused(capsys, *translate, "--domain", "cat")
+
+
+def test_the_map_of_styles(tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    out = tmp_path / "out"
+    assert _main("domains", "--model", model, "--data", picture_folder, "--out", out, "--map") == 0
+    with Image.open(out / "style_map_tsne.png") as drawn:
+        assert len(np.unique(np.asarray(drawn).reshape(-1, 4), axis=0)) > 2
+
+
+def test_domains_that_cannot_be(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    assert "domains needs --data FOLDER" in _refused(capsys, "domains", "--model", model, "--out", tmp_path / "out")
+    assert "--model FOLDER and --out FOLDER" in _refused(capsys, "domains", "--data", picture_folder)
+    sweep = ("domains", "sweep", "--data", picture_folder)
+    assert "--fewest is 4 and --most 3" in _refused(capsys, *sweep, "--fewest", 4, "--most", 3)
+    assert "needs shape codes" in _refused(capsys, *sweep, "--preset", "paper")
+    (tmp_path / "domains.json").write_text("{}")
+    assert "domains.json exists already" in _refused(capsys, *sweep, "--out", tmp_path)
+
+
+def test_sweeping_the_number_of_domains(capsys: Capture, tmp_path: Path, picture_folder: Path) -> None:
+    out = tmp_path / "swept"
+    assert _main("domains", "sweep", "--data", picture_folder, "--size", 32, "--steps", 2, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "2 domains  agreement" in said
+    assert json.loads((out / "domains.json").read_text())["chosen"] == 2
 
 
 def test_info_of_nothing(capsys: Capture, tmp_path: Path) -> None:

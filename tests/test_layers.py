@@ -16,7 +16,7 @@ LAYERS = [
     {"evaluation", "interop"},
     {"training"},
     {"model", "data"},
-    {"networks", "losses", "metrics"},
+    {"networks", "losses", "metrics", "naming"},
     {"config", "images"},
     {"files", "presets", "settings"},
 ]

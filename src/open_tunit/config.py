@@ -248,6 +248,8 @@ class Config:
     model: Model = dataclasses.field(default_factory=Model)
     training: Training = dataclasses.field(default_factory=Training)
     seed: int = 0
+    auto_domains: bool = False
+    """Find model.domains in the images before training begins, once; it needs training.shape_weight above 0."""
     minutes: float | None = None
     """Time budget; turned into steps once, at the start."""
     init: str | None = None
@@ -269,6 +271,10 @@ class Config:
             self.model.projection_dim > 0 or not needs_shapes,
             "model.projection_dim is 0; training.shape_weight and training.prototypes_start need shape codes",
         )
+        require(
+            self.training.shape_weight > 0 or not self.auto_domains,
+            "domains is auto, which needs shape codes: training.shape_weight above 0, as in the preset cpu or default",
+        )
         require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")
         require(
             self.report_every is None or self.report_every >= 1,
@@ -282,7 +288,7 @@ class Config:
         *,
         data: str,
         out: str,
-        domains: int | None = None,
+        domains: int | Literal["auto"] | None = None,
         size: int | None = None,
         steps: int | None = None,
         seed: int = 0,
@@ -290,8 +296,9 @@ class Config:
     ) -> Config:
         """The preset called `name` with your settings.
 
-        `settings` are fields of Config (`minutes=5`), or dotted ones in a mapping given as
-        `overrides={"training.batch": 16}`. Raises ConfigError for an unknown name or a value that cannot be.
+        `domains` "auto" finds their number in the images. `settings` are fields of Config (`minutes=5`), or dotted
+        ones in a mapping given as `overrides={"training.batch": 16}`. Raises ConfigError for an unknown name or a
+        value that cannot be.
         """
         if name not in PRESETS:
             raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
@@ -304,7 +311,9 @@ class Config:
             values |= {"model.size": size}
             if name == "paper" and size >= 256:
                 values |= {"model.generator_width": 32, "model.discriminator_width": 32}
-        if domains is not None:
+        if domains == "auto":
+            values["auto_domains"] = True
+        elif domains is not None:
             values["model.domains"] = domains
         if steps is not None:
             values["training.steps"] = steps
@@ -346,6 +355,8 @@ class Config:
             values["data"]["labels"] = _absolute(values["data"]["labels"])
         if values["init"] is not None:
             values["init"] = _absolute(values["init"])
+        if self.auto_domains:
+            del values["model"]["domains"]
         return values
 
 

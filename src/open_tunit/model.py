@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from open_tunit import images
 from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 
@@ -46,6 +47,7 @@ class TUNIT(nn.Module):
         self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
         self.register_buffer("domain_counts", torch.zeros(config.domains, dtype=torch.int64))
         self.about: dict[str, Any] = {}
+        self.naming = Naming.plain(config.domains)
 
     @torch.inference_mode()
     def translate(
@@ -53,10 +55,10 @@ class TUNIT(nn.Module):
         source: Pictures,
         reference: Pictures | None = None,
         *,
-        domain: int | None = None,
+        domain: int | str | None = None,
         strength: float = 1.0,
     ) -> Any:
-        """Redraw each source in the style of its reference, or in the mean style of `domain`.
+        """Redraw each source in the style of its reference, or in the mean style of `domain` (number or name).
 
         N sources with N references (pairwise), 1 with N, or N with 1. `strength` walks from the source's own style
         (0) to the reference's (1). Returns a PIL image for one picture and one reference, a list when either is a
@@ -94,8 +96,11 @@ class TUNIT(nn.Module):
 
     @torch.inference_mode()
     def domains(self, pictures: Pictures) -> Tensor:
-        """The probabilities (N, K) of N pictures belonging to each domain."""
-        return self._guidance(pictures).logits.softmax(dim=1)
+        """The probabilities (N, K) of N pictures belonging to each domain.
+
+        Domains that the user merged (domains.yaml) count at the smallest of their numbers, the others have 0.
+        """
+        return self._probabilities(self._guidance(pictures))
 
     @torch.inference_mode()
     def measure_domains(self, batches: Iterable[Tensor]) -> None:
@@ -104,22 +109,32 @@ class TUNIT(nn.Module):
         counts = torch.zeros_like(self.domain_counts)
         for batch in batches:
             guidance = self._guidance(batch)
-            member = nn.functional.one_hot(guidance.logits.argmax(dim=1), self.config.domains)  # (N, K)
+            labels = self._probabilities(guidance).argmax(dim=1)
+            member = nn.functional.one_hot(labels, self.config.domains)  # (N, K)
             styles += member.T.to(styles) @ guidance.style.to(styles)
             counts += member.sum(dim=0)
         self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
         self.domain_counts.copy_(counts)
 
-    def domain_style(self, domain: int) -> Tensor:
+    def domain_style(self, domain: int | str) -> Tensor:
         """The mean style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
-        if not 0 <= domain < self.config.domains:
-            raise ValueError(f"domain is {domain}; this model has domains 0 to {self.config.domains - 1}")
-        if not self.domain_counts[domain]:
+        number = self.naming.number(domain)
+        if not self.domain_counts[number]:
             raise ValueError(f"domain {domain} has no mean style: no training image was sorted into it")
-        return self.domain_styles[domain]
+        return self.domain_styles[number]
+
+    def name_domains(self, naming: Naming) -> None:
+        """Call the domains by the user's names, and count those that are merged as one from now on."""
+        self.naming = naming
+        styles, counts = naming.merged_means(self.domain_styles, self.domain_counts)
+        self.domain_styles.copy_(styles)
+        self.domain_counts.copy_(counts)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, card: str | None = None) -> None:
-        """Write config.json, model.safetensors and, given `card`, README.md; each file whole or not at all."""
+        """Write config.json, model.safetensors, domains.yaml where domains are named, and README.md given `card`.
+
+        Each file whole or not at all.
+        """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
@@ -132,6 +147,7 @@ class TUNIT(nn.Module):
         }
         write_atomic(target / WEIGHTS, lambda path: safetensors.torch.save_file(tensors, path))
         write_text_atomic(target / CONFIG, json.dumps(values, indent=1) + "\n")
+        write_naming(target, self.naming)
         if card is not None:
             write_text_atomic(target / CARD, card)
 
@@ -154,12 +170,18 @@ class TUNIT(nn.Module):
         except (safetensors.SafetensorError, RuntimeError) as error:
             detail = " ".join(str(error).split())[:160]
             raise ValueError(f"{source / WEIGHTS} is not this model's safetensors file: {detail}") from error
+        model.name_domains(read_naming(source, model.config.domains))
         return model.eval()
 
-    def _target_styles(self, reference: Pictures | None, domain: int | None) -> Tensor:
-        if (reference is None) == (domain is None):
-            raise ValueError("translate needs a reference or a domain, and not both")
-        return self.style(reference) if reference is not None else self.domain_style(domain or 0)[None]
+    def _target_styles(self, reference: Pictures | None, domain: int | str | None) -> Tensor:
+        if reference is not None and domain is None:
+            return self.style(reference)
+        if domain is not None and reference is None:
+            return self.domain_style(domain)[None]
+        raise ValueError("translate needs a reference or a domain, and not both")
+
+    def _probabilities(self, guidance: Guidance) -> Tensor:
+        return self.naming.merged(guidance.logits.softmax(dim=1))
 
     def _redraw(self, x: Tensor, styles: Tensor, count: int, strength: float) -> Tensor:
         if strength != 1:

@@ -1,25 +1,98 @@
-"""`tunit domains`."""
+"""`tunit domains`: sort a folder, or sweep the number of domains."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
 
 
-def domains(model: Path, data: Path, out: Path, device: str = "auto") -> None:
-    """Sort a folder of pictures into the model's domains: domains.csv and a contact sheet per domain.
+def domains(
+    action: Annotated[Literal["sort", "sweep"], tyro.conf.Positional] = "sort",
+    data: str = "",
+    model: Path | None = None,
+    out: Path | None = None,
+    map: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    preset: str = "cpu",
+    size: int | None = None,
+    steps: int | None = None,
+    fewest: int = 2,
+    most: int = 12,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Sort a folder of pictures into a model's domains, or sweep: ask a folder how many domains it has.
 
     Args:
-        model: Model folder, such as RUN/model.
-        data: Folder of pictures.
-        out: Folder for domains.csv (file, domain, probability) and domain0.png, domain1.png, ...
+        action: sort needs --model, --data, --out; sweep needs --data and trains a guiding network to see.
+        data: Folder of pictures; sweep also takes critters:K.
+        model: sort: model folder, such as RUN/model.
+        out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
+        map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
+        preset: sweep: whose guiding network and length, cpu or default.
+        size: sweep: side of the images in pixels.
+        steps: sweep: length of E's own phase, in place of the preset's; the sweep takes three quarters of it.
+        fewest: sweep: smallest number of domains.
+        most: sweep: largest number of domains.
+        seed: sweep: seed of everything random.
         device: auto, cpu, cuda, cuda:1, ...
     """
+    if not data:
+        raise ValueError("domains needs --data FOLDER")
+    if action == "sweep":
+        _sweep(data, out, preset, size, steps, (fewest, most), seed, device)
+    elif model is None or out is None:
+        raise ValueError("domains needs --model FOLDER and --out FOLDER, or sweep as its first word")
+    else:
+        _sort(model, Path(data), out, device, map)
+
+
+def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> None:
     from open_tunit.evaluation.sorting import sort_folder
     from open_tunit.model import TUNIT
     from open_tunit.training.device import choose_device
 
-    counts, unreadable = sort_folder(TUNIT.from_pretrained(model).to(choose_device(device)), data, out)
-    for path, reason in unreadable:
+    network = TUNIT.from_pretrained(model).to(choose_device(device))
+    found = sort_folder(network, data, out, style_map=style_map)
+    for path, reason in found.unreadable:
         print(f"left out {path}: {reason}")
-    print("images per domain: " + ", ".join(f"{k}: {count}" for k, count in enumerate(counts)))
-    print(f"table and contact sheets in {out}")
+    names = network.naming.names
+    print("images per domain: " + ", ".join(f"{names[k]}: {count}" for k, count in enumerate(found.counts)))
+    print(f"table and contact sheets in {out}; {out / 'domains.yaml'} waits for names")
+
+
+def _sweep(
+    data: str,
+    out: Path | None,
+    preset: str,
+    size: int | None,
+    steps: int | None,
+    bounds: tuple[int, int],
+    seed: int,
+    device: str,
+) -> None:
+    from rich.console import Console
+
+    from open_tunit.config import Config
+    from open_tunit.training.domain_count import sweep
+
+    if not 2 <= bounds[0] <= bounds[1]:
+        raise ValueError(f"--fewest is {bounds[0]} and --most {bounds[1]}; expected 2 or more, and --most no smaller")
+    if out is not None and (out / "domains.json").exists():
+        raise ValueError(f"{out / 'domains.json'} exists already; name another folder")
+    length = {} if steps is None else {"training.joint_start": steps}
+    config = Config.preset(
+        preset,
+        data=data,
+        out=str(out or "sweep"),
+        domains="auto",
+        size=size,
+        seed=seed,
+        device=device,
+        overrides=length,
+    )
+    curve = sweep(config, range(bounds[0], bounds[1] + 1), console=Console())
+    if out is not None:
+        curve.save(out)
+        print(f"curve in {out / 'domains.json'}")

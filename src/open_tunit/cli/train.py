@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -12,7 +12,7 @@ def train(
     data: str = "",
     out: str = "",
     preset: str = "default",
-    domains: int | None = None,
+    domains: int | Literal["auto"] | None = None,
     size: int | None = None,
     minutes: float | None = None,
     steps: int | None = None,
@@ -29,7 +29,7 @@ def train(
         data: Folder of images (any nesting), or critters:K for the built-in set.
         out: Folder for the run.
         preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
-        domains: Number of domains, K.
+        domains: Number of domains, K; auto finds it in the images, for about as long as E learns alone.
         size: Side of the images in pixels: 32, 64, 128, 256 or 512.
         minutes: Time budget, turned into steps once.
         steps: Length of the run in steps.
@@ -46,7 +46,9 @@ def train(
         raise ValueError("train needs --out FOLDER for the run")
     from open_tunit.config import Config
 
-    given = {"model.domains": domains, "model.size": size, "data.labels": labels}
+    given: dict[str, Any] = {"model.size": size, "data.labels": labels}
+    if domains is not None:
+        given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
     given = {name: value for name, value in given.items() if value is not None}
     overrides = _init_shapes(init) | given | _assignments(set)
     if config is not None:

@@ -30,7 +30,7 @@ def translate(
         source: Picture, or folder of pictures.
         out: Folder for the results; SOURCE--REFERENCE.png each, folders as in the source's.
         reference: Picture, or folder of pictures: each source is redrawn after each reference.
-        domain: Instead of a reference: a domain's number, or all.
+        domain: Instead of a reference: a domain's number or name, or all.
         strength: 0 keeps the source's own style, 1 takes the reference's.
         overwrite: Replace pictures that are there already.
         device: auto, cpu, cuda, cuda:1, ...
@@ -90,8 +90,7 @@ def _domains(word: str, network: TUNIT) -> list[tuple[str, Path | int]]:
         filled = [k for k in range(network.config.domains) if network.domain_counts[k]]
         if not filled:
             raise ValueError("the model has no mean styles; give --reference")
-        return [(f"domain{k}", k) for k in filled]
-    if not word.isdecimal():
-        raise ValueError(f"--domain is {word!r}; expected a number from 0 to {network.config.domains - 1}, or all")
-    network.domain_style(int(word))
-    return [(f"domain{word}", int(word))]
+        return [(network.naming.label(k), k) for k in filled]
+    network.domain_style(word)
+    number = network.naming.number(word)
+    return [(network.naming.label(number), number)]

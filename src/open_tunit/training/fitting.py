@@ -5,6 +5,7 @@ from __future__ import annotations
 from open_tunit.config import Config, Training
 from open_tunit.data.dataset import Dataset
 from open_tunit.presets import PRESETS
+from open_tunit.settings import require
 from open_tunit.training.schedule import Supervision
 
 FEW_IMAGES = 500
@@ -19,14 +20,16 @@ def supervision_of(dataset: Dataset) -> Supervision:
 
 
 def fit_to_data(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
-    """The config that this data set allows, and a sentence for the user about each change."""
+    """The config that this data set allows, and a sentence for the user about each change. Raises ConfigError."""
     count = len(dataset.indices("train"))
     changes: dict[str, object] = {}
     notes: list[str] = []
     if dataset.unreadable:
         path, reason = dataset.unreadable[0]
         notes.append(f"{len(dataset.unreadable)} unreadable files are left out, such as {path}: {reason}")
-    if supervision_of(dataset) != "none" and config.model.domains != len(dataset.label_names):
+    labelled = supervision_of(dataset) != "none"
+    require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
+    if labelled and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
     for name in ("batch", "guiding_batch"):

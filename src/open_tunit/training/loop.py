@@ -21,9 +21,11 @@ from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.training import run as runs
+from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import steps_for
 from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, use_half
+from open_tunit.training.domain_count import find_domains, search_share
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.prototypes import begin_prototypes
@@ -65,6 +67,7 @@ class _Session:
     state: State
     step: Step
     monitor: Monitor
+    watch: Watch
 
     @classmethod
     def begin(
@@ -84,12 +87,17 @@ class _Session:
             runs.check_same_run(stored, config, dataset.fingerprint)
             run = runs.resume(runs.extended(stored, config))
         else:
-            run = runs.start(_with_budget(config, batches, supervision, half), _about_data(config, dataset))
+            about_data = _about_data(config, dataset)
+            config = _with_budget(config, batches, supervision, half)
+            if config.auto_domains:
+                runs.claim(config, about_data)
+                config = find_domains(config, batches, half=half, console=console)
+            run = runs.start(config, about_data)
         state = new_state(run.config, device)
         checkpoint = run.latest_checkpoint() if stored is not None else None
-        seconds = 0.0
+        seconds, first_domains = 0.0, None
         if checkpoint is not None:
-            seconds = checkpoint.pop("seconds")
+            seconds, first_domains = checkpoint.pop("seconds"), checkpoint.pop("first_domains", None)
             state.load_state_dict(checkpoint)
             console.print(f"going on from step {state.step} of {run.config.training.steps}", highlight=False)
         elif config.init is not None:
@@ -99,7 +107,8 @@ class _Session:
             dataset.images, dataset.indices("train"), dataset.indices("val"), seed=config.seed, device=device
         )
         monitor = Monitor(run, samples, console, seconds=seconds)
-        return cls(run, dataset, batches, state, Step(run.config, supervision, half), monitor)
+        watch = Watch(samples.measured, first_domains)
+        return cls(run, dataset, batches, state, Step(run.config, supervision, half), monitor, watch)
 
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way."""
@@ -155,11 +164,13 @@ class _Session:
             )
         model = self._model()
         if phase is not None:
-            self.monitor.report(model, self.state.step, phase.name)
+            alarms = self.watch.measure(model, self.run.config, phase, self.step.supervision)
+            self.monitor.report(model, self.state.step, phase.name, alarms)
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
         model.about = self._about(seconds, model)
         model.save_pretrained(self.run.model_folder, card=model_card(self.run.config, model.about))
-        self.run.save_checkpoint({**self.state.state_dict(), "seconds": seconds}, self.state.step)
+        extra = {"seconds": seconds, "first_domains": self.watch.first}
+        self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
 
     def _model(self) -> TUNIT:
         data = self.run.config.data
@@ -205,7 +216,9 @@ def _open(config: Config, console: Console) -> Dataset:
 
 def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool) -> Config:
     if config.minutes is not None:
-        return steps_for(config, batches, supervision, half=half)
+        minutes = config.minutes / (1 + search_share(config))
+        fitted = steps_for(config.replace({"minutes": minutes}), batches, supervision, half=half)
+        return fitted.replace({"minutes": config.minutes})
     return config.replace({"training.joint_start": joint_start(config.training, supervision)})
 
 

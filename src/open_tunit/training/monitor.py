@@ -15,7 +15,8 @@ from torch import Tensor
 
 from open_tunit import images
 from open_tunit.model import TUNIT
-from open_tunit.training.run import Run
+from open_tunit.training.alarms import sentences
+from open_tunit.training.run import ALARM, Run
 from open_tunit.training.samples import Samples
 
 
@@ -29,6 +30,7 @@ class Monitor:
         self._counts: dict[str, int] = {}
         self._images = 0
         self._since = time.perf_counter()
+        self._alarms = run.last_alarms()
         self._board: Any = None
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -66,8 +68,8 @@ class Monitor:
         """Seconds of training so far, over all the sessions of the run."""
         return self.seconds + time.perf_counter() - self._since
 
-    def report(self, model: TUNIT, step: int, phase: str) -> None:
-        """Write a log line and a sample grid, and show the losses."""
+    def report(self, model: TUNIT, step: int, phase: str, alarms: Mapping[str, float]) -> None:
+        """Write a log line and a sample grid, show the losses, and say which alarms ring since this report."""
         spent = time.perf_counter() - self._since
         self.seconds += spent
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
@@ -77,9 +79,13 @@ class Monitor:
             "seconds": round(self.seconds, 2),
             "images_per_second": round(self._images / spent, 2),
             **{f"loss/{name}": round(value, 6) for name, value in means.items()},
+            **{f"{ALARM}{name}": round(value, 6) for name, value in alarms.items()},
         }
         self.run.append_log(line)
         self._show(line, means)
+        for sentence in sentences(alarms, self._alarms):
+            self.console.print(f"alarm: {sentence}", highlight=False, markup=False, soft_wrap=True)
+        self._alarms = dict(alarms)
         self._draw(model, step, phase)
         self._sums, self._counts, self._images = {}, {}, 0
         self.seconds += time.perf_counter() - self._since - spent

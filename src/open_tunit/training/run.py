@@ -17,7 +17,9 @@ from open_tunit.files import write_atomic, write_text_atomic
 KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue", "training.r1_weight"}
 """Settings that follow from the images: where those changed, these tell nothing."""
-CONFIG, DATA, LOG = "config.yaml", "data.json", "log.jsonl"
+CONFIG, DATA, CURVE, LOG = "config.yaml", "data.json", "domains.json", "log.jsonl"
+ALARM = "alarm/"
+"""Before the names of alarms in the log."""
 
 
 class DifferentRunError(ValueError):
@@ -70,6 +72,13 @@ class Run:
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def last_alarms(self) -> dict[str, float]:
+        """The alarms of the last report, by name; none where there is no report yet."""
+        path = self.folder / LOG
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        values = json.loads(lines[-1]) if lines else {}
+        return {name.removeprefix(ALARM): value for name, value in values.items() if name.startswith(ALARM)}
+
     def _checkpoints(self) -> list[Path]:
         return sorted((self.folder / "checkpoints").glob("[0-9]*.pt"))
 
@@ -81,7 +90,7 @@ def stored_config(folder: Path) -> Config | None:
     path = folder / CONFIG
     if path.is_file():
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
-    if folder.is_dir() and any(path.name != DATA for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in (DATA, CURVE) for path in folder.iterdir()):
         raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
     return None
 
@@ -112,22 +121,29 @@ def extended(stored: Config, asked: Config) -> Config:
     )
 
 
-def start(config: Config, about_data: Mapping[str, Any]) -> Run:
-    """Make the run's folder with config.yaml and data.json. Raises ValueError where nothing can be written."""
-    run = Run(Path(config.out), config)
+def claim(config: Config, about_data: Mapping[str, Any]) -> None:
+    """Make the run's folder with data.json, which is no run yet. Raises ValueError where nothing can be written."""
+    folder = Path(config.out)
     try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(run.folder / DATA, json.dumps(about_data, indent=1) + "\n")
-        write_text_atomic(run.folder / CONFIG, config.to_yaml())
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(folder / DATA, json.dumps(about_data, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
-    return run
+
+
+def start(config: Config, about_data: Mapping[str, Any]) -> Run:
+    """Make the run's folder with config.yaml and data.json. Raises ValueError where nothing can be written."""
+    claim(config, about_data)
+    return resume(config)
 
 
 def resume(config: Config) -> Run:
     """The existing run in config.out with `config`'s budget."""
     run = Run(Path(config.out), config)
-    write_text_atomic(run.folder / CONFIG, config.to_yaml())
+    try:
+        write_text_atomic(run.folder / CONFIG, config.to_yaml())
+    except OSError as error:
+        raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
     return run
 
 

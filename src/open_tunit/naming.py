@@ -1,0 +1,147 @@
+"""What the user calls the domains: the names and merges of a model folder's domains.yaml."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from open_tunit.files import write_text_atomic
+from open_tunit.settings import ConfigError, require
+
+FILE = "domains.yaml"
+LONGEST_NAME = 60
+RESERVED = ("all",)
+"""Words that mean something else where a domain is expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Naming:
+    """The names of K domains, and which of them count as one. Numbers stay what they are."""
+
+    names: tuple[str, ...]
+    """K names; domains that are merged share theirs. A domain without a name has its number's."""
+    heads: tuple[int, ...]
+    """K numbers: the smallest of the domains that this one is merged with, itself where it is alone."""
+
+    @classmethod
+    def plain(cls, count: int) -> Naming:
+        """`count` domains called by their numbers."""
+        return cls(tuple(map(str, range(count))), tuple(range(count)))
+
+    @classmethod
+    def of(cls, values: Mapping[Any, Any], count: int, *, where: str = FILE) -> Naming:
+        """From name -> number, or name -> numbers that become one domain.
+
+        Raises ConfigError, calling the mapping `where`, for what is no name, no domain of `count`, or named twice.
+        """
+        names, heads = list(map(str, range(count))), list(range(count))
+        taken: dict[int, str] = {}
+        for name, numbers in values.items():
+            members = numbers if isinstance(numbers, list) else [numbers]
+            _check(name, members, count, taken, where)
+            for number in members:
+                taken[number], names[number], heads[number] = name, name, min(members)
+        return cls(tuple(names), tuple(heads))
+
+    def number(self, domain: int | str) -> int:
+        """The number that stands for a domain given by number or name. Raises ValueError when there is none."""
+        count = len(self.names)
+        if isinstance(domain, str) and domain in self.names:
+            return self.heads[self.names.index(domain)]
+        number = int(domain) if not isinstance(domain, str) or domain.isdecimal() else -1
+        if not 0 <= number < count:
+            given = [name for k, name in enumerate(self.names) if name != str(k) and self.heads[k] == k]
+            named = f" ({', '.join(given)})" if given else ""
+            raise ValueError(f"domain is {domain}; this model has domains 0 to {count - 1}{named}")
+        return self.heads[number]
+
+    def label(self, number: int) -> str:
+        """What files of a domain are called after: its name, or domainK where it has none."""
+        name = self.names[number]
+        return f"domain{name}" if name.isdecimal() else name
+
+    def merged(self, probabilities: Tensor) -> Tensor:
+        """(N, K) probabilities, those of merged domains added up at the smallest number and 0 elsewhere."""
+        heads = torch.tensor(self.heads, device=probabilities.device)
+        return torch.zeros_like(probabilities).index_add(1, heads, probabilities)
+
+    def merged_means(self, means: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Domain means (K, d) over `counts` (K,) images, and the counts, with merged domains at the smallest number.
+
+        A merged domain's mean weighs its parts by their counts; the parts are left with a count of 0.
+        """
+        heads = torch.tensor(self.heads, device=means.device)
+        weights = counts.to(torch.float64)
+        sums = torch.zeros_like(means, dtype=torch.float64).index_add(0, heads, means.double() * weights[:, None])
+        totals = torch.zeros_like(counts).index_add(0, heads, counts)
+        merged = (sums / totals.clamp(min=1)[:, None]).to(means)
+        alone = torch.bincount(heads, minlength=len(heads)) == 1
+        return torch.where(alone[:, None], means, merged), totals
+
+    def to_yaml(self) -> str:
+        """The text of domains.yaml; empty where nothing is named."""
+        values: dict[str, int | list[int]] = {}
+        for head in sorted(set(self.heads)):
+            members = [number for number, other in enumerate(self.heads) if other == head]
+            if len(members) > 1:
+                values[self.names[head]] = members
+            elif self.names[head] != str(head):
+                values[self.names[head]] = head
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else ""
+
+
+def read_naming(folder: str | os.PathLike[str], count: int) -> Naming:
+    """The naming of a model folder: its domains.yaml, or plain numbers without one. Raises ConfigError."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return Naming.plain(count)
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:160]}") from error
+    if values is None:
+        return Naming.plain(count)
+    require(isinstance(values, dict), f"{path} holds {type(values).__name__}; expected lines of NAME: NUMBER")
+    return Naming.of(values, count, where=str(path))
+
+
+def write_naming(folder: str | os.PathLike[str], naming: Naming) -> None:
+    """Write a model folder's domains.yaml. Where nothing is named, the file is left as the user has it."""
+    if text := naming.to_yaml():
+        write_text_atomic(Path(folder) / FILE, text)
+
+
+def _check(name: Any, members: list[Any], count: int, taken: Mapping[int, str], where: str) -> None:
+    fits = isinstance(name, str) and name.strip() == name and 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    require(
+        fits and not set(name) & set("/\\") and not name.startswith(".") and name not in RESERVED,
+        f"{where}: {name!r} is no name; expected up to {LONGEST_NAME} characters, in quotes where YAML reads something "
+        "else, without / and \\, not beginning with a dot, and not 'all'",
+    )
+    require(bool(members), f"{where}: {name} names no domain; expected a number or a list of numbers")
+    for number in members:
+        domain = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
+        require(domain, f"{where}: {name} is {number!r}; expected domains from 0 to {count - 1}")
+        require(number not in taken, f"{where}: domain {number} is both {taken.get(number)} and {name}")
+    require(len(set(members)) == len(members), f"{where}: {name} names a domain twice")
+    require(
+        not name.isdecimal() or int(name) in members, f"{where}: {name!r} is another domain's number; choose a name"
+    )
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """SafeLoader, but a name given twice is an error instead of the last one's victory."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)

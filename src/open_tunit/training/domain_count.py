@@ -1,0 +1,199 @@
+"""How many domains: the number at which two views of an image agree best on its cluster, with no label seen.
+
+E learns shapes by contrast until balanced prototypes would begin, once; k-means then clusters its shape codes for every
+number in question. Too few clusters cut through kinds, too many divide one kind in two, and a cut through the
+middle of a kind falls elsewhere in another view of the image. docs/domains.md has the evidence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from torch import Tensor
+
+from open_tunit.config import Config
+from open_tunit.data import views
+from open_tunit.data.batches import Batches
+from open_tunit.data.dataset import open_dataset
+from open_tunit.files import write_text_atomic
+from open_tunit.metrics.agreement import adjusted_rand_index
+from open_tunit.settings import ConfigError, require
+from open_tunit.training.device import choose_device, use_half
+from open_tunit.training.fitting import fit_to_data
+from open_tunit.training.prototypes import kmeans
+from open_tunit.training.run import CURVE
+from open_tunit.training.schedule import batch_at, joint_start, phase_at, prototypes_step
+from open_tunit.training.state import State, full, new_state
+from open_tunit.training.step import Step
+
+COUNTS = tuple(range(2, 13))
+"""Numbers of domains that are tried unless others are asked for."""
+SAMPLE, CHUNK = 2048, 128
+VIEWS = 4
+"""Views of each image that the plain one is compared with."""
+FEWEST_PER_DOMAIN = 10
+"""Training images that a domain needs at least."""
+PURPOSE = 4
+BAR, LINES = 40, 10
+"""Characters of a full bar, and lines of progress on the way."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What the number of domains was decided by."""
+
+    counts: tuple[int, ...]
+    agreement: tuple[float, ...]
+    """Adjusted Rand index between the clusters of images and of their views; 1 = the same, 0 = chance."""
+    seconds: float
+
+    @property
+    def chosen(self) -> int:
+        """The number with the best agreement, the smallest of several."""
+        return self.counts[int(np.argmax(self.agreement))]
+
+    def lines(self) -> list[str]:
+        """The curve as text, one line per number."""
+        return [
+            f"{count:3d} domains  agreement {value:.3f}  {'#' * round(BAR * max(value, 0))}"
+            + ("  <- chosen" if count == self.chosen else "")
+            for count, value in zip(self.counts, self.agreement, strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write FOLDER/domains.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {"chosen": self.chosen, **dataclasses.asdict(self)}
+        write_text_atomic(folder / CURVE, json.dumps(values, indent=1) + "\n")
+
+
+def count_domains(
+    config: Config, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
+) -> Curve:
+    """Train E as `config` says until balanced prototypes would begin, and find how many domains its codes show.
+
+    `progress` gets the step and the number of steps. Raises ConfigError for settings without shape codes, and for
+    numbers that the images cannot fill; NotFiniteError as training does.
+    """
+    began = time.perf_counter()
+    fitting = _fitting(counts, len(batches.indices))
+    state = _learn_shapes(config, batches, half, progress)
+    codes, viewed = shape_codes(state, batches, config.seed)
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((config.seed, PURPOSE, 1))))
+    agreement = tuple(agreement_at(codes, viewed, count, generator) for count in fitting)
+    return Curve(counts=fitting, agreement=agreement, seconds=round(time.perf_counter() - began, 1))
+
+
+def find_domains(config: Config, batches: Batches, *, half: bool, console: Console) -> Config:
+    """`config` with the number of domains that the images show; prints the curve and writes it to OUT/domains.json.
+
+    Raises what `count_domains` raises.
+    """
+    curve = _shown(config, batches, COUNTS, half, console)
+    curve.save(Path(config.out))
+    return config.replace({"model.domains": curve.chosen})
+
+
+def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
+    """The curve of a data set without training on it further; prints it.
+
+    Raises what opening the data, `choose_device` and `count_domains` raise.
+    """
+    device = choose_device(config.device)
+    dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache)
+    config, _ = fit_to_data(config, dataset)
+    train = dataset.indices("train")
+    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=config.data.views, device=device)
+    return _shown(config, batches, counts, use_half(config, device), console)
+
+
+def search_share(config: Config) -> float:
+    """The time that finding the number of domains takes, as a share of the training's; 0 where it is given."""
+    if not config.auto_domains:
+        return 0.0
+    return config.training.guiding_share * (config.training.prototypes_start or 1.0)
+
+
+def agreement_at(codes: Tensor, viewed: Tensor, count: int, generator: np.random.Generator) -> float:
+    """How well images and their views agree on `count` clusters, found by k-means in the images' codes.
+
+    codes (N, d), viewed (V, N, d): the same images in V other views. Mean adjusted Rand index over the views.
+    """
+    middle = codes.mean(dim=0)
+    points = F.normalize(codes - middle, dim=1)
+    centres = kmeans(points, count, generator)
+    labels = (points @ centres.T).argmax(dim=1).cpu().numpy()
+    others = (F.normalize(viewed - middle, dim=2) @ centres.T).argmax(dim=2).cpu().numpy()  # (V, N)
+    return float(np.mean([adjusted_rand_index(labels, other) for other in others]))
+
+
+@torch.no_grad()
+def shape_codes(state: State, batches: Batches, seed: int) -> tuple[Tensor, Tensor]:
+    """Shape codes of up to SAMPLE training images (N, d), and of VIEWS domain views of each (VIEWS, N, d).
+
+    By the momentum copy with the batch statistics that it trains with, as balanced prototypes begin.
+    """
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE, 0))))
+    chosen = generator.permutation(batches.indices)[:SAMPLE]
+    parts = []
+    for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
+        x = batches.pictures(part)
+        seen = [x, *(_view(x, generator, batches) for _ in range(VIEWS))]
+        parts.append(torch.stack([full(state.E_ema(picture).shape) for picture in seen]))  # (1 + VIEWS, n, d)
+    codes = torch.cat(parts, dim=1)
+    return codes[0], codes[1:]
+
+
+def _shown(config: Config, batches: Batches, counts: Sequence[int], half: bool, console: Console) -> Curve:
+    def progress(step: int, steps: int) -> None:
+        if step == steps or step % max(1, steps // LINES) == 0:
+            console.print(f"finding the number of domains: step {step} of {steps}", highlight=False)
+
+    curve = count_domains(config, batches, half=half, counts=counts, progress=progress)
+    for line in curve.lines():
+        console.print(line, highlight=False, markup=False)
+    return curve
+
+
+def _view(x: Tensor, generator: np.random.Generator, batches: Batches) -> Tensor:
+    draws = views.draw(generator, len(x))
+    change = views.domain_view if batches.view.domain_colour else views.augmented_view
+    return change(x, draws, batches.view)
+
+
+def _learn_shapes(config: Config, batches: Batches, half: bool, progress: Progress | None) -> State:
+    training = config.training
+    require(
+        training.shape_weight > 0,
+        "the number of domains is found by shape codes: training.shape_weight must be above 0, as in cpu and default",
+    )
+    steps = prototypes_step(training, "none") or joint_start(training, "none")
+    require(steps > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
+    state, step = new_state(config, batches.device), Step(config, "none", half)
+    for number in range(steps):
+        phase = dataclasses.replace(phase_at(number, training, "none"), seek_domains=False)
+        step(state, batches.batch(number, batch_at(phase, training)), phase)
+        if progress is not None:
+            progress(number + 1, steps)
+    return state
+
+
+def _fitting(counts: Sequence[int], images: int) -> tuple[int, ...]:
+    """The numbers in question that leave every domain enough images."""
+    fitting = tuple(count for count in sorted(set(counts)) if count >= 2 and count * FEWEST_PER_DOMAIN <= images)
+    if not fitting:
+        raise ConfigError(
+            f"{images} training images are too few to find a number of domains among {min(counts)} to {max(counts)}: "
+            f"each needs {FEWEST_PER_DOMAIN}"
+        )
+    return fitting

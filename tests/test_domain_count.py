@@ -1,0 +1,123 @@
+"""How many domains: the number at which views agree, and what a run and a sweep make of it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from rich.console import Console
+
+from open_tunit import Config, train
+from open_tunit.settings import ConfigError
+from open_tunit.training.domain_count import Curve, agreement_at, search_share, sweep
+from open_tunit.training.run import DifferentRunError
+
+TINY = {
+    "model.style_dim": 8, "model.guiding_width": 4, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 8,
+    "model.generator_width": 4, "model.generator_blocks": 1, "model.style_mlp_width": 16,
+    "model.discriminator_width": 4, "model.discriminator_max_width": 8, "training.batch": 4,
+    "training.guiding_batch": 8, "training.joint_start": 4,
+}  # fmt: skip
+
+
+def asked(folder: Path, out: Path, preset: str = "cpu", set: dict[str, Any] | None = None, **fields: Any) -> Config:
+    given: dict[str, Any] = {"domains": "auto", "size": 32, "steps": 6, "report_every": 3} | fields
+    return Config.preset(preset, data=str(folder), out=str(out), overrides=TINY | (set or {}), **given)
+
+
+def trained(config: Config) -> str:
+    said = io.StringIO()
+    train(config, console=Console(file=said, width=200))
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("kinds", [3, 5, 8])
+def test_views_agree_best_at_the_true_number(kinds: int) -> None:
+    generator = torch.Generator().manual_seed(kinds)
+    centres = F.normalize(torch.randn(kinds, 16, generator=generator), dim=1)
+    place = centres[torch.arange(600) % kinds]
+    inner = 0.25 * torch.randn(600, 16, generator=generator)  # what the views of one image share beside its kind
+    codes, *viewed = (3 + place + inner + 0.2 * torch.randn(600, 16, generator=generator) for _ in range(3))
+    curve = [agreement_at(codes, torch.stack(viewed), k, np.random.default_rng(0)) for k in range(2, 12)]
+    assert int(np.argmax(curve)) + 2 == kinds
+    assert curve[kinds - 2] > 0.7
+
+
+def test_views_that_tell_nothing_agree_by_chance() -> None:
+    codes, *viewed = torch.randn(3, 600, 16, generator=torch.Generator().manual_seed(0))
+    assert abs(agreement_at(codes, torch.stack(viewed), 4, np.random.default_rng(0))) < 0.02
+
+
+def test_a_curve_shows_what_it_chose(tmp_path: Path) -> None:
+    curve = Curve(counts=(2, 3, 4), agreement=(0.5, 0.8, 0.8), seconds=1.0)
+    assert curve.chosen == 3
+    assert [("chosen" in line, line.split("#")[0].split()) for line in curve.lines()] == [
+        (False, ["2", "domains", "agreement", "0.500"]),
+        (True, ["3", "domains", "agreement", "0.800"]),
+        (False, ["4", "domains", "agreement", "0.800"]),
+    ]
+    assert [line.count("#") for line in curve.lines()] == [20, 32, 32]
+    curve.save(tmp_path / "out")
+    saved = json.loads((tmp_path / "out" / "domains.json").read_text())
+    assert saved == {"chosen": 3, "counts": [2, 3, 4], "agreement": [0.5, 0.8, 0.8], "seconds": 1.0}
+
+
+def test_a_run_finds_its_number_once(picture_folder: Path, tmp_path: Path) -> None:
+    config = asked(picture_folder, tmp_path / "run")
+    said = trained(config)
+    curve = json.loads((tmp_path / "run" / "domains.json").read_text())
+    assert curve["counts"] == [2]  # 21 images, 10 for each domain
+    stored = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (stored["model"]["domains"], stored["auto_domains"]) == (2, True)
+    assert "finding the number of domains: step 3 of 3" in said
+    assert "2 domains  agreement" in said
+    again = trained(config.replace({"training.steps": 7}))
+    assert "going on from step 6 of 7" in again
+    assert "finding the number" not in again
+    with pytest.raises(DifferentRunError, match="auto_domains is True there and False here"):
+        trained(asked(picture_folder, tmp_path / "run", domains=3))
+
+
+def test_a_sweep_is_a_function_of_its_seed(picture_folder: Path, tmp_path: Path) -> None:
+    curves = [
+        sweep(asked(picture_folder, tmp_path / "out", seed=seed), range(2, 9), console=Console(file=io.StringIO()))
+        for seed in (1, 1, 2)
+    ]
+    assert curves[0].agreement == curves[1].agreement != curves[2].agreement
+    assert not (tmp_path / "out").exists()
+
+
+def test_time_for_the_search_is_put_aside(tmp_path: Path) -> None:
+    found = asked(tmp_path, tmp_path, set={"training.guiding_share": 0.4, "training.prototypes_start": 0.5})
+    assert search_share(found) == pytest.approx(0.2)
+    assert search_share(asked(tmp_path, tmp_path, domains=4)) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preset": "paper"}, "domains is auto, which needs shape codes"),
+        ({"set": {"data.labels": "folders"}}, "leave one out"),
+        ({"set": {"training.joint_start": 0}}, "training.joint_start must be above 0"),
+    ],
+)
+def test_runs_that_cannot_find_a_number(picture_folder: Path, tmp_path: Path, fields: Any, said: str) -> None:
+    for kind in ("disc", "stripe"):
+        (picture_folder / kind).mkdir()
+        for path in picture_folder.glob(f"{kind}_*.png"):
+            path.rename(picture_folder / kind / path.name)
+    with pytest.raises(ConfigError, match=said):
+        trained(asked(picture_folder, tmp_path / "run", **fields))
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_too_few_images_for_the_numbers_in_question(picture_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="21 training images are too few to find a number of domains among 3 to 5"):
+        sweep(asked(picture_folder, tmp_path), range(3, 6), console=Console(file=io.StringIO()))
