@@ -18,7 +18,8 @@ from open_tunit.data.batches import Batch, Batches
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.average import copy_buffers, decay_at, update_average
-from open_tunit.training.prototypes import begin_prototypes, kmeans
+from open_tunit.training.clustering import kmeans
+from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
