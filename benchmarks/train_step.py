@@ -65,6 +65,7 @@ def measure(config: Config, phase: Phase, device: torch.device, half: bool) -> d
         x=x,
         x_plus=x_plus,
         x_domain=x_domain,
+        x_content=x,
         labels=torch.full((count,), -1, device=device),
         permutation=torch.randperm(count, device=device),
     )

@@ -130,11 +130,13 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
     state.keys = Queue(config.training.queue, torch.as_tensor(weights.vectors("queue", 16, 128)))
     before = {key: {n: p.clone() for n, p in getattr(state, key).named_parameters()} for key in _NETWORKS}
     count, size = expected["batch"], expected["size"]
+    plain = torch.as_tensor(weights.images("batch", count, size))
     augmented = torch.as_tensor(weights.images("batch_augmented", count, size))
     batch = Batch(
-        x=torch.as_tensor(weights.images("batch", count, size)),
+        x=plain,
         x_plus=augmented,
         x_domain=augmented,
+        x_content=plain,
         labels=torch.full((count,), -1),
         permutation=torch.tensor(expected["permutation"]),
     )

@@ -58,6 +58,7 @@ def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
         x=x,
         x_plus=x_plus,
         x_domain=x_plus,
+        x_content=x,
         labels=torch.tensor(labels or [-1] * COUNT),
         permutation=torch.tensor([2, 0, 3, 1]),
     )
@@ -213,12 +214,13 @@ def test_kmeans_stands_fewer_different_points_than_centres() -> None:
     assert ((points @ centres.T).amax(dim=1) > 1 - 1e-6).all()
 
 
-def test_prototypes_begin_at_the_clusters_of_the_shape_codes() -> None:
+def test_prototypes_begin_at_the_clusters_that_survive_a_change_of_views() -> None:
     config = tiny(model__projection_dim=6)
     random = np.random.default_rng(0)
     kinds = np.arange(60) % DOMAINS
-    pixels = random.integers(0, 40, (60, 32, 32, 3))
-    pixels[np.arange(60), :, :, kinds] += 200  # red, green or blue
+    row, column = np.mgrid[:32, :32]
+    patterns = np.stack([row % 8 < 4, column % 8 < 4, row < 32])  # stripes across, stripes down, none
+    pixels = random.integers(0, 40, (60, 32, 32, 3)) + 200 * patterns[kinds][..., None]
     batches = Batches(
         pixels.astype(np.uint8), np.full(60, -1), np.arange(60), seed=0, view=Views(), device=CPU, dtype=torch.float64
     )
@@ -383,7 +385,18 @@ def test_the_other_losses_are_weighed_as_published() -> None:
     x, redrawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
     codes = guidances([-1, -1])
     query, key = codes.view.style, codes.key.style
-    inputs = objectives.GeneratorInputs(x, redrawn, fake, real, query, key, codes.negatives)
+    inputs = objectives.GeneratorInputs(
+        x=x,
+        redrawn=redrawn,
+        cycled=None,
+        fake_translation=fake,
+        fake_reconstruction=real,
+        translation_code=query,
+        translation_logits=torch.zeros(len(x), DOMAINS),
+        reference_domains=torch.zeros(len(x), dtype=torch.int64),
+        reference_code=key,
+        negatives=codes.negatives,
+    )
     contrast = losses.info_nce(query, key, codes.negatives, temperature=0.07)
     expected = -0.25 - 1.25 + 0.1 * 0.5 + 0.01 * contrast.item()
     assert objectives.generator(inputs, tiny()).total.item() == pytest.approx(expected, rel=1e-6)
@@ -585,7 +598,8 @@ def test_a_new_state_is_a_function_of_the_seed() -> None:
 def test_losses_are_float32_in_a_half_precision_step(preset: str) -> None:
     config = tiny(preset)
     state, batch = new_state(config, CPU), a_batch()
-    batch = Batch(batch.x.float(), batch.x_plus.float(), batch.x_domain.float(), batch.labels, batch.permutation)
+    pictures = [part.float() for part in (batch.x, batch.x_plus, batch.x_domain, batch.x_content)]
+    batch = Batch(*pictures, batch.labels, batch.permutation)
     terms = Step(config, half=True)(state, batch, phase_at(0, config.training, "none"))
     assert {value.dtype for value in terms.values()} == {torch.float32}
     assert all(torch.isfinite(value) for value in terms.values())

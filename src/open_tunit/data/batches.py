@@ -29,6 +29,8 @@ class Batch:
     other colours."""
     x_content: Tensor
     """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
+    translation_draws: views.Draws
+    """How E's view of the translations is moved."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     permutation: Tensor
@@ -67,6 +69,7 @@ class Batches:
         permutation = generator.permutation(size)
         domain_draws = views.draw(generator, size)
         content_draws = views.draw(generator, size)
+        translation_draws = views.draw(generator, size)
         plain = self.pictures(chosen)
         x = views.plain_view(plain, draws, self.view)
         x_plus = views.augmented_view(plain, draws, self.view)
@@ -75,6 +78,7 @@ class Batches:
             x_plus=x_plus,
             x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
             x_content=views.content_view(x, content_draws) if self.view.content_colour else x,
+            translation_draws=translation_draws,
             labels=torch.as_tensor(self.labels[chosen]).to(self.device),
             permutation=torch.as_tensor(permutation).to(self.device),
         )

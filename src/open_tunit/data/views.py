@@ -54,9 +54,7 @@ def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     A departure from the paper: affine, crop and flip are one bilinear resampling, not two (sharper, cheaper),
     and the four colour changes come in a fixed order.
     """
-    geometry = _geometry(draws, views)
-    if geometry is not None:
-        images = _resample(images, geometry, views.outside)
+    images = _moved(images, draws, views, None)
     if views.colour:
         images = _colour_jitter(images, draws, COLOUR_REACH)
     return images
@@ -84,7 +82,12 @@ def content_view(images: Tensor, draws: Draws) -> Tensor:
     return _recoloured(images, draws)
 
 
-def _moved(images: Tensor, draws: Draws, views: Views, zoom: Zoom) -> Tensor:
+def translation_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
+    """Translations as E sees them: moved, turned and cropped as x+ is, their colours kept; differentiable."""
+    return _moved(images, draws, views, None)
+
+
+def _moved(images: Tensor, draws: Draws, views: Views, zoom: Zoom | None) -> Tensor:
     geometry = _geometry(draws, views, zoom=zoom)
     return images if geometry is None else _resample(images, geometry, views.outside)
 

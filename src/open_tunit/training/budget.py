@@ -10,8 +10,8 @@ import torch
 
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
-from open_tunit.training.schedule import Supervision, batch_at, phase_at
-from open_tunit.training.state import new_state
+from open_tunit.training.schedule import Phase, Supervision, batch_at, phase_at
+from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step
 
 WARM_STEPS, TIMED_STEPS = 3, 8
@@ -35,16 +35,24 @@ def steps_for(config: Config, batches: Batches, supervision: Supervision, *, hal
 def _seconds_per_step(config: Config, batches: Batches, supervision: Supervision, half: bool) -> tuple[float, float]:
     state = new_state(config, batches.device)
     step = Step(config, supervision, half)
-    probe = dataclasses.replace(config.training, steps=2, joint_start=1)
-    seconds = []
-    for phase in (phase_at(0, probe, "none"), phase_at(1, probe, "none")):
-        spent = []
-        for index in range(WARM_STEPS + TIMED_STEPS):
-            begun = _now(batches.device)
-            step(state, batches.batch(index, batch_at(phase, config.training)), phase)
-            spent.append(_now(batches.device) - begun)
-        seconds.append(statistics.median(spent[WARM_STEPS:]))
-    return seconds[0], seconds[1]
+    training = config.training
+    probe = dataclasses.replace(training, steps=3, joint_start=1)
+    guiding, joint, lazy = (phase_at(index, probe, "none") for index in range(3))
+    size = batch_at(joint, training)
+    spent = [_median_seconds(step, state, batches, phase, batch_at(phase, training)) for phase in (guiding, joint)]
+    if training.r1_every > 1:
+        plain = _median_seconds(step, state, batches, lazy, size)
+        spent[1] = plain + (spent[1] - plain) / training.r1_every
+    return spent[0], spent[1]
+
+
+def _median_seconds(step: Step, state: State, batches: Batches, phase: Phase, size: int) -> float:
+    spent = []
+    for index in range(WARM_STEPS + TIMED_STEPS):
+        begun = _now(batches.device)
+        step(state, batches.batch(index, size), phase)
+        spent.append(_now(batches.device) - begun)
+    return statistics.median(spent[WARM_STEPS:])
 
 
 def _now(device: torch.device) -> float:

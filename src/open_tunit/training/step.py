@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from open_tunit import losses
 from open_tunit.config import Config
+from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.training import objectives
@@ -117,7 +118,10 @@ class Step:
             judged = full(state.D(drawn))
         fakes = _at(judged, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
-        translated = self._guidance(state.E, translation)
+        seen = translation
+        if self.config.data.views.translation:
+            seen = views.translation_view(translation, batch.translation_draws, self.config.data.views)
+        translated = self._guidance(state.E, seen)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
             redrawn=redrawn,

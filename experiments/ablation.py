@@ -1,0 +1,72 @@
+"""What each departure of the `cpu` preset is worth: the demo at fixed steps, with one of them taken back at a time.
+
+    python experiments/ablation.py --seeds 100
+
+One folder and one JSON per variant and seed; cells that are there are not run again. Seeds 100 and above: these are
+choices, not results. The table at the end is of all cells that exist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from open_tunit import Config, train
+from open_tunit.evaluation.protocol import evaluate_run
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "preset": {},
+    "style code without early stages": {"model.palette_stages": 0},
+    "G begins as published": {"model.plain_start": False},
+    "content in its own colours": {"data.views.content_colour": False},
+    "no domain term on translations": {"training.translation_domain_weight": 0.0},
+    "style contrast on translations as published": {"training.translation_style_weight": 0.01},
+    "no cycle": {"training.cycle_weight": 0.0},
+    "D's say at a fifth": {"training.adversarial_weight": 0.2},
+    "content at 8 x 8 cells": {"model.generator_bottleneck": 8},
+}
+FIGURES = (
+    "pseudo_label_accuracy", "true_answer_error_ratio", "true_answer_error_ratio_head", "species_reached",
+    "content_kept", "training_seconds",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="critters:5")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[100])
+    parser.add_argument("--guiding", type=int, default=1000, help="steps of E alone")
+    parser.add_argument("--joint", type=int, default=500, help="steps of the joint phase")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--out", type=Path, default=Path("runs/experiments/ablation"))
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for name in arguments.variants:
+            folder = arguments.out / f"{name.replace(' ', '_')}_seed{seed}"
+            if not (folder / "metrics.json").exists():
+                print(f"{name}, seed {seed}", flush=True)
+                run(arguments, VARIANTS[name], seed, folder)
+    print("\n".join(table(arguments.out)))
+
+
+def run(arguments: argparse.Namespace, overrides: dict[str, Any], seed: int, folder: Path) -> None:
+    steps = {"training.joint_start": arguments.guiding, "training.steps": arguments.guiding + arguments.joint}
+    config = Config.preset(
+        "cpu", data=arguments.data, out=str(folder), seed=seed, report_every=250, overrides=steps | overrides
+    )
+    train(config)
+    evaluate_run(folder)
+
+
+def table(out: Path) -> list[str]:
+    lines = [f"| variant | {' | '.join(FIGURES)} |", f"|---|{'---|' * len(FIGURES)}"]
+    for path in sorted(out.glob("*/metrics.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        lines.append(f"| {path.parent.name} | {' | '.join(f'{figures[name]:.3f}' for name in FIGURES)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
