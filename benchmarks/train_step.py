@@ -11,9 +11,11 @@ import statistics
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from open_tunit.config import Config
+from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.training.device import choose_device, describe, use_half
 from open_tunit.training.schedule import Phase, batch_at, phase_at
@@ -66,6 +68,7 @@ def measure(config: Config, phase: Phase, device: torch.device, half: bool) -> d
         x_plus=x_plus,
         x_domain=x_domain,
         x_content=x,
+        translation_draws=views.draw(np.random.default_rng(0), count),
         labels=torch.full((count,), -1, device=device),
         permutation=torch.randperm(count, device=device),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 
@@ -256,6 +257,36 @@ def test_weights_start_as_published() -> None:
                 assert p.abs().max() > 2.5 * std, name  # normal, not uniform
                 checked += 1
     assert checked > 20
+
+
+def test_the_style_code_reads_the_palette_of_the_early_stages() -> None:
+    config = dataclasses.replace(NARROW, palette_stages=2)
+    E = GuidingNetwork(config).double().eval()
+    x = normal(4, 3, 32, 32)
+    assert E.palette_head is not None
+    with torch.no_grad():
+        before = E(x)
+        E.palette_head.weight.copy_(normal(*E.palette_head.weight.shape, seed=1))
+        after = E(x)
+        first = F.max_pool2d(torch.relu(E.trunk[1](E.trunk[0](x))), 2)
+        second = F.max_pool2d(torch.relu(E.trunk[5](E.trunk[4](first))), 2)
+        palette = torch.cat([first.mean(dim=(2, 3)), second.mean(dim=(2, 3))], dim=1) / math.sqrt(1 + 1e-5)
+    torch.testing.assert_close(before.style, GuidingNetwork.forward(E, x).style - palette @ E.palette_head.weight.T)
+    torch.testing.assert_close(after.style - before.style, palette @ E.palette_head.weight.T)
+    assert torch.equal(after.logits, before.logits)
+
+
+def test_a_plain_start_is_nearly_instance_norm_whatever_the_style() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(NARROW, plain_start=True, style_mlp_width=64)
+    G = Generator(config)
+    numbers = G.mlp(torch.randn(200, config.style_dim))
+    middle, spread = numbers.mean(dim=0), numbers.std(dim=0)
+    parts = middle.split([c for c in G.decoder.adain_channels for _ in range(2)])
+    assert all(shift.abs().max() < 0.3 for shift in parts[0::2])
+    assert all((scale - 1).abs().max() < 0.3 for scale in parts[1::2])
+    published = Generator(dataclasses.replace(config, plain_start=False)).mlp(torch.randn(200, config.style_dim))
+    assert spread.mean() < 0.5 * published.std(dim=0).mean()
 
 
 def test_two_threads_may_share_a_generator() -> None:

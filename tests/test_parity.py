@@ -137,6 +137,7 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
         x_plus=augmented,
         x_domain=augmented,
         x_content=plain,
+        translation_draws={},
         labels=torch.full((count,), -1),
         permutation=torch.tensor(expected["permutation"]),
     )

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from open_tunit import losses
 from open_tunit.config import Config, Training, Views
+from open_tunit.data import views
 from open_tunit.data.batches import Batch, Batches
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.average import copy_buffers, decay_at, update_average
-from open_tunit.training.clustering import kmeans
 from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
@@ -59,6 +59,7 @@ def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
         x_plus=x_plus,
         x_domain=x_plus,
         x_content=x,
+        translation_draws=views.draw(np.random.default_rng(0), len(x)),
         labels=torch.tensor(labels or [-1] * COUNT),
         permutation=torch.tensor([2, 0, 3, 1]),
     )
@@ -189,29 +190,7 @@ def test_the_guiding_phase_may_have_its_own_batch() -> None:
     assert batch_at(phase_at(0, Training(batch=8), "none"), Training(batch=8)) == 8
 
 
-# --- k-means and prototypes
-
-
-def test_kmeans_finds_separated_clusters() -> None:
-    random = np.random.default_rng(0)
-    true = np.repeat(np.arange(5), [100, 10, 30, 30, 30])
-    directions = np.linalg.qr(random.normal(size=(8, 8)))[0][:5]
-    points = F.normalize(torch.from_numpy(directions[true] + 0.1 * random.normal(size=(200, 8))), dim=1)
-    centres = kmeans(points, 5, random)
-    assert centres.shape == (5, 8)
-    np.testing.assert_allclose(centres.norm(dim=1).numpy(), 1, rtol=1e-9)
-    members = (points @ centres.T).argmax(dim=1).numpy()
-    assert len({(a, b) for a, b in zip(true, members, strict=True)}) == 5
-    for kind in range(5):
-        mean = points[true == kind].mean(dim=0)
-        torch.testing.assert_close(centres[members[true == kind][0]], mean / mean.norm(), rtol=0, atol=1e-9)
-
-
-def test_kmeans_stands_fewer_different_points_than_centres() -> None:
-    points = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(5, 1), dim=1)
-    centres = kmeans(points, 4, np.random.default_rng(0))
-    assert torch.isfinite(centres).all()
-    assert ((points @ centres.T).amax(dim=1) > 1 - 1e-6).all()
+# --- prototypes
 
 
 def test_prototypes_begin_at_the_clusters_that_survive_a_change_of_views() -> None:
@@ -599,7 +578,7 @@ def test_losses_are_float32_in_a_half_precision_step(preset: str) -> None:
     config = tiny(preset)
     state, batch = new_state(config, CPU), a_batch()
     pictures = [part.float() for part in (batch.x, batch.x_plus, batch.x_domain, batch.x_content)]
-    batch = Batch(*pictures, batch.labels, batch.permutation)
+    batch = Batch(*pictures, batch.translation_draws, batch.labels, batch.permutation)
     terms = Step(config, half=True)(state, batch, phase_at(0, config.training, "none"))
     assert {value.dtype for value in terms.values()} == {torch.float32}
     assert all(torch.isfinite(value) for value in terms.values())
