@@ -19,6 +19,8 @@ SHARPNESS = 8.0
 """Logits per unit of cosine between a code and its centre, before the heads are fitted."""
 SPREAD = 4.0
 """Mean length of the codes that heads are fitted to, so that FIT_RATE means the same for every network."""
+RIDGE = 0.1
+"""Share of the mean loudness that is added to every direction before the changes are made equal."""
 SMALLEST = 1e-6
 
 
@@ -56,13 +58,25 @@ def informative_heads(codes: Tensor, count: int, generator: np.random.Generator)
     value). Deterministic given the generator.
     """
     mean = codes[0].mean(dim=0)
-    scale = SPREAD / (codes[0] - mean).norm(dim=1).mean().clamp(min=SMALLEST)
-    views = (codes - mean) * scale
+    quieting = _quieting(codes)  # (d, d)
+    views = (codes - mean) @ quieting
+    scale = SPREAD / views[0].norm(dim=1).mean().clamp(min=SMALLEST)
+    views = views * scale
     starts = SHARPNESS / SPREAD * _starts(F.normalize(views[0], dim=1), count, generator)
     weight, bias, information = _fit(views, starts)
     best = int(information.argmax())
-    weight = weight[best] * scale
+    weight = weight[best] @ quieting.T * scale
     return Heads(weight, bias[best] - weight @ mean, float(information[best]))
+
+
+def _quieting(codes: Tensor) -> Tensor:
+    """The symmetric map (d, d) after which the views' changes are as loud in every direction (within-class whitening,
+    Hatch et al. 2006, an image's views being its class).
+    """
+    changes = (codes[1:] - codes[0]).flatten(0, 1).double()
+    values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
+    floor = RIDGE * values.mean().clamp(min=SMALLEST)
+    return ((vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T).to(codes)
 
 
 def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
