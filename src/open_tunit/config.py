@@ -176,7 +176,8 @@ class Training:
     translation_domain_weight: float = 0.0
     """Weight of E's cross-entropy on translations, with the reference's domain, in G's loss. The paper: none."""
     cycle_weight: float = 0.0
-    """Weight of the L1 error of the source drawn again from its translation, in its own style. The paper: none."""
+    """Weight of the L1 error of the source drawn again from its translation (held fixed), in its own style. The paper:
+    none."""
     adversarial_weight: float = 1.0
     """Weight of D's opinion in G's loss."""
     r1_weight: float = 10.0

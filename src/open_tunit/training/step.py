@@ -125,7 +125,7 @@ class Step:
         inputs = objectives.GeneratorInputs(
             x=batch.x,
             redrawn=redrawn,
-            cycled=self._cycled(state, translation, guidance.style),
+            cycled=self._cycled(state, batch, translation, guidance.style),
             fake_translation=fake_translation,
             fake_reconstruction=fake_reconstruction,
             translation_code=objectives.contrast_code(translated, self.config),
@@ -141,12 +141,13 @@ class Step:
         _descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
 
-    def _cycled(self, state: State, translation: Tensor, style: Tensor) -> Tensor | None:
-        """The sources drawn again from their translations."""
+    def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
+        """The sources drawn again from their translations in other colours, which are given and hide nothing."""
         if self.config.training.cycle_weight == 0:
             return None
+        source = views.content_view(translation.detach(), batch.translation_draws)
         with self._autocast(translation):
-            return full(state.G(translation, style))
+            return full(state.G(source, style))
 
     def _domains(self, guidance: Guidance, keys: _Keys, labels: Tensor) -> Tensor:
         """(N,) the domain at which D reads each image: its label, or its pseudo label."""
