@@ -12,6 +12,7 @@ from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export
 from open_tunit.cli.import_official import import_official
 from open_tunit.cli.info import info
+from open_tunit.cli.push import push
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
 
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "info": info,
     "export": export,
+    "push": push,
     "import-official": import_official,
 }
 EXTRAS = {"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
