@@ -30,6 +30,8 @@ API = {
 }
 """What the Python page shows, by module."""
 INHERITED = {"forward"}
+WIDTH = 100
+"""Longer signatures get a line for each argument."""
 SECTIONS = (
     ("", "Config"),
     ("model.", "Model"),
@@ -152,15 +154,27 @@ def _documented(thing: Any, module: str) -> list[str]:
 
 def _signature(thing: Any, name: str) -> str:
     signature = inspect.signature(thing)
-    kept = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    text = f"{name}{signature.replace(parameters=kept)}".replace("'", "")
-    return text if len(text) <= 100 else re.sub(r"\((.*)\)", lambda m: _wrapped(m[1]), text, count=1)
+    words: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not any(word.startswith("*") for word in words):
+            words.append("*")
+        if parameter.name not in ("self", "cls"):
+            words.append(_parameter(parameter))
+    result = "" if inspect.isclass(thing) else f" -> {_annotation(signature.return_annotation)}"
+    line = f"{name}({', '.join(words)}){result}"
+    if len(line) <= WIDTH:
+        return line
+    return f"{name}(\n" + "".join(f"    {word},\n" for word in words) + f"){result}"
 
 
-def _wrapped(arguments: str) -> str:
-    """One argument a line."""
-    parts = re.split(r", (?![^\[(]*[\])])", arguments)
-    return "(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}".replace("<factory>", "...")
+    return f"{stars}{parameter.name}: {_annotation(parameter.annotation)}{default}"
+
+
+def _annotation(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def _doc(thing: Any) -> str:

@@ -72,13 +72,14 @@ def test_another_build_argument_is_refused(tmp_path: Path) -> None:
 
 def _torch_step(compute: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The first RUN line in a real shell, with a pip that says what it was asked."""
-    shutil.copy(ROOT / "constraints.txt", folder)
+    (folder / "context").mkdir()
+    shutil.copy(ROOT / "constraints.txt", folder / "context")
     (folder / "pip").write_text('#!/bin/sh\necho "$@"\n')
     (folder / "pip").chmod(0o755)
     script = _all("RUN")[0].replace("/tmp/", f"{folder}/")
     return subprocess.run(
         ["sh", "-euc", script],
-        cwd=folder,
+        cwd=folder / "context",
         env={"PATH": f"{folder}:/usr/bin:/bin", "COMPUTE": compute},
         capture_output=True,
         text=True,

@@ -58,6 +58,7 @@ def test_the_cells_run(picture_folder: Path, tmp_path: Path, monkeypatch: pytest
         ran.append(words[0])
 
     def display(picture: Image.Image) -> None:
+        picture.load()
         shown.append(picture.size)
 
     names: dict[str, Any] = {"shell": shell, "display": display}
