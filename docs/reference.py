@@ -66,13 +66,13 @@ def settings_page() -> str:
     """Every setting with its default and what the presets make of it."""
     parts = [
         "# Settings",
-        "Each is a line of a run's `config.yaml` and can be given as `--set NAME=VALUE`. The defaults are those of the "
-        "`paper` preset; the other columns are empty where a preset keeps it.",
+        "Each is a line of a run's `config.yaml` and can be given as `--set NAME=VALUE`. What a preset does not "
+        "name is as in `paper`; with `--size 256` and above that has half the widths of G and D.",
     ]
     for prefix, name in SECTIONS:
         cls = getattr(settings, name)
         rows = [_setting(prefix, field, _field_docs(cls).get(field.name, "")) for field in dataclasses.fields(cls)]
-        columns = ("setting", "default", "`cpu`", "`default`", "meaning")
+        columns = ("setting", "`paper`", "`cpu`", "`default`", "meaning")
         parts += [f"## {name}", inspect.getdoc(cls) or "", _table(columns, [row for row in rows if row])]
     return "\n\n".join(parts) + "\n"
 
