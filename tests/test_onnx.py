@@ -20,6 +20,7 @@ from open_tunit.config import Model
 from open_tunit.data import critters
 from open_tunit.interop import onnx as export
 from open_tunit.interop.onnx import ParityError, export_onnx
+from open_tunit.naming import Naming
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -28,8 +29,9 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "translate_onnx.py"
 USER_ERROR = 2
 LIMIT = 1e-4
 SHAPES = Model(
-    size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, generator_bottleneck=8, style_mlp_width=16
-)
+    size=32, domains=3, style_dim=8, guiding_width=4, palette_stages=2, generator_width=4, generator_bottleneck=8,
+    style_mlp_width=16,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +42,15 @@ def network() -> TUNIT:
     with torch.no_grad():
         for head in (model.E.domain_head, model.E.style_head):
             head.weight.normal_(std=2.0)
-        for module in model.E.trunk:
-            if isinstance(module, torch.nn.BatchNorm2d):
+        assert model.E.palette_head is not None
+        model.E.palette_head.weight.normal_(std=0.5)
+        for module in model.E.modules():
+            if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
                 assert module.running_mean is not None
                 module.running_mean.normal_(std=0.3)
     model.domain_styles.normal_()
     model.domain_counts.fill_(7)
+    model.name_domains(Naming.of({"one": [0, 2]}, 3))
     return model.eval()
 
 
@@ -90,6 +95,7 @@ def test_the_facts_beside_the_files(network: TUNIT, exported: Path) -> None:
     facts = json.loads((exported / "export.json").read_text())
     assert (facts["size"], facts["domains"], facts["style_dim"], facts["fit"]) == (32, 3, 8, "crop")
     assert torch.equal(torch.tensor(facts["domain_styles"]), network.domain_styles)
+    assert facts["domain_names"] == ["one", "1", "one"]
     differences = facts["largest_difference"]
     assert all(0 < differences[name] <= LIMIT for name in ("domains", "style", "translation"))
     assert differences["tolerance"] == LIMIT

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from open_tunit import images
+from open_tunit import images, naming
 from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
 from open_tunit.download import download, is_hub_id
 from open_tunit.files import write_atomic, write_text_atomic
@@ -161,7 +161,7 @@ class TUNIT(nn.Module):
         """
         source = Path(folder)
         if not source.exists() and is_hub_id(source.as_posix()):
-            source = download(source.as_posix(), (CONFIG, WEIGHTS), revision=revision)
+            source = download(source.as_posix(), (CONFIG, WEIGHTS), optional=(naming.FILE,), revision=revision)
         elif revision is not None:
             raise ValueError(f"revision is {revision!r}, but {source} is no hub id; only hub ids have revisions")
         for name in (CONFIG, WEIGHTS):

@@ -35,16 +35,19 @@ class ParityError(ArithmeticError):
 
 
 class Guide(nn.Module):
-    """E with the outputs a user wants: domain probabilities (N, K) and style codes (N, style_dim)."""
+    """E with the outputs a user wants: domain probabilities (N, K), as named and merged, and style codes."""
+
+    merging: Tensor
 
     def __init__(self, model: TUNIT) -> None:
         super().__init__()
         self.E = model.E
+        self.register_buffer("merging", model.naming.merged(torch.eye(model.config.domains)))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, S, S) in [-1, 1] -> probabilities and style codes."""
+        """Images (N, 3, S, S) in [-1, 1] -> probabilities (N, K) and style codes (N, style_dim)."""
         guidance = self.E(image)
-        return guidance.logits.softmax(dim=1), guidance.style
+        return guidance.logits.softmax(dim=1) @ self.merging, guidance.style
 
 
 class Redraw(nn.Module):
@@ -165,6 +168,7 @@ def _facts(model: TUNIT, differences: dict[str, float]) -> dict[str, Any]:
     return {
         "size": model.config.size,
         "domains": model.config.domains,
+        "domain_names": model.naming.names,
         "style_dim": model.config.style_dim,
         "fit": model.fit,
         "background": model.background,
