@@ -37,10 +37,13 @@ demo: $(STAMP)-eval
 		--reference $(DEMO)/report/pictures/1.png --out $(DEMO)/translations --overwrite
 	@echo 'Look at $(DEMO)/report/index.html; the figures are in $(DEMO)/metrics.json'
 
-test: $(STAMP)-eval,dev
+# What the tests and checks need.
+CHECKED = eval,export,hub,docs,dev
+
+test: $(STAMP)-$(CHECKED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-check: $(STAMP)-eval,dev
+check: $(STAMP)-$(CHECKED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -18,11 +18,11 @@ LAYERS = [
     {"model", "data"},
     {"networks", "losses", "metrics", "naming"},
     {"config", "images"},
-    {"files", "presets", "settings"},
+    {"download", "files", "presets", "settings"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
-HEAVY = ["torch", "gradio", "onnx", "ray", "sklearn", "matplotlib"]
+HEAVY = ["torch", "gradio", "onnx", "huggingface_hub", "ray", "sklearn", "matplotlib"]
 
 
 def modules_imported(tree: ast.AST, package: list[str]) -> Iterator[str]:

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from open_tunit import images
+from open_tunit import images, naming
 from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
+from open_tunit.download import download, is_hub_id
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
@@ -152,12 +153,17 @@ class TUNIT(nn.Module):
             write_text_atomic(target / CARD, card)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> TUNIT:
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
         """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
 
-        Raises FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
+        `folder` may be a hub id, `user/name`; `revision` is then its branch, tag or commit. Nothing in the files is
+        run. Raises FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
         """
         source = Path(folder)
+        if not source.exists() and is_hub_id(source.as_posix()):
+            source = download(source.as_posix(), (CONFIG, WEIGHTS), optional=(naming.FILE,), revision=revision)
+        elif revision is not None:
+            raise ValueError(f"revision is {revision!r}, but {source} is no hub id; only hub ids have revisions")
         for name in (CONFIG, WEIGHTS):
             if not (source / name).is_file():
                 raise FileNotFoundError(f"{source} is not a model folder: it has no {name}")

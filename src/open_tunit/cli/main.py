@@ -9,8 +9,10 @@ import tyro
 
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
+from open_tunit.cli.export import export
 from open_tunit.cli.import_official import import_official
 from open_tunit.cli.info import info
+from open_tunit.cli.push import push
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
 
@@ -20,8 +22,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "domains": domains,
     "evaluate": evaluate,
     "info": info,
+    "export": export,
+    "push": push,
     "import-official": import_official,
 }
+EXTRAS = {"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
+"""Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -40,10 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     except ModuleNotFoundError as error:
-        print(
-            f"tunit: {error.name} is not installed; install open-tunit with its extras, as in '.[eval]'",
-            file=sys.stderr,
-        )
+        extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
+        print(f"tunit: {error.name} is not installed; pip install -e '.[{extra}]' brings it", file=sys.stderr)
         return USER_ERROR
     except (ValueError, ArithmeticError, OSError) as error:
         print(f"tunit: {_one_line(error)}", file=sys.stderr)

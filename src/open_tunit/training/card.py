@@ -1,41 +1,115 @@
-"""The model card: what the model is, what it learned from, what it cost."""
+"""The model card: what the model is, what it learned from, what it cost, how good it is, what it is for."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from open_tunit.config import Config
+import yaml
+
+from open_tunit.config import Config, Model
+
+INTENDED_USE = (
+    "Research, teaching and creative work with pictures like those it was trained on. Not for passing translations "
+    "off as photographs, and not for judging what or who is in a picture: domains are clusters, not facts."
+)
 
 
-def model_card(config: Config, about: dict[str, Any]) -> str:
-    """README.md of a model folder, from the run's config and the facts in `about`."""
-    model, data = config.model, about["data"]
-    return f"""---
-library_name: open-tunit
-tags: [image-to-image, unsupervised, tunit]
----
-# {model.domains} domains at {model.size} px
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Publication:
+    """What a card says beyond the model and its training."""
 
-An image-to-image model of [TUNIT](https://arxiv.org/abs/2006.06500) (Baek et al., ICCV 2021), trained with
-open-tunit {about["version"]}: it sorts an image into one of {model.domains} domains and redraws any image in the
-domain and style of any other.
+    name: str = "this/folder"
+    """What from_pretrained gets."""
+    license: str = "unknown"
+    intended_use: str = INTENDED_USE
+    metrics: Mapping[str, Any] | None = None
+    """The run's metrics.json, when it was measured."""
+    picture: str | None = None
+    """File name of a sample grid beside the card."""
+    caption: str = ""
 
-```python
+
+def model_card(config: Config, about: Mapping[str, Any]) -> str:
+    """README.md of a run's model folder, from the run's config and the facts in `about`."""
+    return published_card(config.model, about, Publication(), run=config)
+
+
+def published_card(
+    model: Model, about: Mapping[str, Any], publication: Publication, *, run: Config | None = None
+) -> str:
+    """README.md of a model; `about` and `run` are empty and None where its training is not known."""
+    head = yaml.safe_dump(
+        {
+            "library_name": "open-tunit",
+            "pipeline_tag": "image-to-image",
+            "license": publication.license,
+            "tags": ["image-to-image", "unsupervised", "tunit"],
+        },
+        sort_keys=False,
+    )
+    trained = f", trained with open-tunit {about['version']}" if "version" in about else ""
+    sections = [
+        f"---\n{head}---\n# {model.domains} domains at {model.size} px",
+        f"An image-to-image model of [TUNIT](https://arxiv.org/abs/2006.06500) (Baek et al., ICCV 2021){trained}: it "
+        f"sorts an image into one of {model.domains} domains and redraws any image in the domain and style of any "
+        "other.",
+        *_picture(publication),
+        _session(publication.name),
+        *_table("How it was made", _training_rows(about, run)),
+        *_table("Measured on held-out images", _metric_rows(publication.metrics)),
+        *_protocol(publication.metrics),
+        f"## Intended use\n\n{publication.intended_use}",
+        "## Limits\n\nDomains and styles were found in its training images alone; expect nothing sensible of pictures "
+        "unlike them. It may carry over whatever is one-sided in those images.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _picture(publication: Publication) -> list[str]:
+    if publication.picture is None:
+        return []
+    return [f"![Sample grid]({publication.picture})\n\n{publication.caption}"]
+
+
+def _session(name: str) -> str:
+    return f"""```python
 from open_tunit import TUNIT
 
-model = TUNIT.from_pretrained("this/folder")
+model = TUNIT.from_pretrained("{name}")
 model.translate("source.jpg", "reference.jpg").save("out.png")
-```
+```"""
 
-| | |
-|---|---|
-| preset | {config.preset_name}, seed {config.seed} |
-| data | {data["train"]} training images from `{data["name"]}` |
-| data fingerprint | `{data["fingerprint"]}` |
-| supervision | {about["supervision"]} labelled |
-| steps | {about["step"]} of {config.training.steps}, batch {config.training.batch} |
-| cost | {about["seconds"] / 60:.1f} minutes on {about["device"]} |
-| images per domain | {", ".join(map(str, about["domain_counts"]))} |
 
-Domains and styles were found in these images alone; expect nothing sensible of pictures unlike them.
-"""
+def _training_rows(about: Mapping[str, Any], run: Config | None) -> dict[str, Any]:
+    if "data" not in about:
+        return {}
+    data = about["data"]
+    steps = (
+        f"{about['step']}" if run is None else f"{about['step']} of {run.training.steps}, batch {run.training.batch}"
+    )
+    return {
+        "preset": f"{about['preset']}, seed {about['seed']}",
+        "data": f"{data['train']} training images from `{data['name']}`",
+        "data fingerprint": f"`{data['fingerprint']}`",
+        "supervision": f"{about['supervision']} labelled",
+        "steps": steps,
+        "cost": f"{about['seconds'] / 60:.1f} minutes on {about['device']}",
+        "images per domain": ", ".join(map(str, about["domain_counts"])),
+    }
+
+
+def _metric_rows(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    numbers = {name: value for name, value in (metrics or {}).items() if isinstance(value, (int, float))}
+    return {f"`{name}`": f"{value:.4g}" for name, value in numbers.items()}
+
+
+def _protocol(metrics: Mapping[str, Any] | None) -> list[str]:
+    return [f"How it was measured: {metrics['protocol']}."] if metrics and "protocol" in metrics else []
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> list[str]:
+    if not rows:
+        return [f"## {title}\n\nNot known: nothing of the kind lies beside this model."]
+    return [f"## {title}\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())]
