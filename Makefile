@@ -37,10 +37,10 @@ demo: $(STAMP)-eval
 		--reference $(DEMO)/report/pictures/1.png --out $(DEMO)/translations --overwrite
 	@echo 'Look at $(DEMO)/report/index.html; the figures are in $(DEMO)/metrics.json'
 
-test: $(STAMP)-eval,dev
+test: $(STAMP)-eval,web,video,dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-check: $(STAMP)-eval,dev
+check: $(STAMP)-eval,web,video,dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
