@@ -218,7 +218,7 @@ def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -
     temporary.mkdir()
     model = server.model
     model.save_pretrained(tmp_path / "model")
-    process = _start(["-c", SERVE, str(tmp_path / "model"), str(port), "2"], temporary)
+    process = _start(["-c", SERVE, str(tmp_path / "model"), str(port), "30"], temporary)
     short = Server(f"http://127.0.0.1:{port}", process, temporary, model, server.source, server.reference)
     try:
         _ask(_client(short), short.source, short.reference)

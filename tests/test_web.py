@@ -12,6 +12,7 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.config import Model
 from open_tunit.images import UnreadableImage
+from open_tunit.naming import Naming
 from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, Studio
 from open_tunit.web.uploads import check_upload, sentence
 
@@ -121,6 +122,12 @@ def test_the_domain_gallery_shows_the_source_in_each_mean(model: TUNIT, studio: 
         members = studio.example_domains.count(domain)
         opaque = np.asarray(tile.getchannel("A"))[200] > 0
         assert opaque.sum() == 60 * min(members, 3)
+
+
+def test_domains_are_called_by_their_names(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studio.model, "naming", Naming.of({"discs": 1}, 3))
+    assert [studio.label(k) for k in range(3)] == ["domain 0", "discs", "domain 2"]
+    assert [caption for _, caption in studio.domain_gallery(str(studio.examples[0]))] == ["domain 0", "discs"]
 
 
 def test_the_grid_has_every_pair(model: TUNIT, studio: Studio, files: list[str]) -> None:

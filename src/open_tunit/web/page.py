@@ -47,7 +47,7 @@ def build_page(studio: Studio, *, kept_seconds: int, address: str) -> Any:
 
 def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
     first, second = studio.opening()
-    menu = [("the reference", REFERENCE), *((f"domain {k}", str(k)) for k in studio.filled)]
+    menu = [("the reference", REFERENCE), *((studio.label(k), str(k)) for k in studio.filled)]
     with gr.Row(elem_classes="cards"):
         with gr.Column(min_width=220):
             source = picture(label="Source: its pose and place stay", value=first, elem_id="source", height=CARD_HEIGHT)
@@ -154,7 +154,8 @@ def _sort_tab(tab: gr.Tab, studio: Studio) -> None:
     )
 
     def draw(files: list[str]) -> list[tuple[Path, str]]:
-        return [(file, _domain_words(domain, sure)) for file, domain, sure in studio.sort(files)] if files else []
+        rows = studio.sort(files) if files else []
+        return [(file, f"{studio.label(domain)}, {sure:.0%}") for file, domain, sure in rows]
 
     _on([tab.select, unsorted.change], draw, [unsorted], [result])
 
@@ -167,7 +168,7 @@ def _api(studio: Studio) -> None:
         output = gr.Image(format="png", label="translation")
 
         def translate(
-            source: str, reference: str | None = None, domain: int | None = None, strength: float = 1.0
+            source: str | None, reference: str | None = None, domain: int | None = None, strength: float = 1.0
         ) -> Image.Image:
             """Redraw the source after the reference, or in a domain's mean style."""
             return studio.translate(source, reference, domain, strength)
@@ -249,11 +250,7 @@ def _about(studio: Studio, file: str | None) -> str:
     if file is None:
         return "Drop a picture."
     ((_, domain, sure),) = studio.sort([file])
-    return _domain_words(domain, sure)
-
-
-def _domain_words(domain: int, probability: float) -> str:
-    return f"domain {domain}, {probability:.0%}"
+    return html.escape(f"{studio.label(domain)}, {sure:.0%}")
 
 
 def _header(studio: Studio) -> str:

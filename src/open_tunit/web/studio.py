@@ -47,6 +47,11 @@ class Studio:
         drawn: Image.Image = self.model.translate(check_upload(source), after, domain=domain, strength=strength)
         return drawn
 
+    def label(self, domain: int) -> str:
+        """What the visitor reads of a domain: its name, or its number."""
+        name = self.model.naming.names[domain]
+        return f"domain {name}" if name.isdecimal() else name
+
     def opening(self) -> tuple[Path | None, Path | None]:
         """The source and the reference to begin with: two examples, of two domains where there are."""
         if not self.examples:
@@ -69,7 +74,7 @@ class Studio:
             return []
         square = self.model.squares(check_upload(source))
         drawn = self.model.redraw(square, self.model.domain_styles[self.filled])
-        return [(self._domain_tile(k, image), f"domain {k}") for k, image in zip(self.filled, drawn, strict=True)]
+        return [(self._domain_tile(k, image), self.label(k)) for k, image in zip(self.filled, drawn, strict=True)]
 
     def grid(self, sources: Sequence[str], references: Sequence[str]) -> Image.Image:
         """Sources down the left, references along the top, every translation."""
