@@ -14,7 +14,7 @@ CSS = """
 header h1 { font-size: 1.7rem; margin: 0.6rem 0 0.2rem; letter-spacing: -0.01em; }
 header p { max-width: 46rem; margin: 0; opacity: 0.75; }
 .cards .image-frame, .cards .image-container, .strip .image-container { width: 100%; }
-.cards .image-container img, .strip .image-container img { width: 100%; height: 100%; object-fit: contain; }
+.cards .image-container img { width: 100%; height: 100%; object-fit: contain; }
 .cards .image-container img { padding-top: 30px; }
 .strip .image-container img { padding: 36px 8px 8px; }
 .about { padding: 0 0.25rem; min-height: 1.5rem; opacity: 0.75; }
@@ -23,7 +23,13 @@ header p { max-width: 46rem; margin: 0; opacity: 0.75; }
 .examples .thumbnail-item { aspect-ratio: 1; height: auto; min-height: 0; border-radius: 6px; }
 .uploads .grid-wrap, #domains .grid-wrap, #sort-result .grid-wrap { padding-top: 40px; }
 .sheet .image-container { padding: 40px 8px 8px; }
-.sheet .image-container img { width: min(100%, 40rem); height: auto; margin: 0 auto; }
+.sheet .image-container img { width: min(40rem, 80vw) !important; height: auto; margin: 0 auto; }
+.strip .image-container img { width: min(60rem, 80vw) !important; height: auto; }
+.sheet img, .strip img { object-fit: contain !important; }
+.grid-container { grid-template-rows: none !important; grid-auto-rows: auto !important; }
+.uploads .grid-container { grid-template-columns: repeat(auto-fill, minmax(76px, 1fr)) !important; }
+.uploads .thumbnail-item, #sort-result .thumbnail-item { aspect-ratio: 1; height: auto; min-height: 0; }
+.caption-label { max-width: 100% !important; white-space: nowrap; }
 #domains .grid-container { grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)) !important; }
 #domains .thumbnail-item { aspect-ratio: 3 / 4; }
 #domains .caption-label { top: 4px; bottom: auto; }
