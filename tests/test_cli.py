@@ -103,7 +103,10 @@ def test_help_is_quick(words: tuple[str, ...]) -> None:
 
 def test_help_names_the_commands() -> None:
     said = _run("--help").stdout
-    assert set(COMMANDS) == {"train", "translate", "domains", "evaluate", "info", "export", "push", "import-official"}
+    assert set(COMMANDS) == {
+        "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "export", "push",
+        "import-official",
+    }  # fmt: skip
     assert all(name in said for name in COMMANDS)
 
 

@@ -13,11 +13,11 @@ import open_tunit
 LAYERS = [
     {"cli"},
     {"web", "scale"},
-    {"evaluation", "interop"},
+    {"evaluation", "interop", "interpolation"},
     {"training"},
     {"model", "data"},
     {"networks", "losses", "metrics", "naming"},
-    {"config", "images"},
+    {"config", "images", "video"},
     {"download", "files", "presets", "settings"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}

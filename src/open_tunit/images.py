@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -40,6 +41,13 @@ def read_image(
     that many pixels. Grey of 16 bits is divided by 257. Raises UnreadableImage for what cannot be decoded (truncated,
     not an image, more than twice `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
     """
+    return read_layers(source, background=background, at_least=at_least)[0]
+
+
+def read_layers(
+    source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
+) -> tuple[Image.Image, Image.Image | None]:
+    """The picture of `read_image`, and its transparency as 8-bit grey of the same shape; None when it has none."""
     colour = _colour(background)
     if isinstance(source, Image.Image):
         return _decode(source, "the picture", colour)
@@ -139,10 +147,24 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     if kind not in Image.SAVE:
         raise ValueError(f"{target} ends in {target.suffix!r}; expected a picture's suffix such as .png, .jpg or .webp")
     options = {"quality": _LOSSY_QUALITY} if kind in ("JPEG", "WEBP") else {}
+    _write(target, lambda file: image.save(file, format=kind, **options))
+
+
+def save_animation(frames: Iterable[Image.Image], path: str | os.PathLike[str], frames_per_second: float) -> None:
+    """Write an endless GIF atomically, of opaque frames. Raises ValueError when there are none."""
+    ordered = [frame.convert("RGB") for frame in frames]
+    if not ordered:
+        raise ValueError(f"no frames to write to {path}")
+    milliseconds = round(1000 / frames_per_second)
+    options: dict[str, Any] = {"save_all": True, "append_images": ordered[1:], "duration": milliseconds, "loop": 0}
+    _write(Path(path), lambda file: ordered[0].save(file, format="GIF", **options))
+
+
+def _write(target: Path, save: Callable[[IO[bytes]], object]) -> None:
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            image.save(file, format=kind, **options)
+            save(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -157,16 +179,16 @@ def _colour(name: str) -> tuple[int, int, int]:
         raise ValueError(f"background is {name!r}; expected a colour such as #ffffff or white") from error
 
 
-def _decode(image: Image.Image, name: str, background: tuple[int, int, int]) -> Image.Image:
+def _decode(image: Image.Image, name: str, background: tuple[int, int, int]) -> tuple[Image.Image, Image.Image | None]:
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode == "F" or upright.mode.startswith("I"):
             upright = _eight_bit_grey(upright)
         if not upright.has_transparency_data:
-            return upright.convert("RGB")
+            return upright.convert("RGB"), None
         layer = upright.convert("RGBA")
         canvas = Image.new("RGBA", layer.size, (*background, 255))
-        return Image.alpha_composite(canvas, layer).convert("RGB")
+        return Image.alpha_composite(canvas, layer).convert("RGB"), layer.getchannel("A")
     except Exception as error:  # decoding is lazy: the readers' errors come here too
         raise UnreadableImage(name, _reason(error)) from error
 

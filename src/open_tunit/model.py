@@ -25,16 +25,18 @@ from open_tunit.networks.guiding import Guidance, GuidingNetwork
 
 Picture = str | os.PathLike[str] | Image.Image
 Pictures = Picture | Sequence[Picture] | Tensor
+Layers = tuple[Image.Image, Image.Image | None]
+"""A picture's colours and its transparency, as `images.read_layers` gives them."""
 
 CHUNK = 32
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, CARD, EXAMPLES = "config.json", "model.safetensors", "README.md", "examples"
 
 
 class TUNIT(nn.Module):
     """E, G and the domains' mean styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
 
     Pictures come as paths or PIL images (any size; a list for several), or as a float tensor (N, 3, S, S) in
-    [-1, 1]. Paths and PIL give PIL back, in the source's shape; tensors give tensors.
+    [-1, 1]. Paths and PIL give PIL back, in the source's shape and with its transparency; tensors give tensors.
     """
 
     domain_styles: Tensor
@@ -65,17 +67,29 @@ class TUNIT(nn.Module):
         (0) to the reference's (1). Returns a PIL image for one picture and one reference, a list when either is a
         list, a tensor (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
         """
-        x, pictures = self._tensor(source)
         styles = self._target_styles(reference, domain)
+        drawn = self.redraw(source, styles, strength=strength)
+        one = not isinstance(source, (list, tuple, Tensor)) and not isinstance(reference, (list, tuple, Tensor))
+        return drawn[0] if one else drawn
+
+    @torch.inference_mode()
+    def redraw(self, source: Pictures, styles: Tensor, *, strength: float = 1.0) -> Any:
+        """Redraw each source with its style code, of `styles` (N, style_dim): N with N, 1 with N, or N with 1.
+
+        The codes are those of `style` and `domain_style`, or mixtures; `strength` as in `translate`. Returns a list of
+        PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
+        """
+        x, pictures = self._tensor(source)
         count = max(len(x), len(styles))
         if not {len(x), len(styles)} <= {1, count}:
             raise ValueError(f"{len(x)} sources and {len(styles)} references do not pair; expected N and N, 1 or N")
-        output = self._redraw(x, styles, count, strength)
+        codes = styles.to(x).expand(count, -1)
+        if strength != 1:
+            codes = torch.lerp(self.style(x).expand(count, -1), codes, strength)
+        output = self._decode(x, codes)
         if pictures is None:
             return output
-        one = not isinstance(source, (list, tuple)) and not isinstance(reference, (list, tuple, Tensor))
-        drawn = [self._unfit(output[i], pictures[i if len(pictures) > 1 else 0]) for i in range(count)]
-        return drawn[0] if one else drawn
+        return [self._unfit(output[i], pictures[i if len(pictures) > 1 else 0]) for i in range(count)]
 
     @torch.inference_mode()
     def grid(self, sources: Pictures, references: Pictures) -> Tensor:
@@ -89,6 +103,10 @@ class TUNIT(nn.Module):
             content = self.G.encode(x[None])
             rows.append(_chunked(lambda s, c=content: self.G.decode(c.expand(len(s), -1, -1, -1), s), styles))
         return torch.stack(rows)
+
+    def squares(self, pictures: Pictures) -> Tensor:
+        """N pictures as the networks see them: (N, 3, S, S) in [-1, 1]."""
+        return self._tensor(pictures)[0]
 
     @torch.inference_mode()
     def style(self, pictures: Pictures) -> Tensor:
@@ -131,10 +149,16 @@ class TUNIT(nn.Module):
         self.domain_styles.copy_(styles)
         self.domain_counts.copy_(counts)
 
-    def save_pretrained(self, folder: str | os.PathLike[str], *, card: str | None = None) -> None:
-        """Write config.json, model.safetensors, domains.yaml where domains are named, and README.md given `card`.
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        card: str | None = None,
+        examples: Sequence[Image.Image] = (),
+    ) -> None:
+        """Write config.json, model.safetensors, domains.yaml where domains are named; given them, README.md, examples/.
 
-        Each file whole or not at all.
+        `card` is the README, and `examples` become examples/0.png, ... Each file is whole or absent.
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
@@ -151,6 +175,9 @@ class TUNIT(nn.Module):
         write_naming(target, self.naming)
         if card is not None:
             write_text_atomic(target / CARD, card)
+        for index, example in enumerate(examples):
+            (target / EXAMPLES).mkdir(exist_ok=True)
+            images.save_image(example, target / EXAMPLES / f"{index}.png")
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
@@ -189,10 +216,7 @@ class TUNIT(nn.Module):
     def _probabilities(self, guidance: Guidance) -> Tensor:
         return self.naming.merged(guidance.logits.softmax(dim=1))
 
-    def _redraw(self, x: Tensor, styles: Tensor, count: int, strength: float) -> Tensor:
-        if strength != 1:
-            styles = torch.lerp(self.style(x).expand(count, -1), styles.expand(count, -1), strength)
-        styles = styles.expand(count, -1)
+    def _decode(self, x: Tensor, styles: Tensor) -> Tensor:
         if len(x) == 1:
             content = self.G.encode(x)
             return _chunked(lambda s: self.G.decode(content.expand(len(s), -1, -1, -1), s), styles)
@@ -203,8 +227,8 @@ class TUNIT(nn.Module):
         parts = [self.E(part) for part in x.split(CHUNK)]
         return Guidance(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _tensor(self, pictures: Pictures) -> tuple[Tensor, list[Image.Image] | None]:
-        """Images (N, 3, S, S) on the model's device, and the pictures they came from (None for a tensor)."""
+    def _tensor(self, pictures: Pictures) -> tuple[Tensor, list[Layers] | None]:
+        """Images (N, 3, S, S) on the model's device, and the layers they came from (None for a tensor)."""
         weight = self.domain_styles
         size = self.config.size
         if isinstance(pictures, Tensor):
@@ -216,12 +240,16 @@ class TUNIT(nn.Module):
         several: Sequence[Picture] = pictures if isinstance(pictures, (list, tuple)) else [pictures]  # type: ignore[list-item]
         if not several:
             raise ValueError("the list of pictures is empty")
-        opened = [images.read_image(picture, background=self.background) for picture in several]
-        fitted = [images.to_tensor(images.fit(picture, size, self.fit, self.background)) for picture in opened]
+        opened = [images.read_layers(picture, background=self.background) for picture in several]
+        fitted = [images.to_tensor(images.fit(colours, size, self.fit, self.background)) for colours, _ in opened]
         return torch.stack(fitted).to(weight), opened
 
-    def _unfit(self, output: Tensor, original: Image.Image) -> Image.Image:
-        return images.unfit(images.to_pil(output), original.size, self.fit, original)
+    def _unfit(self, output: Tensor, original: Layers) -> Image.Image:
+        colours, transparency = original
+        drawn = images.unfit(images.to_pil(output), colours.size, self.fit, colours)
+        if transparency is not None:
+            drawn.putalpha(transparency)
+        return drawn
 
 
 def _chunked(function: Any, *tensors: Tensor) -> Tensor:

@@ -12,13 +12,17 @@ from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export
 from open_tunit.cli.import_official import import_official
 from open_tunit.cli.info import info
+from open_tunit.cli.interpolate import interpolate
 from open_tunit.cli.push import push
+from open_tunit.cli.serve import serve
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "translate": translate,
+    "interpolate": interpolate,
+    "serve": serve,
     "domains": domains,
     "evaluate": evaluate,
     "info": info,

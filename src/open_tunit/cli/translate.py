@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
     from open_tunit.model import TUNIT
+
+FRAMES_AT_ONCE = 8
 
 
 def translate(
@@ -27,8 +32,8 @@ def translate(
 
     Args:
         model: Model folder, such as RUN/model.
-        source: Picture, or folder of pictures.
-        out: Folder for the results; SOURCE--REFERENCE.png each, folders as in the source's.
+        source: Picture or MP4 film, or folder of them.
+        out: Folder for the results; SOURCE--REFERENCE.png (films: .mp4) each, folders as in the source's.
         reference: Picture, or folder of pictures: each source is redrawn after each reference.
         domain: Instead of a reference: a domain's number or name, or all.
         strength: 0 keeps the source's own style, 1 takes the reference's.
@@ -37,60 +42,53 @@ def translate(
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
+    from open_tunit.cli.pictures import domain_codes, named_files, refuse_taken
+    from open_tunit.images import UnreadableImage
     from open_tunit.model import TUNIT
     from open_tunit.training.device import choose_device
+    from open_tunit.video import FILMS, UnreadableFilm, ffmpeg, is_film
 
     network = TUNIT.from_pretrained(model).to(choose_device(device))
-    targets = _references(reference) if reference is not None else _domains(domain or "", network)
-    jobs = [(picture, how, out / f"{name}--{label}.png") for name, picture in _named(source) for label, how in targets]
-    taken = next((path for _, _, path in jobs if path.exists()), None)
-    if taken is not None and not overwrite:
-        raise ValueError(f"{taken} exists already; give --overwrite or another --out")
-    for picture, how, path in jobs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _save(network, picture, path, how, strength)
-    print(f"{len(jobs)} translations in {out}")
-
-
-def _save(network: TUNIT, picture: Path, path: Path, how: Path | int, strength: float) -> None:
-    from open_tunit.images import save_image
-
-    if isinstance(how, Path):
-        image = network.translate(picture, how, strength=strength)
+    sources = named_files(source, FILMS)
+    if any(is_film(path) for _, path in sources):
+        ffmpeg()
+    if reference is not None:
+        targets = [(name.replace("/", "-"), network.style(path)) for name, path in named_files(reference)]
     else:
-        image = network.translate(picture, domain=how, strength=strength)
-    save_image(image, path)
+        targets = domain_codes((domain or "",), network)
+    jobs = [
+        (path, [(out / f"{name}--{label}{'.mp4' if is_film(path) else '.png'}", code) for label, code in targets])
+        for name, path in sources
+    ]
+    refuse_taken([result for _, results in jobs for result, _ in results], overwrite)
+    left_out = []
+    for path, results in jobs:
+        try:
+            for result, code in results:
+                _save(network, path, result, code, strength)
+        except (UnreadableImage, UnreadableFilm) as error:
+            left_out.append(str(error))
+            if len(left_out) == len(jobs):
+                raise
+    for line in left_out:
+        print(f"left out: {line}")
+    print(f"{(len(jobs) - len(left_out)) * len(targets)} translations in {out}")
 
 
-def _pictures(place: Path) -> Iterator[tuple[str, Path]]:
-    """Names relative to `place`, and files."""
-    if not place.is_dir():
-        yield place.name, place
+def _save(network: TUNIT, source: Path, target: Path, code: Tensor, strength: float) -> None:
+    from open_tunit.images import save_image
+    from open_tunit.video import is_film, read_film, write_film
+
+    if is_film(source):
+        with read_film(source) as (rate, frames):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_film(target, _redrawn(network, frames, code, strength), rate, sound_of=source)
         return
-    from open_tunit.data.scan import scan
-
-    for name in scan(place):
-        yield name, place / name
-
-
-def _references(place: Path) -> list[tuple[str, Path | int]]:
-    return [(name.replace("/", "-"), path) for name, path in _named(place)]
+    (image,) = network.redraw([source], code, strength=strength)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_image(image, target)
 
 
-def _named(place: Path) -> list[tuple[str, Path]]:
-    """Relative paths without their suffix, unless that is all that tells two apart; and files."""
-    found = list(_pictures(place))
-    plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
-    twice = {name for name, count in Counter(plain).items() if count > 1}
-    return [(name if short in twice else short, path) for short, (name, path) in zip(plain, found, strict=True)]
-
-
-def _domains(word: str, network: TUNIT) -> list[tuple[str, Path | int]]:
-    if word == "all":
-        filled = [k for k in range(network.config.domains) if network.domain_counts[k]]
-        if not filled:
-            raise ValueError("the model has no mean styles; give --reference")
-        return [(network.naming.label(k), k) for k in filled]
-    network.domain_style(word)
-    number = network.naming.number(word)
-    return [(network.naming.label(number), number)]
+def _redrawn(network: TUNIT, frames: Iterator[Image], code: Tensor, strength: float) -> Iterator[Image]:
+    while part := list(itertools.islice(frames, FRAMES_AT_ONCE)):
+        yield from network.redraw(part, code, strength=strength)

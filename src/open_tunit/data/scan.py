@@ -12,7 +12,7 @@ SUFFIXES = (
 )  # fmt: skip
 
 
-def scan(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+def scan(folder: str | os.PathLike[str], suffixes: tuple[str, ...] = SUFFIXES) -> tuple[str, ...]:
     """Image files at any depth: sorted POSIX paths relative to `folder`, by suffix alone, in either case.
 
     Hidden files and folders are skipped; linked folders are followed unless they lead back to one they lie in.
@@ -24,9 +24,9 @@ def scan(folder: str | os.PathLike[str]) -> tuple[str, ...]:
         raise FileNotFoundError(f"{root} does not exist; expected a folder of images")
     if not root.is_dir():
         raise ValueError(f"{root} is a file; expected a folder of images")
-    files = tuple(sorted(path.relative_to(root).as_posix() for path in _walk(root, (root.resolve(),))))
+    files = tuple(sorted(path.relative_to(root).as_posix() for path in _walk(root, (root.resolve(),), suffixes)))
     if not files:
-        raise ValueError(f"no images in {root}; expected files ending in {', '.join(SUFFIXES)}")
+        raise ValueError(f"no images in {root}; expected files ending in {', '.join(suffixes)}")
     return files
 
 
@@ -36,7 +36,7 @@ def content_hash(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _walk(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
+def _walk(folder: Path, ancestors: tuple[Path, ...], suffixes: tuple[str, ...]) -> Iterator[Path]:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
@@ -47,6 +47,6 @@ def _walk(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
         if entry.is_dir():
             real = entry.resolve()
             if real not in ancestors:
-                yield from _walk(entry, (*ancestors, real))
-        elif entry.suffix.lower() in SUFFIXES and entry.is_file():
+                yield from _walk(entry, (*ancestors, real), suffixes)
+        elif entry.suffix.lower() in suffixes and entry.is_file():
             yield entry

@@ -168,7 +168,8 @@ class _Session:
             self.monitor.report(model, self.state.step, phase.name, alarms)
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
         model.about = self._about(seconds, model)
-        model.save_pretrained(self.run.model_folder, card=model_card(self.run.config, model.about))
+        card, examples = model_card(self.run.config, model.about), self.monitor.samples.examples()
+        model.save_pretrained(self.run.model_folder, card=card, examples=examples)
         extra = {"seconds": seconds, "first_domains": self.watch.first}
         self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
 

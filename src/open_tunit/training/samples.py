@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from open_tunit import images
 from open_tunit.model import TUNIT
 
 SHOWN = 6
+EXAMPLES = 8
 SHEET_COLUMNS = 12
 CHUNK = 64
 MEASURED = 2048
@@ -29,6 +31,10 @@ class Samples:
     """Images sorted into domains while E learns alone."""
     measured: np.ndarray
     """(M, S, S, 3) uint8 training images for the domains' mean styles."""
+
+    def examples(self) -> list[Image.Image]:
+        """Pictures to go with the model, so that its page has some to show."""
+        return [images.to_pil(image) for image in torch.cat([self.sources, self.references])[:EXAMPLES]]
 
     def measure(self, model: TUNIT) -> None:
         """Set the model's mean styles."""

@@ -1,0 +1,95 @@
+"""`tunit interpolate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from open_tunit.model import TUNIT
+
+
+def interpolate(
+    model: Path,
+    source: Path,
+    out: Path,
+    reference: tuple[Path, ...] = (),
+    domain: tuple[str, ...] = (),
+    frames: int = 8,
+    fps: float = 12,
+    loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    device: str = "auto",
+) -> None:
+    """Redraw sources in the styles between references, as a strip, a GIF or a film.
+
+    Args:
+        model: Model folder, such as RUN/model.
+        source: Picture, or folder of pictures: a strip has a row for each, a GIF or film shows them as a grid.
+        out: FILE.png (a strip; also .jpg, .webp), FILE.gif or FILE.mp4.
+        reference: Two or more pictures, or a folder of them: the path, in this order.
+        domain: Instead of references: two or more domains' numbers or names, or all.
+        frames: Steps from one reference to the next.
+        fps: Frames per second of a GIF or film.
+        loop: Go on from the last reference to the first one. A grid always does.
+        overwrite: Replace FILE.
+        device: auto, cpu, cuda, cuda:1, ...
+    """
+    if bool(reference) == bool(domain):
+        raise ValueError("interpolate needs --reference FILES (or a folder) or --domain K L ... (or all), and not both")
+    if not fps > 0:
+        raise ValueError(f"--fps is {fps}; it must be above 0")
+    from open_tunit.cli.pictures import named_files, refuse_taken
+    from open_tunit.images import save_image
+    from open_tunit.interpolation import path, strip
+    from open_tunit.model import TUNIT
+    from open_tunit.training.device import choose_device
+    from open_tunit.video import ffmpeg, is_film
+
+    refuse_taken([out], overwrite)
+    if is_film(out):
+        ffmpeg()
+    network = TUNIT.from_pretrained(model).to(choose_device(device))
+    sources = [file for _, file in named_files(source)]
+    stops = _stops(reference, domain, network)
+    codes = path(stops, frames, loop=loop)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".gif" or is_film(out):
+        _save_moving(_moving(network, sources, stops, codes, frames), out, fps)
+    else:
+        save_image(strip(network, sources, codes), out)
+    print(f"{len(codes)} steps from reference to reference in {out}")
+
+
+def _stops(reference: tuple[Path, ...], domain: tuple[str, ...], network: TUNIT) -> Tensor:
+    import torch
+
+    from open_tunit.cli.pictures import domain_codes, named_files
+
+    if domain:
+        return torch.cat([code for _, code in domain_codes(domain, network)])
+    return network.style([file for place in reference for _, file in named_files(place)])
+
+
+def _moving(network: TUNIT, sources: list[Path], stops: Tensor, codes: Tensor, frames: int) -> Iterator[Image]:
+    from open_tunit.interpolation import moving_grid, moving_picture
+
+    if len(sources) == 1:
+        return moving_picture(network, sources[0], codes)
+    return moving_grid(network, sources, stops, frames)
+
+
+def _save_moving(pictures: Iterator[Image], out: Path, fps: float) -> None:
+    from open_tunit.images import save_animation
+    from open_tunit.video import is_film, with_even_sides, write_film
+
+    if is_film(out):
+        write_film(out, map(with_even_sides, pictures), fps)
+    else:
+        save_animation(pictures, out, fps)

@@ -1,0 +1,120 @@
+"""What the page can do: its answers as plain pictures and sentences, knowing nothing of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from open_tunit import images
+from open_tunit.data.scan import scan
+from open_tunit.interpolation import path
+from open_tunit.model import TUNIT
+from open_tunit.web.uploads import check_upload
+
+MAX_SIDE = 6
+"""Most sources, and most references, of a grid."""
+MAX_SORTED = 100
+MAX_EXAMPLES = 24
+TILE, TILE_EXAMPLES = 180, 3
+"""Side of a domain's picture in the gallery, and how many of its examples stand below it."""
+
+
+class Studio:
+    """A model and its example pictures. Files are checked before they are decoded; errors are ValueErrors."""
+
+    def __init__(self, model: TUNIT, examples: Path | None = None) -> None:
+        self.model = model
+        present = examples is not None and examples.is_dir()
+        self.examples = _in_order(examples)[:MAX_EXAMPLES] if examples is not None and present else []
+        self.example_domains = self._likeliest(self.examples) if self.examples else []
+        self.filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
+
+    def translate(
+        self, source: str | None, reference: str | None, domain: int | None = None, strength: float = 1.0
+    ) -> Image.Image:
+        """The source redrawn after the reference, or in the mean style of `domain`."""
+        if source is None:
+            raise ValueError("There is no source. Please drop a picture.")
+        if reference is None and domain is None:
+            raise ValueError("There is no reference. Please drop a picture, or choose a domain.")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is {strength}; expected 0 to 1")
+        after = check_upload(reference) if domain is None and reference is not None else None
+        drawn: Image.Image = self.model.translate(check_upload(source), after, domain=domain, strength=strength)
+        return drawn
+
+    def label(self, domain: int) -> str:
+        """What the visitor reads of a domain: its name, or its number."""
+        name = self.model.naming.names[domain]
+        return f"domain {name}" if name.isdecimal() else name
+
+    def opening(self) -> tuple[Path | None, Path | None]:
+        """The source and the reference to begin with: two examples, of two domains where there are."""
+        if not self.examples:
+            return None, None
+        other = next((i for i, k in enumerate(self.example_domains) if k != self.example_domains[0]), -1)
+        return self.examples[0], self.examples[other]
+
+    def sort(self, files: Sequence[str]) -> list[tuple[Path, int, float]]:
+        """Each picture with its likeliest domain and that domain's probability, in the domains' order."""
+        if len(files) > MAX_SORTED:
+            raise ValueError(f"These are {len(files)} pictures; the page sorts {MAX_SORTED} at a time.")
+        checked = [check_upload(file) for file in files]
+        sure, domains = self.model.domains(checked).cpu().max(dim=1)
+        rows = zip(checked, domains.tolist(), sure.tolist(), strict=True)
+        return sorted(rows, key=lambda row: (row[1], -row[2]))
+
+    def domain_gallery(self, source: str | None) -> list[tuple[Image.Image, str]]:
+        """A picture and a caption for each domain that has a mean style: the source redrawn in it, examples below."""
+        if source is None or not self.filled:
+            return []
+        square = self.model.squares(check_upload(source))
+        drawn = self.model.redraw(square, self.model.domain_styles[self.filled])
+        return [(self._domain_tile(k, image), self.label(k)) for k, image in zip(self.filled, drawn, strict=True)]
+
+    def grid(self, sources: Sequence[str], references: Sequence[str]) -> Image.Image:
+        """Sources down the left, references along the top, every translation."""
+        if not sources or not references:
+            raise ValueError("A grid needs at least one source and one reference.")
+        if max(len(sources), len(references)) > MAX_SIDE:
+            raise ValueError(f"A grid takes up to {MAX_SIDE} sources and {MAX_SIDE} references.")
+        left = self.model.squares([check_upload(file) for file in sources])
+        top = self.model.squares([check_upload(file) for file in references])
+        body = self.model.grid(left, top)  # (M, N, 3, S, S)
+        head = torch.cat([torch.ones_like(top[:1]), top])[None]
+        return images.grid(torch.cat([head, torch.cat([left[:, None], body], dim=1)]))
+
+    def between(self, source: str, references: tuple[str, str], position: float, steps: int) -> list[Image.Image]:
+        """The source at `position` (0 to 1) of the way from one reference to the other; then the whole way, a strip."""
+        file = check_upload(source)
+        stops = self.model.style([check_upload(reference) for reference in references])
+        start, end = stops.split(1)
+        here: Image.Image = self.model.redraw(file, torch.lerp(start, end, position))[0]
+        way = self.model.redraw(self.model.squares(file), path(stops, steps - 1))
+        return [here, images.grid(way[None])]
+
+    def _likeliest(self, files: Sequence[Path]) -> list[int]:
+        likeliest: list[int] = self.model.domains(files).argmax(dim=1).tolist()
+        return likeliest
+
+    def _domain_tile(self, domain: int, mean: Tensor) -> Image.Image:
+        big = images.to_pil(mean).resize((TILE, TILE), Image.Resampling.LANCZOS)
+        if not self.examples:
+            return big
+        side = TILE // TILE_EXAMPLES
+        tile = Image.new("RGBA", (TILE, TILE + side))
+        tile.paste(big, (0, 0))
+        members = [file for file, k in zip(self.examples, self.example_domains, strict=True) if k == domain]
+        for place, file in enumerate(members[:TILE_EXAMPLES]):
+            tile.paste(images.fit(images.read_image(file), side, "crop"), (place * side, TILE))
+        return tile
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """The pictures of the folder, 2.png before 10.png."""
+    names = sorted(scan(folder), key=lambda name: (len(name), name))
+    return [folder / name for name in names]

@@ -1,0 +1,169 @@
+"""`tunit translate` and `interpolate` on pictures of every kind, films and folders."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from open_tunit import TUNIT
+from open_tunit.cli.main import main
+from open_tunit.config import Model
+
+SHAPES = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = TUNIT(SHAPES).eval()
+    with torch.no_grad():
+        network.E.style_head.weight.normal_(std=3.0)
+    network.domain_styles.normal_()
+    network.domain_counts.copy_(torch.tensor([3, 4, 0]))
+    network.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def _main(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def _refused(capsys: Capture, *words: object) -> str:
+    capsys.readouterr()
+    assert _main(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "I;16", "RGB"])
+def test_pictures_of_any_mode_and_shape(tmp_path: Path, model: Path, mode: str) -> None:
+    suffix = ".tif" if mode == "CMYK" else ".png"
+    Image.linear_gradient("L").resize((61, 37)).convert(mode).save(tmp_path / f"source{suffix}")
+    words = ("--source", tmp_path / f"source{suffix}", "--domain", 1, "--out", tmp_path / "out")
+    assert _main("translate", "--model", model, *words) == 0
+    with Image.open(tmp_path / "out" / "source--domain1.png") as drawn:
+        assert (drawn.mode, drawn.size) == ("RGB", (61, 37))
+
+
+def test_transparency_is_kept(tmp_path: Path, model: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (37, 61, 4), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "source.png")
+    words = ("--source", tmp_path / "source.png", "--domain", 1, "--out", tmp_path / "out")
+    assert _main("translate", "--model", model, *words) == 0
+    drawn = _pixels(tmp_path / "out" / "source--domain1.png")
+    assert np.array_equal(drawn[..., 3], colours[..., 3])
+    layered = colours[..., :3] * (colours[..., 3:] / 255) + 255 * (1 - colours[..., 3:] / 255)
+    opaque = TUNIT.from_pretrained(model).translate(Image.fromarray(layered.round().astype(np.uint8)), domain=1)
+    assert np.abs(drawn[..., :3].astype(int) - np.asarray(opaque)).max() <= 3
+
+
+def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
+    capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
+) -> None:
+    sources = tmp_path / "sources"
+    (sources / "deep").mkdir(parents=True)
+    shutil.copy(picture_folder / "disc_00.png", sources / "deep" / "good.png")
+    (sources / "broken.png").write_text("no picture")
+    words = ("translate", "--model", model, "--source", sources, "--domain", 0, "--out", tmp_path / "out")
+    assert _main(*words) == 0
+    said = capsys.readouterr().out
+    assert "left out: " in said
+    assert "broken.png is not an image" in said
+    assert "1 translations in" in said
+    written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")]
+    assert written == ["deep/good--domain0.png"]
+    shutil.rmtree(sources / "deep")
+    assert "broken.png is not an image" in _refused(capsys, *words, "--overwrite")
+
+
+def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+    from open_tunit.video import read_film, write_film
+
+    sources = tmp_path / "sources" / "deep"
+    sources.mkdir(parents=True)
+    pictures = [Image.open(path).convert("RGB") for path in sorted(picture_folder.glob("disc_*.png"))]
+    write_film(sources / "a.mp4", pictures, 5)
+    (sources / "bad.mp4").write_text("no film")
+    shutil.copy(picture_folder / "disc_00.png", sources)
+    reference, out = picture_folder / "stripe_00.png", tmp_path / "out"
+    words = ("translate", "--model", model, "--source", tmp_path / "sources", "--reference", reference, "--out", out)
+    assert _main(*words) == 0
+    assert "bad.mp4 is not a film" in capsys.readouterr().out
+    assert sorted(path.name for path in out.rglob("*.*")) == ["a--stripe_00.mp4", "disc_00--stripe_00.png"]
+    network = TUNIT.from_pretrained(model)
+    with read_film(sources / "a.mp4") as (_, frames):
+        expected = [np.asarray(network.translate(frame, reference), dtype=float) for frame in frames]
+    with read_film(out / "deep" / "a--stripe_00.mp4") as (rate, frames):
+        drawn = [np.asarray(frame, dtype=float) for frame in frames]
+    assert rate == 5
+    assert len(drawn) == len(expected) == 12
+    assert max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True)) < 12
+    assert np.abs(drawn[0] - np.asarray(pictures[0])).mean() > 24
+    assert "a--stripe_00.mp4 exists already" in _refused(capsys, *words)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.gif", "GIF"), ("a.jpg", "JPEG")])
+def test_interpolate_writes_what_the_suffix_says(
+    capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path, name: str, kind: str
+) -> None:
+    references = sorted(picture_folder.glob("stripe_*.png"))[:3]
+    out = tmp_path / "new" / name
+    words = ("interpolate", "--model", model, "--source", picture_folder / "disc_00.png", "--out", out, "--frames", 2)
+    assert _main(*words, "--reference", *references) == 0
+    with Image.open(out) as picture:
+        assert picture.format == kind
+        if kind == "GIF":
+            assert (picture.size, picture.n_frames) == ((48, 40), 5)
+            assert picture.info["duration"] == 80
+            assert picture.info["loop"] == 0
+        else:
+            assert picture.size == (6 * 34 + 2, 34 + 2)
+    before = out.read_bytes()
+    assert "exists already; give --overwrite" in _refused(capsys, *words, "--reference", *references)
+    assert out.read_bytes() == before
+    assert _main(*words, "--domain", "all", "--loop", "--overwrite") == 0
+    assert out.read_bytes() != before
+
+
+def test_interpolate_writes_a_grid_film(tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+    from open_tunit.video import read_film
+
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for index in range(3):
+        shutil.copy(picture_folder / f"disc_0{index}.png", sources)
+    words = ("--source", sources, "--domain", 0, 1, "--frames", 3, "--fps", 10, "--out", tmp_path / "grid.mp4")
+    assert _main("interpolate", "--model", model, *words) == 0
+    with read_film(tmp_path / "grid.mp4") as (rate, frames):
+        sizes = [frame.size for frame in frames]
+    assert rate == 10
+    assert sizes == [(3 * 34 + 2, 3 * 34 + 2)] * 6
+
+
+def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    source, out = picture_folder / "disc_00.png", tmp_path / "out" / "a.png"
+    words = ("interpolate", "--model", model, "--source", source, "--out", out)
+    assert "and not both" in _refused(capsys, *words)
+    assert "and not both" in _refused(capsys, *words, "--reference", source, source, "--domain", 0, 1)
+    assert "1 reference is no path" in _refused(capsys, *words, "--reference", source)
+    assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 0, 2)
+    assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 0, "cats")
+    assert "frames is 0" in _refused(capsys, *words, "--domain", "all", "--frames", 0)
+    assert "--fps is 0.0" in _refused(capsys, *words, "--domain", "all", "--fps", 0)
+    assert "no.png does not exist" in _refused(capsys, *words, "--reference", source, tmp_path / "no.png")
+    assert "expected a picture's suffix" in _refused(capsys, *words, "--domain", "all", "--out", tmp_path / "a.xyz")
+    assert not out.exists()
+    assert not (tmp_path / "a.xyz").exists()

@@ -1,0 +1,373 @@
+"""`tunit serve`, driven in a real browser and by a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from open_tunit import TUNIT
+from open_tunit.config import Model
+
+pytest.importorskip("gradio_client", reason="needs the extra `web`")
+
+pytestmark = [
+    pytest.mark.timeout(1200),
+    # gradio's client imports parts of its libraries under names that these call old
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
+]
+
+SHAPES = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE_SECONDS = 240
+"""For a machine that is busy with other things."""
+KEPT_SECONDS = 600
+SERVE = """
+import sys
+from pathlib import Path
+from open_tunit import TUNIT
+from open_tunit.web.server import serve
+folder, port, kept = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+serve(TUNIT.from_pretrained(folder), examples=folder / "examples", host="127.0.0.1", port=port, kept_seconds=kept)
+"""
+
+
+@dataclass
+class Server:
+    """A page that is being served, its model, and pictures to drop."""
+
+    address: str
+    process: subprocess.Popen[str]
+    temporary: Path
+    model: TUNIT
+    source: Path
+    reference: Path
+
+    @property
+    def expected(self) -> np.ndarray:
+        return np.asarray(self.model.translate(self.source, self.reference))
+
+    def uploads(self) -> list[Path]:
+        return [path for path in self.temporary.rglob("*.png") if path.is_file()]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _picture(path: Path, seed: int, size: tuple[int, int]) -> Path:
+    small = np.random.default_rng(seed).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def _start(command: list[str], temporary: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        [sys.executable, *command], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert said.startswith("the page is at http://127.0.0.1:"), said + process.stdout.read()
+    return process
+
+
+def _stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    return said
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("served")
+    torch.manual_seed(0)
+    network = TUNIT(SHAPES).eval()
+    with torch.no_grad():
+        for head in (network.E.domain_head, network.E.style_head):
+            head.weight.normal_(std=3.0)
+    network.domain_styles.normal_()
+    network.domain_counts.copy_(torch.tensor([4, 7, 0]))
+    examples = [Image.open(_picture(folder / f"e{seed}.png", seed, (40, 32))) for seed in range(4)]
+    network.save_pretrained(folder / "model", examples=examples)
+    temporary, port = folder / "temporary", _free_port()
+    temporary.mkdir()
+    process = _start(["-c", SERVE, str(folder / "model"), str(port), str(KEPT_SECONDS)], temporary)
+    source, reference = _picture(folder / "mine.png", 90, (60, 44)), _picture(folder / "yours.png", 91, (32, 50))
+    yield Server(f"http://127.0.0.1:{port}", process, temporary, network, source, reference)
+    said = _stop(process, signal.SIGTERM)
+    assert process.returncode == 0, said
+    assert list(temporary.iterdir()) == []
+
+
+def _client(server: Server) -> Any:
+    from gradio_client import Client
+
+    return Client(server.address, verbose=False, analytics_enabled=False)
+
+
+def _ask(client: Any, source: Path | str, reference: Path | str | None, *more: Any) -> np.ndarray:
+    from gradio_client import handle_file
+
+    after = handle_file(str(reference)) if reference is not None else None
+    path = client.predict(handle_file(str(source)), after, *(more or (None, 1.0)), api_name="/translate")
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture)
+
+
+def test_a_script_gets_the_models_translation(server: Server) -> None:
+    client = _client(server)
+    assert np.array_equal(_ask(client, server.source, server.reference), server.expected)
+    expected = server.model.translate(server.source, domain=1, strength=0.5)
+    assert np.array_equal(_ask(client, server.source, None, 1, 0.5), np.asarray(expected))
+
+
+def test_transparency_comes_through(server: Server, tmp_path: Path) -> None:
+    with Image.open(server.source) as picture:
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+        picture.save(tmp_path / "glass.png")
+    drawn = _ask(_client(server), tmp_path / "glass.png", server.reference)
+    assert np.array_equal(drawn, np.asarray(server.model.translate(tmp_path / "glass.png", server.reference)))
+    assert drawn.shape == (44, 60, 4)
+
+
+def test_a_script_reads_sentences(server: Server, tmp_path: Path) -> None:
+    from gradio_client.exceptions import AppError
+
+    client = _client(server)
+    (tmp_path / "broken.png").write_text("no picture")
+    Image.new("1", (8000, 6000)).save(tmp_path / "vast.png")
+    for values, said in (
+        ((tmp_path / "broken.png", server.reference), "broken.png is not a picture, or is damaged"),
+        ((tmp_path / "vast.png", server.reference), "vast.png has 8000 x 6000 pixels, more than 40 million"),
+        ((server.source, None), "There is no reference"),
+        ((server.source, None, 7, 1.0), "this model has domains 0 to 2"),
+        ((server.source, server.reference, None, 3.0), "strength is 3.0"),
+    ):
+        with pytest.raises(AppError, match=said):
+            _ask(client, *values)
+
+
+def test_the_server_fetches_no_addresses(server: Server) -> None:
+    from gradio_client.exceptions import AppError
+
+    asked = {"path": f"{server.address}/theme.css", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError, match="addresses are not fetched"):
+        _client(server).predict(asked, None, 0, 1.0, api_name="/translate")
+
+
+def test_files_of_the_server_are_not_given_out(server: Server, tmp_path: Path) -> None:
+    secret = _picture(tmp_path / "secret.png", 7, (20, 20))
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{server.address}/gradio_api/file={secret}")
+    asked = {"data": [{"path": str(secret), "meta": {"_type": "gradio.FileData"}}, None, 0, 1.0]}
+    call = f"{server.address}/gradio_api/call/translate"
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(call, json.dumps(asked).encode(), headers)) as answer:
+        number = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{call}/{number}") as answer:
+        said = answer.read().decode()
+    assert "event: error" in said
+    assert "event: complete" not in said
+
+
+def test_two_scripts_at_once_get_their_own(server: Server) -> None:
+    pairs = [(server.source, server.reference), (server.reference, server.source)] * 3
+
+    def ask(pair: tuple[Path, Path]) -> np.ndarray:
+        return _ask(_client(server), *pair)
+
+    with ThreadPoolExecutor(2) as pool:
+        drawn = list(pool.map(ask, pairs))
+    for picture, pair in zip(drawn, pairs, strict=True):
+        assert np.array_equal(picture, np.asarray(server.model.translate(*pair)))
+
+
+def test_only_the_translation_is_offered_to_scripts(server: Server) -> None:
+    with urllib.request.urlopen(f"{server.address}/gradio_api/info") as answer:
+        assert b'"/translate"' in (body := answer.read())
+    assert list(json.loads(body)["named_endpoints"]) == ["/translate"]
+
+
+def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -> None:
+    temporary, port = tmp_path / "temporary", _free_port()
+    temporary.mkdir()
+    model = server.model
+    model.save_pretrained(tmp_path / "model")
+    process = _start(["-c", SERVE, str(tmp_path / "model"), str(port), "30"], temporary)
+    short = Server(f"http://127.0.0.1:{port}", process, temporary, model, server.source, server.reference)
+    try:
+        _ask(_client(short), short.source, short.reference)
+        waited = time.monotonic()
+        while short.uploads() and time.monotonic() - waited < PATIENCE_SECONDS:
+            time.sleep(0.5)
+        assert short.uploads() == []
+    finally:
+        _stop(process, signal.SIGINT)
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken(server: Server, tmp_path: Path) -> None:
+    server.model.save_pretrained(tmp_path / "model")
+    words = ["serve", "--model", str(tmp_path / "model"), "--port", server.address.rpartition(":")[2]]
+    done = subprocess.run([sys.executable, "-m", "open_tunit", *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tunit: cannot listen at 127.0.0.1, port")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    """The opened page; afterwards, that it asked nobody else and logged no error."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True) as context:
+        view = context.new_page()
+        view.set_default_timeout(PATIENCE_SECONDS * 1000)
+        outside: list[str] = []
+        errors: list[str] = []
+        ours = (server.address, "data:", "blob:")
+        view.on("request", lambda asked: None if asked.url.startswith(ours) else outside.append(asked.url))
+        view.on("pageerror", lambda error: errors.append(str(error)))
+        view.goto(server.address)
+        view.wait_for_selector("#result img")
+        yield view
+        assert outside == []
+        assert errors == []
+
+
+def _image(page: Any, place: str) -> str:
+    return str(page.locator(f"{place} img").first.get_attribute("src"))
+
+
+def _fetched(address: str) -> np.ndarray:
+    with urllib.request.urlopen(address) as answer, Image.open(answer) as picture:
+        return np.asarray(picture)
+
+
+def _drop(page: Any, place: str, file: Path) -> None:
+    if page.locator(f"{place} img").count():
+        page.locator(f"{place} button[aria-label='Clear'], {place} button[aria-label='Remove Image']").first.click()
+    page.locator(f"{place} input[type=file]").first.set_input_files(str(file))
+
+
+def _wait_for_picture(page: Any, server: Server, expected: np.ndarray) -> None:
+    """Until the result is the expected one, to the pixel."""
+    waited = time.monotonic()
+    while time.monotonic() - waited < PATIENCE_SECONDS:
+        if page.locator("#result img").count() and np.array_equal(_fetched(_image(page, "#result")), expected):
+            return
+        page.wait_for_timeout(300)
+    pytest.fail("the result never was the model's translation")
+
+
+@pytest.mark.browser
+def test_uploads_are_translated_as_by_the_model(page: Any, server: Server) -> None:
+    examples = sorted((server.temporary.parent / "model" / "examples").iterdir())
+    domains = server.model.domains(examples).argmax(dim=1).tolist()
+    other = next((i for i, k in enumerate(domains) if k != domains[0]), -1)
+    _wait_for_picture(page, server, np.asarray(server.model.translate(examples[0], examples[other])))
+    _drop(page, "#source", server.source)
+    _drop(page, "#reference", server.reference)
+    _wait_for_picture(page, server, server.expected)
+    sure, domain = server.model.domains(server.source)[0].max(dim=0)
+    assert page.locator("#source-about").inner_text().strip() == f"domain {domain}, {sure:.0%}"
+    with page.expect_download() as download:
+        page.locator("#result button[aria-label='Download'], #result a[download]").first.click()
+    assert download.value.suggested_filename.endswith(".png")
+    with Image.open(download.value.path()) as picture:
+        assert np.array_equal(np.asarray(picture), server.expected)
+
+
+@pytest.mark.browser
+def test_a_domain_of_the_gallery_and_the_strength(page: Any, server: Server) -> None:
+    _drop(page, "#source", server.source)
+    page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1)))
+    number = page.locator("#strength input[type=number]")
+    number.fill("0.5")
+    number.press("Enter")
+    number.blur()
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1, strength=0.5)))
+
+
+@pytest.mark.browser
+def test_broken_and_oversize_files_are_answered_with_a_sentence(page: Any, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("no picture")
+    _drop(page, "#source", tmp_path / "broken.png")
+    page.get_by_text("broken.png is not a picture, or is damaged").first.wait_for()
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "heavy.png", compress_level=0)
+    assert (tmp_path / "heavy.png").stat().st_size > 20 * 2**20
+    _drop(page, "#reference", tmp_path / "heavy.png")
+    page.get_by_text("exceed").first.wait_for()
+    assert not any(path.stat().st_size > 20 * 2**20 for path in server.uploads())
+    _drop(page, "#source", server.source)
+    _drop(page, "#reference", server.reference)
+    _wait_for_picture(page, server, server.expected)
+
+
+@pytest.mark.browser
+def test_two_visitors_at_once(page: Any, browser: Any, server: Server) -> None:
+    with browser.new_context() as context:
+        other = context.new_page()
+        other.set_default_timeout(PATIENCE_SECONDS * 1000)
+        other.goto(server.address)
+        other.wait_for_selector("#result img")
+        for view, first, second in ((page, server.source, server.reference), (other, server.reference, server.source)):
+            _drop(view, "#source", first)
+            _drop(view, "#reference", second)
+        _wait_for_picture(page, server, server.expected)
+        _wait_for_picture(other, server, np.asarray(server.model.translate(server.reference, server.source)))
+
+
+@pytest.mark.browser
+def test_the_other_tabs_answer(page: Any, server: Server) -> None:
+    for tab, place in (("Grid", "#grid-result"), ("In between", "#between-strip"), ("Sort", "#sort-result")):
+        page.get_by_role("tab", name=tab, exact=True).first.click()
+        page.wait_for_selector(f"{place} img")
+    captions = page.locator("#sort-result .caption-label").all_inner_texts()
+    assert len(captions) == 4
+    assert all(caption.startswith("domain ") and caption.endswith("%") for caption in captions)
+
+
+@pytest.mark.browser
+def test_a_phone_shows_the_whole_width(browser: Any, server: Server) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True) as context:
+        view = context.new_page()
+        view.set_default_timeout(PATIENCE_SECONDS * 1000)
+        view.goto(server.address)
+        view.wait_for_selector("#result img")
+        assert view.evaluate("document.documentElement.scrollWidth") <= 390

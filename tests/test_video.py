@@ -1,0 +1,103 @@
+"""video.py: films, checked with ffmpeg's own test pictures."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+
+from open_tunit.video import UnreadableFilm, ffmpeg, is_film, read_film, with_even_sides, write_film
+
+COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (120, 120, 120), (240, 240, 240)]
+
+
+def _frames(size: tuple[int, int]) -> list[Image.Image]:
+    return [Image.new("RGB", size, colour) for colour in COLOURS]
+
+
+def _ffmpeg(*words: str | Path) -> str:
+    command = [ffmpeg(), "-y", "-loglevel", "info", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+
+@pytest.mark.parametrize("size", [(48, 40), (47, 39)])
+def test_frames_come_back_in_order_shape_and_colour(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_film(tmp_path / "a.mp4", _frames(size), Fraction(24000, 1001))
+    with read_film(tmp_path / "a.mp4") as (rate, frames):
+        pictures = list(frames)
+    assert rate == Fraction(24000, 1001)
+    assert [picture.size for picture in pictures] == [size] * len(COLOURS)
+    for picture, colour in zip(pictures, COLOURS, strict=True):
+        assert np.abs(np.asarray(picture).mean(axis=(0, 1)) - colour).max() < 4
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_film_can_be_left_before_its_end(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", _frames((640, 480)) * 20, 25)
+    with read_film(tmp_path / "a.mp4") as (_, frames):
+        assert next(frames).size == (640, 480)
+
+
+def test_sound_is_kept_and_none_is_made_up(tmp_path: Path) -> None:
+    loud, silent = tmp_path / "loud.mp4", tmp_path / "silent.mp4"
+    sound = ("-f", "lavfi", "-i", "sine=d=1")
+    _ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=5:d=1", *sound, loud)
+    _ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=5:d=1", silent)
+    for source, expected in ((loud, True), (silent, False)):
+        write_film(tmp_path / "out.mp4", _frames((64, 48)), 5, sound_of=source)
+        assert ("Audio: aac" in _ffmpeg("-i", tmp_path / "out.mp4", "-f", "null", "-")) is expected
+
+
+def test_a_turned_film_is_read_upright(tmp_path: Path) -> None:
+    lying, turned = tmp_path / "lying.mp4", tmp_path / "turned.mp4"
+    _ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=5:d=1", lying)
+    _ffmpeg("-display_rotation", "90", "-i", lying, "-c", "copy", turned)
+    with read_film(lying) as (_, flat), read_film(turned) as (_, upright):
+        first, second = np.asarray(next(flat), dtype=int), np.asarray(next(upright), dtype=int)
+    assert second.shape == (64, 48, 3)
+    assert np.abs(np.rot90(first) - second).mean() < 3
+
+
+def test_what_is_no_film(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    with pytest.raises(UnreadableFilm, match=r"bad\.mp4 is not a film"), read_film(tmp_path / "bad.mp4"):
+        pass
+    with pytest.raises(FileNotFoundError, match=r"no\.mp4 does not exist"), read_film(tmp_path / "no.mp4"):
+        pass
+
+
+def test_a_film_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"mine")
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    with pytest.raises(OSError, match=r"ffmpeg could not write .*a\.mp4"):
+        write_film(tmp_path / "a.mp4", _frames((640, 480)) * 20, 25, sound_of=tmp_path / "bad.mp4")
+    with pytest.raises(ValueError, match="no frames"):
+        write_film(tmp_path / "a.mp4", [], 25)
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_film(tmp_path / "a.mp4", _stopping(), 25)
+    assert (tmp_path / "a.mp4").read_bytes() == b"mine"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def _stopping():  # type: ignore[no-untyped-def]
+    yield Image.new("RGB", (16, 16))
+    raise RuntimeError("stopped")
+
+
+def test_sides_become_even_without_a_shift() -> None:
+    odd = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8))
+    even = np.asarray(with_even_sides(odd))
+    assert even.shape == (6, 8, 3)
+    assert np.array_equal(even[:5, :7], np.asarray(odd))
+    assert np.array_equal(even[:5, 7], np.asarray(odd)[:, 6])
+    assert with_even_sides(Image.new("RGB", (6, 4))).size == (6, 4)
+
+
+def test_only_mp4_is_a_film() -> None:
+    assert [is_film(Path(name)) for name in ("a.mp4", "a.MP4", "a.gif", "mp4")] == [True, True, False, False]
