@@ -88,6 +88,7 @@ def test_moments_in_parts_are_those_of_the_whole(count: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (700, 650)])
+@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save:UserWarning")
 def test_kernel_distance_is_torchmetrics_on_all_rows(n: int, m: int) -> None:
     size = min(n, m)
     real, fake = _features(size, 32, 8), _features(size, 32, 9)

@@ -145,7 +145,7 @@ def test_files_that_are_no_feature_network(model: TUNIT, tmp_path: Path) -> None
         open_features(str(_script(_Image(), tmp_path / "image.ts")), model, cache_root=tmp_path)
     with pytest.raises(ValueError, match="does not take images"):
         open_features(str(_script(nn.Linear(7, 2), tmp_path / "linear.ts")), model, cache_root=tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"is no file; expected own, inception or a file"):
+    with pytest.raises(FileNotFoundError, match="is no file; expected own, inception or a network's file"):
         open_features(str(tmp_path / "absent.ts"), model, cache_root=tmp_path)
     with pytest.raises(ValueError, match=r"features range is '0\.\.7'; expected one of 0\.\.255"):
         open_features(None, model, cache_root=tmp_path, pixel_range="0..7")

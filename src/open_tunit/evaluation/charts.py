@@ -30,7 +30,8 @@ def curves(log: Sequence[Mapping[str, Any]]) -> str:
     names = sorted({name for line in log for name in line if name.startswith(("validation/", "loss/"))}, key=_order)
     turns = [float(after["step"]) for before, after in itertools.pairwise(log) if before["phase"] != after["phase"]]
     charts = [_chart(name, log, turns) for name in [*names, "images_per_second"]]
-    return f'<div class="curves">{"".join(charts)}</div>'
+    legend = '<p class="soft">Means between reports. Dashed: where a phase of the training begins.</p>'
+    return f'{legend}<div class="curves">{"".join(charts)}</div>'
 
 
 def style_map(styles: Tensor, domains: NDArray[np.int64], pictures: Tensor) -> tuple[Image.Image, float]:

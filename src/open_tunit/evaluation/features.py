@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ def _inception(cache_root: Path, file: Path | None, device: torch.device) -> Fea
 def _from_file(path: Path, device: torch.device, side: int | None, pixel_range: str, size: int) -> FeatureNetwork:
     openers = {".onnx": _open_onnx, ".pt2": _open_exported}
     try:
+        if path.suffix != ".onnx" and not zipfile.is_zipfile(path):
+            raise ValueError("not an archive")
         network, fixed = openers.get(path.suffix, _open_torchscript)(path, device)
     except (ModuleNotFoundError, MemoryError):
         raise

@@ -56,7 +56,7 @@ tr.sub td:first-child{padding-left:.8rem}}
 def document(title: str, subtitle: str, sections: Sequence[tuple[str, str]], opening: str) -> str:
     """A whole page: a heading, `opening`, then (heading, body) sections with a list of links to them."""
     present = [(heading, body) for heading, body in sections if body]
-    links = "".join(f'<a href="#{_anchor(heading)}">{heading}</a>' for heading, _ in present)
+    links = " ".join(f'<a href="#{_anchor(heading)}">{heading}</a>' for heading, _ in present)
     parts = "".join(f'<section id="{_anchor(heading)}"><h2>{heading}</h2>{body}</section>' for heading, body in present)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'

@@ -60,9 +60,10 @@ def style_panel(evaluation: Evaluation) -> str:
 def reference_grid(evaluation: Evaluation) -> str:
     """Every shown source in the style of every shown reference."""
     shown = shown_images(evaluation)
-    sources, references = shown[:SHOWN], shown[SHOWN:]
-    if not len(references):
+    count = len(shown) // 2
+    if not count:
         return ""
+    sources, references = shown[:count], shown[count : 2 * count]
     body = evaluation.model.grid(sources, references).cpu()
     rows = [torch.cat([torch.ones_like(sources[:1]), references])]
     rows += [torch.cat([source[None], row]) for source, row in zip(sources, body, strict=True)]

@@ -36,14 +36,14 @@ def write_report(
         images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
     figures, model = evaluation.figures, evaluation.model.config
     protocol = figures["protocol"]
-    title = f"{protocol['data']}: {model.domains} domains at {model.size} px"
+    title = f"{protocol['data']}: {model.domains} domains at {model.size}\u00a0px"
     subtitle = (
         f"Measured on {protocol['images']} images of the {protocol['part']} part and {protocol['pairs']} translations"
         f"{_trained(evaluation.model.about)}."
     )
     sections = (
-        ("Figures", _figures(figures)),
         ("Reference-guided", panels.reference_grid(evaluation)),
+        ("Figures", _figures(figures)),
         ("Domain-guided", panels.domain_grid(evaluation)),
         ("Interpolations", panels.interpolations(evaluation)),
         ("Domains", panels.domain_sheets(evaluation)),
