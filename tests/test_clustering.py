@@ -34,8 +34,6 @@ def test_agreement_is_scikit_learns(pseudo_count: int, true_count: int) -> None:
     pseudo, true = _labels(pseudo_count, true_count)
     expected = metrics.normalized_mutual_info_score(true, pseudo)
     assert clustering.normalized_mutual_information(pseudo, true) == pytest.approx(expected, rel=1e-6, abs=1e-12)
-    expected = metrics.adjusted_rand_score(true, pseudo)
-    assert clustering.adjusted_rand_index(pseudo, true) == pytest.approx(expected, rel=1e-6, abs=1e-12)
     table = metrics.cluster.contingency_matrix(true, pseudo)
     assert clustering.purity(pseudo, true) == pytest.approx(table.max(axis=0).sum() / 60)
 
@@ -47,7 +45,6 @@ def test_renamed_labels_agree_fully() -> None:
         clustering.matched_accuracy,
         clustering.purity,
         clustering.normalized_mutual_information,
-        clustering.adjusted_rand_index,
     ):
         assert metric(pseudo, true) == pytest.approx(1)
     assert clustering.matched_accuracy(np.zeros(6, dtype=int), true) == 0.5

@@ -34,7 +34,7 @@ def curves(log: Sequence[Mapping[str, Any]]) -> str:
     return f'{legend}<div class="curves">{"".join(charts)}</div>'
 
 
-def style_map(styles: Tensor, domains: NDArray[np.int64], pictures: Tensor) -> tuple[Image.Image, float]:
+def style_picture(styles: Tensor, domains: NDArray[np.int64], pictures: Tensor) -> tuple[Image.Image, float]:
     """Images (N, 3, S, S) laid out by the first two principal components of their styles (N, d), framed in their
     domain's colour; and the share of the variance that these components show. Needs two images.
     """

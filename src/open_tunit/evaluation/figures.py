@@ -15,10 +15,12 @@ from open_tunit.evaluation.features import FeatureNetwork
 from open_tunit.evaluation.measure import Opinions, Translations
 from open_tunit.evaluation.plan import Plan
 from open_tunit.metrics import clustering
+from open_tunit.metrics.agreement import adjusted_rand_index
 from open_tunit.metrics.distances import TooFewError, check_count, frechet_distance, kernel_distance
 from open_tunit.metrics.neighbours import neighbour_hits, neighbourhoods
 from open_tunit.metrics.resampling import Interval, bootstrap_interval, jackknife_interval
 
+LEAST_LABELLED = 2
 LEAST_PER_DOMAIN = 10
 """Translations, and real images, that an ordered pair of domains needs to have its Fréchet distance taken."""
 INTERVALS = (
@@ -73,12 +75,14 @@ def add_label_figures(figures: Figures, seen: Opinions, labels: NDArray[np.int64
     """How pseudo labels and style codes agree with labels (N,), -1 where unknown."""
     known = labels >= 0
     pseudo, true = seen.domains[known], labels[known]
-    if not known.any():
+    if known.sum() < LEAST_LABELLED:
+        if known.any():
+            figures.notes.append(f"agreement with labels: 1 labelled image; it needs at least {LEAST_LABELLED}")
         return
     figures.mean("pseudo_label_accuracy", clustering.matched_hits(pseudo, true))
     figures.values |= {
         "normalized_mutual_information": clustering.normalized_mutual_information(pseudo, true),
-        "adjusted_rand_index": clustering.adjusted_rand_index(pseudo, true),
+        "adjusted_rand_index": adjusted_rand_index(pseudo, true),
         "purity": clustering.purity(pseudo, true),
     }
     styles = seen.styles[torch.as_tensor(known)]

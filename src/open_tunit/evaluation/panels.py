@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from open_tunit.evaluation.charts import MAP_IMAGES, style_map
+from open_tunit.evaluation.charts import MAP_IMAGES, style_picture
 from open_tunit.evaluation.page import chip, grid_figure, note, picture_figure
 from open_tunit.evaluation.protocol import Evaluation
 from open_tunit.evaluation.stored import pictures
@@ -47,7 +47,7 @@ def style_panel(evaluation: Evaluation) -> str:
     if len(plan.images) < 2:
         return ""
     order = np.random.Generator(np.random.Philox((plan.seed, MAP_IMAGES))).permutation(len(plan.images))[:MAP_IMAGES]
-    canvas, share = style_map(
+    canvas, share = style_picture(
         evaluation.seen.styles[torch.as_tensor(order)],
         evaluation.seen.domains[order],
         pictures(evaluation.dataset, plan.images[order]),

@@ -45,18 +45,6 @@ def normalized_mutual_information(pseudo: Labels, true: Labels) -> float:
     return float(max(shared, 0.0) / np.mean(entropies))
 
 
-def adjusted_rand_index(pseudo: Labels, true: Labels) -> float:
-    """Agreement on which pairs belong together, corrected for chance: 1 is perfect, 0 is chance.
-
-    Hubert and Arabie 1985. Raises ValueError as matched_accuracy.
-    """
-    table = contingency(pseudo, true)
-    together, in_pseudo, in_true = (_pairs(counts) for counts in (table.ravel(), table.sum(axis=1), table.sum(axis=0)))
-    by_chance = in_pseudo * in_true / max(_pairs(np.array([len(true)])), 1)
-    most = (in_pseudo + in_true) / 2
-    return 1.0 if most == by_chance else float((together - by_chance) / (most - by_chance))
-
-
 def contingency(pseudo: Labels, true: Labels) -> NDArray[np.int64]:
     """(K, K) number of items of each pseudo label (row) and true label. Raises ValueError as matched_accuracy."""
     if len(pseudo) != len(true) or not len(true):
@@ -70,7 +58,3 @@ def contingency(pseudo: Labels, true: Labels) -> NDArray[np.int64]:
 def _entropy(shares: NDArray[np.float64]) -> float:
     present = shares[shares > 0]
     return float(-(present * np.log(present)).sum())
-
-
-def _pairs(counts: NDArray[np.int64]) -> float:
-    return float((counts.astype(np.float64) * (counts - 1) / 2).sum())
