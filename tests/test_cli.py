@@ -216,7 +216,7 @@ def test_train_info_evaluate_and_train_again(capsys: Capture, tmp_path: Path, pi
     assert _main("evaluate", out) == 0
     said = capsys.readouterr().out
     figures = json.loads((out / "metrics.json").read_text())
-    assert f"{figures['reconstruction_error']:.4g}" in said
+    assert f"{figures['reconstruction_error']:.3f}" in said
     assert (out / "report" / "index.html").is_file()
 
     before = _digests(out / "model") | _digests(out / "checkpoints")
@@ -443,6 +443,9 @@ def test_sweeping_the_number_of_domains(capsys: Capture, tmp_path: Path, picture
 def test_info_of_nothing(capsys: Capture, tmp_path: Path) -> None:
     assert "is neither a run with a model nor a model folder" in _refused(capsys, "info", tmp_path)
     assert "is not a run" in _refused(capsys, "evaluate", tmp_path)
+    assert "evaluate needs a run" in _refused(capsys, "evaluate")
+    assert "evaluate needs a run" in _refused(capsys, "evaluate", tmp_path, "--compare", tmp_path, tmp_path)
+    assert "has no metrics.json" in _refused(capsys, "evaluate", "--compare", tmp_path, tmp_path)
 
 
 @pytest.fixture

@@ -1,64 +1,57 @@
-"""K-means, and the heads that share the most information between views."""
+"""metrics/clustering.py against all matchings and scikit-learn."""
 
-import math
+from __future__ import annotations
+
+import itertools
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import pytest
+from sklearn import metrics
 
-from open_tunit.training.clustering import informative_heads, kmeans
+from open_tunit.metrics import clustering
 
-
-def test_kmeans_finds_separated_clusters() -> None:
-    random = np.random.default_rng(0)
-    true = np.repeat(np.arange(5), [100, 10, 30, 30, 30])
-    directions = np.linalg.qr(random.normal(size=(8, 8)))[0][:5]
-    points = F.normalize(torch.from_numpy(directions[true] + 0.1 * random.normal(size=(200, 8))), dim=1)
-    centres = kmeans(points, 5, random)
-    assert centres.shape == (5, 8)
-    np.testing.assert_allclose(centres.norm(dim=1).numpy(), 1, rtol=1e-9)
-    members = (points @ centres.T).argmax(dim=1).numpy()
-    assert len({(a, b) for a, b in zip(true, members, strict=True)}) == 5
-    for kind in range(5):
-        mean = points[true == kind].mean(dim=0)
-        torch.testing.assert_close(centres[members[true == kind][0]], mean / mean.norm(), rtol=0, atol=1e-9)
+COUNTS = [(3, 3), (4, 3), (3, 4), (1, 3), (3, 1), (1, 1)]
 
 
-def test_kmeans_stands_fewer_different_points_than_centres() -> None:
-    points = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(5, 1), dim=1)
-    centres = kmeans(points, 4, np.random.default_rng(0))
-    assert torch.isfinite(centres).all()
-    assert ((points @ centres.T).amax(dim=1) > 1 - 1e-6).all()
+def _labels(pseudo_count: int, true_count: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(pseudo_count * 10 + true_count)
+    true = random.integers(0, true_count, 60)
+    pseudo = np.where(random.random(60) < 0.5, true % pseudo_count, random.integers(0, pseudo_count, 60))
+    return pseudo, true
 
 
-def loud_codes(kinds: np.ndarray, random: np.random.Generator, views: int) -> torch.Tensor:
-    """Codes whose loudest direction says nothing of the kind, and is drawn anew in every view."""
-    quiet = np.eye(6)[kinds]
-    rows = []
-    for _ in range(1 + views):
-        loud = random.choice([-1.0, 1.0], size=(len(kinds), 1)) * np.eye(6)[5] * 3
-        rows.append(quiet + loud + 0.1 * random.normal(size=(len(kinds), 6)))
-    return torch.from_numpy(np.stack(rows)).float()
+@pytest.mark.parametrize(("pseudo_count", "true_count"), COUNTS)
+def test_matched_accuracy_is_the_best_of_all_matchings(pseudo_count: int, true_count: int) -> None:
+    pseudo, true = _labels(pseudo_count, true_count)
+    count = max(pseudo_count, true_count)
+    best = max((np.array(order)[pseudo] == true).mean() for order in itertools.permutations(range(count)))
+    assert clustering.matched_accuracy(pseudo, true) == pytest.approx(best)
+    assert clustering.matched_hits(pseudo, true).mean() == pytest.approx(best)
 
 
-def right(found: np.ndarray, kinds: np.ndarray) -> bool:
-    return len(set(zip(found.tolist(), kinds.tolist(), strict=True))) == len(set(kinds.tolist()))
+@pytest.mark.parametrize(("pseudo_count", "true_count"), COUNTS)
+def test_agreement_is_scikit_learns(pseudo_count: int, true_count: int) -> None:
+    pseudo, true = _labels(pseudo_count, true_count)
+    expected = metrics.normalized_mutual_info_score(true, pseudo)
+    assert clustering.normalized_mutual_information(pseudo, true) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    table = metrics.cluster.contingency_matrix(true, pseudo)
+    assert clustering.purity(pseudo, true) == pytest.approx(table.max(axis=0).sum() / 60)
 
 
-def test_informative_heads_find_what_survives_the_views_and_kmeans_what_is_loud() -> None:
-    random = np.random.default_rng(0)
-    kinds = np.arange(300) % 3
-    codes = loud_codes(kinds, random, views=3)
-    heads = informative_heads(codes, 3, np.random.default_rng(1))
-    found = (codes[0] @ heads.weight.T + heads.bias).argmax(dim=1).numpy()
-    assert right(found, kinds)
-    assert 0.95 * math.log(3) < heads.information <= math.log(3) + 1e-4
-    points = F.normalize(codes[0] - codes[0].mean(dim=0), dim=1)
-    assert not right((points @ kmeans(points, 3, np.random.default_rng(1)).T).argmax(dim=1).numpy(), kinds)
+def test_renamed_labels_agree_fully() -> None:
+    true = np.array([0, 0, 1, 2, 2, 2])
+    pseudo = (true + 1) % 3
+    for metric in (
+        clustering.matched_accuracy,
+        clustering.purity,
+        clustering.normalized_mutual_information,
+    ):
+        assert metric(pseudo, true) == pytest.approx(1)
+    assert clustering.matched_accuracy(np.zeros(6, dtype=int), true) == 0.5
 
 
-def test_informative_heads_are_the_generators_alone() -> None:
-    codes = loud_codes(np.arange(60) % 2, np.random.default_rng(0), views=2)
-    first, second = (informative_heads(codes, 2, np.random.default_rng(3)) for _ in range(2))
-    assert torch.equal(first.weight, second.weight)
-    assert torch.equal(first.bias, second.bias)
+def test_empty_and_unequal_labels_are_refused() -> None:
+    true = np.array([0, 0, 1])
+    for pseudo, labels in ((true[:2], true), (true[:0], true[:0])):
+        with pytest.raises(ValueError, match="expected as many, and at least one"):
+            clustering.matched_accuracy(pseudo, labels)

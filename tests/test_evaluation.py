@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -16,34 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit import TUNIT, Config, evaluate, train
-from open_tunit.config import Model
+from open_tunit.config import Data, Model
 from open_tunit.data import critters
+from open_tunit.data.dataset import Dataset, open_dataset
+from open_tunit.evaluation import measure as measuring
 from open_tunit.evaluation import truth
+from open_tunit.evaluation.compare import compare_runs
 from open_tunit.evaluation.judges import Judges, truth_of
-from open_tunit.evaluation.protocol import evaluate_run
+from open_tunit.evaluation.plan import make_plan
+from open_tunit.evaluation.protocol import Asked
+from open_tunit.evaluation.run import evaluate_run
+from open_tunit.evaluation.validation import validate
 from open_tunit.images import from_uint8
-from open_tunit.metrics.clustering import matched_accuracy
+from open_tunit.metrics.distances import frechet_distance
 
 COUNT, SPECIES, SIZE = 40, 3, 32
 FOLDER = f"critters:{SPECIES}"
-
-
-@pytest.mark.parametrize(("pseudo_count", "true_count"), [(3, 3), (4, 3), (3, 4), (1, 3)])
-def test_matched_accuracy_is_the_best_of_all_matchings(pseudo_count: int, true_count: int) -> None:
-    random = np.random.default_rng(pseudo_count * 10 + true_count)
-    pseudo, true = random.integers(0, pseudo_count, 60), random.integers(0, true_count, 60)
-    count = max(pseudo_count, true_count)
-    best = max((np.array(order)[pseudo] == true).mean() for order in itertools.permutations(range(count)))
-    assert matched_accuracy(pseudo, true) == pytest.approx(best)
-
-
-def test_matched_accuracy_of_renamed_and_of_mismatched_labels() -> None:
-    true = np.array([0, 0, 1, 2, 2, 2])
-    assert matched_accuracy((true + 1) % 3, true) == 1
-    assert matched_accuracy(np.zeros(6, dtype=int), true) == 0.5
-    for pseudo in (true[:3], true[:0]):
-        with pytest.raises(ValueError, match="expected as many, and at least one"):
-            matched_accuracy(pseudo, true[:0] if not len(pseudo) else true)
 
 
 class _Oracle(nn.Module):
@@ -144,68 +132,225 @@ def test_weak_judges_are_not_heard(pairs: truth.Pairs, monkeypatch: pytest.Monke
     assert figures["judge_accuracy"][weak] == 0.5
 
 
-def _untrained() -> TUNIT:
+class _Copier(TUNIT):
+    """Translates every source into its reference."""
+
+    def translate(self, source: Tensor, reference: Tensor | None = None, **how: Any) -> Tensor:  # type: ignore[override]
+        return cast(Tensor, reference)
+
+
+class _Keeper(TUNIT):
+    """Leaves every source as it is."""
+
+    def translate(self, source: Tensor, reference: Tensor | None = None, **how: Any) -> Tensor:  # type: ignore[override]
+        return source.expand(max(len(source), 0 if reference is None else len(reference)), -1, -1, -1)
+
+
+def _untrained(kind: type[TUNIT] = TUNIT) -> TUNIT:
     torch.manual_seed(0)
     shapes = Model(size=SIZE, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
-    return TUNIT(shapes).eval()
-
-
-def test_a_folder_is_measured_the_same_twice(picture_folder: Path) -> None:
-    for kind in ("disc", "stripe"):
-        (picture_folder / "test" / kind).mkdir(parents=True)
-        for path in sorted(picture_folder.glob(f"{kind}_0[0-3].png")):
-            path.rename(picture_folder / "test" / kind / path.name)
-    model = _untrained()
-    figures = evaluate(model, str(picture_folder), seed=3)
-    assert figures == evaluate(model, str(picture_folder), seed=3)
-    assert figures["held_out_images"] == sum(figures["images_per_domain"]) == 8
-    for name in ("reconstruction_error", "domain_reached_by_own_judgement"):
-        assert math.isfinite(figures[name])
-        assert 0 <= figures[name] <= 1
-    assert "pseudo_label_accuracy" not in figures
-    assert isinstance(figures["protocol"], str)
-    with_labels = evaluate(model, str(picture_folder), labels="folders", seed=3)
-    assert 0.5 <= with_labels["pseudo_label_accuracy"] <= 1
-    json.dumps(with_labels, allow_nan=False)
-
-
-def test_a_perfect_redrawing_has_no_error(picture_folder: Path) -> None:
-    model = _untrained()
-    stub = SimpleNamespace(
-        config=model.config, fit=model.fit, background=model.background, domains=model.domains,
-        translate=lambda source, reference: reference,
-    )  # fmt: skip
-    figures = evaluate(cast(TUNIT, stub), str(picture_folder))
-    assert figures["reconstruction_error"] == 0
-    assert figures["domain_reached_by_own_judgement"] == 1
+    return kind(shapes).eval()
 
 
 @pytest.fixture
-def run(picture_folder: Path, tmp_path: Path) -> Path:
+def held_out(picture_folder: Path) -> Path:
+    """The picture folder with 20 of its 24 pictures in test/disc and test/stripe."""
+    for kind in ("disc", "stripe"):
+        (picture_folder / "test" / kind).mkdir(parents=True)
+        for path in sorted(picture_folder.glob(f"{kind}_0?.png")):
+            path.rename(picture_folder / "test" / kind / path.name)
+    return picture_folder
+
+
+def _opened(folder: Path) -> Dataset:
+    return open_dataset(Data(folder=str(folder), labels="folders"), size=SIZE, seed=0)
+
+
+def test_a_plan_pairs_each_image_as_often(held_out: Path) -> None:
+    dataset = _opened(held_out)
+    plan = make_plan(dataset, seed=3)
+    assert (plan.part, len(plan.images), len(plan.sources)) == ("test", 20, 80)
+    np.testing.assert_array_equal(plan.images, dataset.indices("test"))
+    for column in (plan.sources, plan.references):
+        np.testing.assert_array_equal(np.bincount(column), np.full(20, 4))
+    again = make_plan(dataset, seed=3)
+    np.testing.assert_array_equal(plan.references, again.references)
+    assert not np.array_equal(plan.references, make_plan(dataset, seed=4).references)
+    some = make_plan(dataset, pairs=27, seed=3)
+    assert len(some.sources) == len(some.references) == 27
+    assert np.bincount(some.sources, minlength=20).max() == 2
+    np.testing.assert_array_equal(some.references[:20], plan.references[:20])
+
+
+def test_a_plan_of_a_part_that_is_empty_or_large(held_out: Path) -> None:
+    dataset = _opened(held_out)
+    assert len(make_plan(dataset, part="all").images) == len(dataset.files) == 24
+    few = make_plan(dataset, most=7, seed=1)
+    assert len(few.images) == len(few.sources) // 4 == 7
+    assert set(few.images) <= set(dataset.indices("test"))
+    nothing_held_out = dataclasses.replace(dataset, split=np.full(24, "train"))
+    for part in ("test", "val", "train"):
+        plan = make_plan(nothing_held_out, part=part)  # type: ignore[arg-type]
+        assert (plan.part, len(plan.images)) == ("train", 24)
+    with pytest.raises(ValueError, match="pairs is 0"):
+        make_plan(dataset, pairs=0)
+
+
+def test_a_folder_is_measured_the_same_twice(held_out: Path) -> None:
+    model = _untrained()
+    figures = evaluate(model, str(held_out), seed=3)
+    assert figures == evaluate(model, str(held_out), seed=3)
+    assert figures["held_out_images"] == sum(figures["images_per_domain"]) == 20
+    assert figures["pairs"] == figures["protocol"]["pairs"] == 80
+    for name in ("reconstruction_error", "domain_reached_by_own_judgement", "cycle_error", "label_free_score"):
+        assert 0 <= figures[name] <= 1
+        low, high = figures["intervals"][name]
+        assert low - 1e-9 <= figures[name] <= high + 1e-9
+    assert "pseudo_label_accuracy" not in figures
+    assert figures["protocol"]["domains"] == "pseudo labels"
+    with_labels = evaluate(model, str(held_out), labels="folders", seed=3)
+    assert 0.5 <= with_labels["pseudo_label_accuracy"] <= 1
+    assert {"adjusted_rand_index", "normalized_mutual_information", "purity", "style_neighbour_accuracy"} <= set(
+        with_labels
+    )
+    json.dumps(with_labels, allow_nan=False)
+
+
+def test_what_copies_the_reference_is_found_out(held_out: Path) -> None:
+    figures = evaluate(_untrained(_Copier), str(held_out), labels="folders", asked=Asked(pairs=20))
+    assert figures["domain_reached_by_own_judgement"] == 1
+    assert figures["reconstruction_error"] == 0
+    assert figures["frechet_distance_E"] == pytest.approx(0, abs=1e-9)
+    assert (figures["precision_E"], figures["coverage_E"]) == (1, 1)
+    assert figures["diversity_E"] > 0
+
+
+def test_what_changes_nothing_has_the_unchanged_sources_figures(held_out: Path) -> None:
+    figures = evaluate(_untrained(_Keeper), str(held_out), labels="folders")
+    unchanged = figures["mean_frechet_distance_E_source_unchanged"]
+    assert figures["mean_frechet_distance_E"] == pytest.approx(unchanged)
+    assert unchanged > 0
+    assert figures["mean_frechet_distance_E_pairs"] == 2
+    assert (figures["cycle_error"], figures["diversity_E"]) == (0, pytest.approx(0, abs=1e-9))
+
+
+def test_the_mean_distance_over_pairs_of_domains_by_hand(held_out: Path) -> None:
+    dataset = _opened(held_out)
+    figures = evaluate(_untrained(_Keeper), str(held_out), labels="folders")
+    plan, model = make_plan(dataset), _untrained(_Keeper)
+    labels = dataset.labels[plan.images]
+    with torch.inference_mode():
+        features = model.E.trunk(from_uint8(np.asarray(dataset.images[plan.images]))).mean(dim=(2, 3))
+    distances = []
+    for a, b in ((0, 1), (1, 0)):
+        sources = plan.sources[(labels[plan.sources] == a) & (labels[plan.references] == b)]
+        distances.append(frechet_distance(features[labels == b], features[sources]))
+    assert figures["mean_frechet_distance_E"] == pytest.approx(np.mean(distances), rel=1e-4)
+
+
+def test_too_few_images_are_said_and_the_rest_is_measured(picture_folder: Path) -> None:
+    (picture_folder / "test").mkdir()
+    for path in sorted(picture_folder.glob("disc_0[0-3].png")):
+        path.rename(picture_folder / "test" / path.name)
+    figures = evaluate(_untrained(), str(picture_folder))
+    assert figures["held_out_images"] == 4
+    assert any("4 real images; it needs at least 6" in line for line in figures["notes"])
+    assert any("mean Fréchet distance over pairs of domains" in line for line in figures["notes"])
+    assert "precision_E" not in figures
+    assert math.isfinite(figures["frechet_distance_E"])
+
+
+def test_a_score_is_certainty_times_what_comes_back() -> None:
+    made = measuring.Translations(
+        certainty=np.array([1.0, 0.5, 1.0]),
+        reached=np.array([True, False, True]),
+        cycle_error=np.array([0.0, 0.1, 0.9]),
+        distance=np.array([0.1, 0.2, 0.3]),
+        features=None,
+    )
+    np.testing.assert_allclose(made.scores(), [1, 0.25, 0])
+
+
+@pytest.fixture
+def run(held_out: Path, tmp_path: Path) -> Path:
+    return _trained(held_out, tmp_path / "<run> & co")
+
+
+def _trained(data: Path, out: Path, **fields: Any) -> Path:
     shapes = {
         "model.style_dim": 8, "model.guiding_width": 4, "model.generator_width": 4, "model.style_mlp_width": 16,
         "model.projection_dim": 8, "model.discriminator_width": 4, "model.discriminator_max_width": 8,
-        "training.batch": 4, "training.guiding_batch": 8,
+        "training.batch": 4, "training.guiding_batch": 8, "training.joint_start": 1,
     }  # fmt: skip
-    out = tmp_path / "<run> & co"
-    train(Config.preset("cpu", data=str(picture_folder), out=str(out), domains=2, steps=2, overrides=shapes))
+    steps = fields.pop("steps", 2)
+    evaluator = fields.pop("evaluator", None)
+    config = Config.preset("cpu", data=str(data), out=str(out), domains=2, steps=steps, overrides=shapes, **fields)
+    train(config, evaluator=evaluator)
     return out
 
 
 def test_the_report_of_a_run_stands_alone(run: Path, picture_folder: Path) -> None:
     figures = evaluate_run(run)
-    assert json.loads((run / "metrics.json").read_text()) == figures
+    assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(figures))
     assert figures["steps"] == 2
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert not re.findall(r"(?:https?:)?//[\w.]+\.\w", re.sub(r"base64,[^\"]*", "", page))
-    sources = re.findall(r'(?:src|href|url\()\s*=?\s*"?([^"\s>)]{0,30})', page)
-    assert len(sources) >= 3
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    links = re.sub(r"base64,[^\"]*", "base64,", page)
+    sources = re.findall(r'(?:src|href|url\()\s*=?\s*"?([^"\s>)]{0,30})', links)
+    assert len(sources) >= 6
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
     assert f"{figures['reconstruction_error']:.3f}" in page
-    assert sorted(path.name for path in (run / "report").iterdir()) == ["index.html", "pictures"]
-    before = page
+    for part in ("Reference-guided", "Domain-guided", "Interpolations", "Styles", "Best and worst", "Training", "Cost"):
+        assert f">{part}</h2>" in page, part
+    assert "images/s" in page
+    assert sorted(path.name for path in (run / "report").iterdir()) == ["cost.json", "index.html", "pictures"]
+
+
+def test_a_command_gives_the_same_figures_twice(run: Path) -> None:
     evaluate_run(run)
-    assert (run / "report" / "index.html").read_text(encoding="utf-8") == before
+    before = (run / "metrics.json").read_bytes()
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    evaluate_run(run)
+    assert (run / "metrics.json").read_bytes() == before
+    again = (run / "report" / "index.html").read_text(encoding="utf-8")
+    without_cost = [re.sub(r'<section id="cost">.*?</section>', "", text) for text in (page, again)]
+    assert without_cost[0] == without_cost[1]
+
+
+def test_a_model_folder_and_other_images(run: Path, picture_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a model folder, not a run; name the images with --data FOLDER"):
+        evaluate_run(run / "model")
+    figures = evaluate_run(run / "model", data=str(picture_folder), asked=Asked(part="all", pairs=5))
+    assert (figures["held_out_images"], figures["pairs"], figures["protocol"]["part"]) == (24, 5, "all")
+    assert "nearest_training_ratio_E" not in figures
+    with pytest.raises(FileNotFoundError, match="has no best/"):
+        evaluate_run(run, weights="best")
+
+
+def test_two_runs_side_by_side(run: Path, picture_folder: Path, tmp_path: Path) -> None:
+    evaluate_run(run)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"has no metrics\.json; run `tunit evaluate .*other` first"):
+        compare_runs(run, other)
+    changed = json.loads((run / "metrics.json").read_text())
+    changed["reconstruction_error"] += 0.25
+    (other / "metrics.json").write_text(json.dumps(changed))
+    rows, warnings = compare_runs(run, other)
+    (row,) = [row for row in rows if row[0] == "Error of a picture redrawn in its own style"]
+    assert row[3] == "+0.250"
+    assert warnings == []
+    assert any("Fréchet" in row[0] for row in rows)
+
+    changed["protocol"] |= {"features_identity": "another", "seed": 5}
+    (other / "metrics.json").write_text(json.dumps(changed))
+    rows, warnings = compare_runs(run, other)
+    assert not any("Fréchet" in row[0] for row in rows)
+    assert warnings == ["seed differs: 0 and 5", "the features differ: figures in feature space are left out"]
+    for wrong in ("{", "[]", "{}"):
+        (other / "metrics.json").write_text(wrong)
+        with pytest.raises(ValueError, match=r"is not JSON|states no protocol"):
+            compare_runs(run, other)
 
 
 def test_a_run_on_critters_is_measured_by_true_answers(
@@ -222,9 +367,67 @@ def test_a_run_on_critters_is_measured_by_true_answers(
     assert "Against the true answers" in page
     assert f"{figures['true_answer_error_ratio']:.3f}" in page
     assert "judge" in page
-    assert evaluate(TUNIT.from_pretrained(run / "model"), FOLDER, seed=7).items() <= figures.items()
+    for name in ("true_answer_error_ratio", "species_reached", "content_kept", "pseudo_label_accuracy"):
+        low, high = figures["intervals"][name]
+        assert low <= figures[name] <= high
+    assert figures["protocol"]["domains"] == "labels"
+    python = evaluate(TUNIT.from_pretrained(run / "model"), FOLDER, seed=7)
+    shared = python.keys() - {"protocol"}
+    assert {name: figures[name] for name in shared} == {name: python[name] for name in shared}
+
+
+def test_the_critters_first_round_is_the_true_answers_pairs(
+    pairs: truth.Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("open_tunit.data.dataset.CRITTERS_TRAIN", 4)
+    monkeypatch.setattr("open_tunit.data.dataset.CRITTERS_VAL", 4)
+    monkeypatch.setattr("open_tunit.data.dataset.CRITTERS_TEST", COUNT)
+    dataset = open_dataset(Data(folder=FOLDER), size=SIZE, seed=7)
+    plan = make_plan(dataset, seed=7)
+    order = [pairs.sources.index(reference) for reference in pairs.references]
+    np.testing.assert_array_equal(plan.references[:COUNT], order)
 
 
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is not a run: it has no config\.yaml"):
         evaluate_run(tmp_path)
+
+
+def test_training_keeps_the_best_of_its_validations(picture_folder: Path, tmp_path: Path) -> None:
+    scores = iter([0.2, 0.7, 0.4])
+    seen = []
+
+    def evaluator(model: TUNIT, dataset: Dataset) -> Mapping[str, float]:
+        assert not model.training
+        seen.append(len(dataset.files))
+        return {"score": next(scores), "domain_reached": 0.5}
+
+    out = _trained(picture_folder, tmp_path / "run", steps=4, evaluator=evaluator, report_every=1, validate_every=1)
+    assert seen == [24, 24, 24]  # the first step's report is E's alone
+    about = TUNIT.from_pretrained(out / "best").about
+    assert (about["step"], about["validation"]["score"]) == (3, 0.7)
+    assert TUNIT.from_pretrained(out / "model").about["step"] == 4
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line.get("validation/score") for line in lines] == [None, 0.2, 0.7, 0.4]
+
+    scores = iter([0.6])
+    _trained(picture_folder, out, steps=5, evaluator=evaluator, report_every=1, validate_every=1)
+    assert TUNIT.from_pretrained(out / "best").about["step"] == 3
+
+
+def test_training_is_the_same_with_and_without_validation(picture_folder: Path, tmp_path: Path) -> None:
+    plain = _trained(picture_folder, tmp_path / "plain", evaluator=validate)
+    watched = _trained(picture_folder, tmp_path / "watched", evaluator=validate, report_every=1, validate_every=1)
+    assert not (plain / "best").exists()
+    assert (watched / "best" / "model.safetensors").is_file()
+    weights = [TUNIT.from_pretrained(out / "model").state_dict() for out in (plain, watched)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_validation_is_label_free_and_repeatable(held_out: Path) -> None:
+    dataset = _opened(held_out)
+    model = _untrained(_Keeper)
+    found = validate(model, dataset)
+    assert found == validate(model, dataset)
+    assert found["cycle_error"] == 0
+    assert 0 < found["score"] < 1

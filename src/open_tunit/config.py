@@ -263,6 +263,8 @@ class Config:
     """auto = bfloat16 where the GPU or CPU multiplies in it, else float32. R1 is always float32."""
     report_every: int | None = None
     """Steps between reports (log line, sample grid, checkpoint); None = about 40 in the run."""
+    validate_every: int = 0
+    """Reports between label-free evaluations on validation images, which keep the best model in RUN/best; 0 = none."""
     cache: str | None = None
     """Where decoded images are kept; None = $XDG_CACHE_HOME/open-tunit."""
 
@@ -283,6 +285,7 @@ class Config:
             self.report_every is None or self.report_every >= 1,
             f"report_every is {self.report_every}; it must be at least 1",
         )
+        require(self.validate_every >= 0, f"validate_every is {self.validate_every}; it cannot be negative")
 
     @classmethod
     def preset(
@@ -349,7 +352,7 @@ class Config:
     def identity(self) -> dict[str, Any]:
         """What must agree for two commands to be the same run: all but budget, device and report cadence."""
         values = self.to_dict()
-        for name in ("out", "minutes", "device", "precision", "report_every", "cache"):
+        for name in ("out", "minutes", "device", "precision", "report_every", "validate_every", "cache"):
             del values[name]
         for name in ("steps", "joint_start", "guiding_share"):
             del values["training"][name]

@@ -69,9 +69,10 @@ def train(
             device=device or "auto",
             overrides=overrides,
         )
+    from open_tunit.evaluation.validation import validate
     from open_tunit.training.loop import train as run
 
-    run(asked)
+    run(asked, evaluator=validate)
     print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 
 

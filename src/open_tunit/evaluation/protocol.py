@@ -2,90 +2,163 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from open_tunit import images
-from open_tunit.config import Config, Data
+from open_tunit.config import Data
+from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset
 from open_tunit.evaluation import truth
-from open_tunit.evaluation.report import Page, write_report
-from open_tunit.files import write_text_atomic
-from open_tunit.metrics.clustering import matched_accuracy
+from open_tunit.evaluation.copying import Copying, search_training_images
+from open_tunit.evaluation.features import FeatureNetwork, open_features
+from open_tunit.evaluation.figures import (
+    INTERVALS,
+    LEAST_PER_DOMAIN,
+    SCORE,
+    Figures,
+    add_feature_figures,
+    add_label_figures,
+    add_own_figures,
+    names_of,
+)
+from open_tunit.evaluation.measure import (
+    DIVERSE_REFERENCES,
+    DIVERSE_SOURCES,
+    Opinions,
+    Translations,
+    diversities,
+    opinions,
+    translate_pairs,
+)
+from open_tunit.evaluation.plan import Part, Plan, describe_plan, make_plan
+from open_tunit.evaluation.stored import real_features
+from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
-from open_tunit.training.device import choose_device
 
-MOST_IMAGES = 2000
+PROTOCOL_VERSION = 1
 
 
-def evaluate(model: TUNIT, data: str, labels: str | None = None, *, seed: int = 0) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What an evaluation may be told, beside the data."""
+
+    part: Part = "test"
+    pairs: int | None = None
+    """Translations; None = each image a source up to four times, 2,000 in all."""
+    features: str | None = None
+    """own (E; None), inception, or the file of a network."""
+    features_side: int | None = None
+    features_range: str = "0..255"
+    cache: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The figures, and what they were taken from."""
+
+    figures: dict[str, Any]
+    model: TUNIT
+    dataset: Dataset
+    plan: Plan
+    seen: Opinions
+    made: Translations
+    copying: Copying | None
+    answers: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+    """Sources, references, translations and true answers (N, 3, S, S), where they are known."""
+
+
+def evaluate(
+    model: TUNIT, data: str, labels: str | None = None, *, seed: int = 0, asked: Asked | None = None
+) -> dict[str, Any]:
     """Figures of a model on the held-out (test) images of a folder, or on critters with their true answers.
 
-    `labels` is None, `folders` or a CSV file; `seed` draws the pairs (and the critters). Returns name -> figure,
-    with the protocol beside them. Raises what opening the data raises.
+    `labels` is None, `folders` or a CSV file; `seed` draws the pairs (and the critters). Returns name -> figure, with
+    `intervals`, `protocol` and `notes` (what had too few images) beside them. Raises what opening the data and the
+    feature network raises.
     """
-    if is_critters(data):
-        return truth.measure(model, data, seed=seed)[0]
-    dataset = open_dataset(
-        Data(folder=data, labels=labels, fit=model.fit, background=model.background), size=model.config.size, seed=seed
+    asked = asked or Asked()
+    given = Data(folder=data, labels=labels, fit=model.fit, background=model.background)
+    return measure(model, given, seed=seed, asked=asked).figures
+
+
+def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
+    """Everything about a model on `data`. Critters bring their labels and true answers."""
+    critters = is_critters(data.folder)
+    known = dataclasses.replace(data, labels="folders" if critters else data.labels, label_fraction=1.0)
+    cache_root = default_cache_root() if asked.cache is None else Path(asked.cache).expanduser()
+    network = open_features(
+        asked.features, model, cache_root=cache_root, side=asked.features_side, pixel_range=asked.features_range
     )
-    return _figures_of_folder(model, dataset, seed)
+    dataset = open_dataset(known, size=model.config.size, seed=seed, cache=asked.cache)
+    plan = make_plan(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
+    seen = opinions(model, dataset, plan)
+    made = translate_pairs(model, dataset, plan, seen.domains, network)
+    labels = dataset.labels[plan.images]
+    groups = labels if (labels >= 0).any() else seen.domains
+    figures = Figures(seed)
+    add_own_figures(figures, seen, made, plan, model.config.domains)
+    add_label_figures(figures, seen, labels)
+    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root)
+    protocol = _protocol(data, dataset, plan, network, by_label=bool((labels >= 0).any()))
+    answers = None
+    if critters:
+        true, pairs, translations = truth.measure(model, data.folder, seed=seed)
+        figures.intervals |= true.pop("intervals")
+        figures.values |= true
+        protocol["true_answers"] = truth.PROTOCOL
+        answers = (pairs.source, pairs.reference, translations, pairs.answer)
+    values = figures.values | {"intervals": figures.intervals, "notes": figures.notes, "protocol": protocol}
+    return Evaluation(values, model, dataset, plan, seen, made, copying, answers)
 
 
-def evaluate_run(run: Path, *, device: str = "auto") -> dict[str, Any]:
-    """Measure a run; writes RUN/metrics.json and RUN/report/index.html, and returns the figures."""
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"{run} is not a run: it has no config.yaml")
-    config = Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
-    model = TUNIT.from_pretrained(run / "model").to(choose_device(device))
-    dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache)
-    held_out = _pictures(dataset, _held_out(dataset))
-    if is_critters(config.data.folder):
-        figures, pairs, translations = truth.measure(model, config.data.folder, seed=config.seed)
-        page = Page(model, held_out, answers=(pairs.source, pairs.reference, translations, pairs.answer))
-    else:
-        figures = _figures_of_folder(model, dataset, config.seed)
-        page = Page(model, held_out)
-    figures = {**figures, "training_seconds": model.about["seconds"], "steps": model.about["step"]}
-    write_text_atomic(run / "metrics.json", json.dumps(figures, indent=1) + "\n")
-    write_report(run / "report", page, figures, config)
-    return figures
+def _on_features(
+    figures: Figures,
+    model: TUNIT,
+    dataset: Dataset,
+    plan: Plan,
+    network: FeatureNetwork,
+    made: Translations,
+    groups: NDArray[np.int64],
+    cache_root: Path,
+) -> Copying | None:
+    """What a feature network says of the translations."""
+    assert made.features is not None
+    real = real_features(network, dataset, plan.images, cache_root)
+    add_feature_figures(figures, network, real, made.features, plan, groups)
+    name = names_of(network)
+
+    def diverse() -> None:
+        translated, given = diversities(model, dataset, plan, network, real)
+        figures.mean(name("diversity"), translated.numpy())
+        figures.mean(name("diversity") + "_of_references", given.numpy())
+
+    figures.attempt(diverse)
+    copying = search_training_images(network, dataset, plan, real, made.features, cache_root)
+    if copying is not None:
+        ratio = copying.translated.mean() / max(float(copying.held_out.mean()), 1e-12)
+        figures.values[name("nearest_training_ratio")] = float(ratio)
+    return copying
 
 
-def _held_out(dataset: Dataset) -> np.ndarray:
-    """The test images; where there are none the validation ones, else all."""
-    for part in ("test", "val", "train"):
-        if len(indices := dataset.indices(part)):
-            return indices[:MOST_IMAGES]
-    raise ValueError("the data set is empty")
-
-
-def _pictures(dataset: Dataset, indices: np.ndarray) -> torch.Tensor:
-    return images.from_uint8(torch.from_numpy(np.ascontiguousarray(dataset.images[indices])))
-
-
-def _figures_of_folder(model: TUNIT, dataset: Dataset, seed: int) -> dict[str, Any]:
-    indices = _held_out(dataset)
-    x = _pictures(dataset, indices)
-    pseudo = model.domains(x).argmax(dim=1).cpu().numpy()
-    redrawn = model.translate(x, x).cpu()
-    order = torch.as_tensor(np.random.Generator(np.random.Philox(seed)).permutation(len(x)))
-    translations = model.translate(x, x[order])
-    reached = model.domains(translations).argmax(dim=1).cpu().numpy() == pseudo[order.numpy()]
-    figures: dict[str, Any] = {
-        "held_out_images": len(x),
-        "reconstruction_error": float((redrawn - x).abs().mean()) / 2,
-        "domain_reached_by_own_judgement": float(reached.mean()),
-        "images_per_domain": np.bincount(pseudo, minlength=model.config.domains).tolist(),
-        "protocol": f"held-out images, at most {MOST_IMAGES}, paired by a permutation of seed {seed}; "
-        "errors in [0, 1]; the domain reached is E's own opinion of its translations",
+def _protocol(data: Data, dataset: Dataset, plan: Plan, network: FeatureNetwork, *, by_label: bool) -> dict[str, Any]:
+    return {
+        "version": PROTOCOL_VERSION,
+        "data": data.folder,
+        **describe_plan(plan, dataset),
+        "fit": data.fit,
+        "features": network.name,
+        "features_input": network.rule,
+        "features_identity": network.identity,
+        "domains": "labels" if by_label else "pseudo labels",
+        "domain_pairs": f"ordered pairs of different domains with at least {LEAST_PER_DOMAIN} translations and images",
+        "neighbours": NEIGHBOURS,
+        "diversity": f"{DIVERSE_SOURCES} sources, {DIVERSE_REFERENCES} references each",
+        "errors": "mean absolute differences, 0 to 1",
+        "label_free_score": SCORE,
+        "intervals": INTERVALS,
     }
-    known = dataset.labels[indices] >= 0
-    if known.any():
-        figures["pseudo_label_accuracy"] = matched_accuracy(pseudo[known], dataset.labels[indices][known])
-    return figures

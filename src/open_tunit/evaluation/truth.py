@@ -14,7 +14,8 @@ from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
 from open_tunit.evaluation.judges import SPECIES, train_judges, truth_of
-from open_tunit.metrics.clustering import matched_accuracy
+from open_tunit.metrics.clustering import matched_hits
+from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
 
 JUDGED = 0.95
@@ -66,50 +67,67 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
 
 
 def measure(model: TUNIT, folder: str, *, seed: int) -> tuple[dict[str, Any], Pairs, Tensor]:
-    """The figures of a model on the held-out critters of `seed`, the pairs, and the translations."""
+    """The figures of a model on the held-out critters of `seed`, with `intervals`; the pairs; the translations."""
     pairs = held_out_pairs(folder, size=model.config.size, seed=seed)
     translations = model.translate(pairs.source, pairs.reference).cpu()
     true_species = np.array([critter.species for critter in pairs.sources])
     pseudo = model.domains(pairs.source).argmax(dim=1).cpu().numpy()
-    figures: dict[str, Any] = {"pseudo_label_accuracy": matched_accuracy(pseudo, true_species)}
-    figures |= _error_ratios(pairs, translations)
-    figures |= _judged(pairs, translations, species=parse_critters(folder)[0], size=model.config.size)
-    return figures | {"protocol": PROTOCOL, "seed": seed}, pairs, translations
+    sorted_right = matched_hits(pseudo, true_species)
+    figures: dict[str, Any] = {"pseudo_label_accuracy": _share(sorted_right)}
+    intervals = {"pseudo_label_accuracy": bootstrap_interval(sorted_right, seed=seed)}
+    for part, its_intervals in (
+        _error_ratios(pairs, translations, seed),
+        _judged(pairs, translations, species=parse_critters(folder)[0], size=model.config.size, seed=seed),
+    ):
+        figures |= part
+        intervals |= its_intervals
+    return figures | {"intervals": intervals}, pairs, translations
 
 
 def _pictures(drawn: list[critters.Critter], size: int) -> Tensor:
     return images.from_uint8(torch.from_numpy(np.stack([critters.draw(critter, size) for critter in drawn])))
 
 
-def _error_ratios(pairs: Pairs, translations: Tensor) -> dict[str, float]:
-    def error(guess: Tensor, weight: Tensor) -> float:
+def _error_ratios(pairs: Pairs, translations: Tensor, seed: int) -> tuple[dict[str, float], dict[str, Interval]]:
+    def errors(guess: Tensor, weight: Tensor) -> Tensor:
         difference = (guess - pairs.answer).abs().mean(dim=1, keepdim=True)
-        return float((difference * weight).sum() / weight.sum())
+        return (difference * weight).sum(dim=(1, 2, 3))  # (N,)
 
     figures: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
     for suffix, weight in (("", torch.ones_like(pairs.head)), ("_head", pairs.head)):
-        unchanged = error(pairs.source, weight)
-        figures[f"true_answer_error_ratio{suffix}"] = error(translations, weight) / unchanged
-        figures[f"baseline_background_recoloured{suffix}"] = error(pairs.recoloured, weight) / unchanged
-        figures[f"baseline_reference_copied{suffix}"] = error(pairs.reference, weight) / unchanged
-        figures[f"source_unchanged_error{suffix}"] = unchanged
-    return figures
+        unchanged, translated = errors(pairs.source, weight), errors(translations, weight)
+        whole = float(unchanged.sum())
+        figures[f"true_answer_error_ratio{suffix}"] = float(translated.sum()) / whole
+        figures[f"baseline_background_recoloured{suffix}"] = float(errors(pairs.recoloured, weight).sum()) / whole
+        figures[f"baseline_reference_copied{suffix}"] = float(errors(pairs.reference, weight).sum()) / whole
+        figures[f"source_unchanged_error{suffix}"] = whole / float(weight.sum())
+        intervals[f"true_answer_error_ratio{suffix}"] = bootstrap_interval(
+            translated.numpy(), unchanged.numpy(), seed=seed
+        )
+    return figures, intervals
 
 
-def _judged(pairs: Pairs, translations: Tensor, *, species: int, size: int) -> dict[str, Any]:
+def _judged(
+    pairs: Pairs, translations: Tensor, *, species: int, size: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Interval]]:
     judges = train_judges(species=species, size=size)
     said = judges.levels(translations)
     content = {name: value.numpy() for name, value in truth_of(pairs.sources).items()}
-    wanted = np.array([critter.species for critter in pairs.references])
-    kept = {
-        name: _share(said[name] == content[name]) for name in critters.CONTENT_LEVELS if judges.accuracy[name] >= JUDGED
-    }
-    return {
-        "species_reached": _share(said[SPECIES] == wanted),
-        "content_kept": float(np.mean(list(kept.values()))) if kept else None,
-        "content_kept_by_factor": kept,
+    reached = said[SPECIES] == np.array([critter.species for critter in pairs.references])
+    heard = [name for name in critters.CONTENT_LEVELS if judges.accuracy[name] >= JUDGED]
+    kept = {name: said[name] == content[name] for name in heard}
+    intervals = {"species_reached": bootstrap_interval(reached, seed=seed)}
+    if kept:
+        intervals["content_kept"] = bootstrap_interval(np.mean(list(kept.values()), axis=0), seed=seed)
+    shares = {name: _share(hits) for name, hits in kept.items()}
+    figures = {
+        "species_reached": _share(reached),
+        "content_kept": float(np.mean(list(shares.values()))) if shares else None,
+        "content_kept_by_factor": shares,
         "judge_accuracy": judges.accuracy,
     }
+    return figures, intervals
 
 
 def _share(hits: NDArray[np.bool_]) -> float:

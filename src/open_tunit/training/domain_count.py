@@ -26,9 +26,9 @@ from open_tunit.data.dataset import open_dataset
 from open_tunit.files import write_text_atomic
 from open_tunit.metrics.agreement import adjusted_rand_index
 from open_tunit.settings import ConfigError, require
-from open_tunit.training.clustering import kmeans
 from open_tunit.training.device import choose_device, use_half
 from open_tunit.training.fitting import fit_to_data
+from open_tunit.training.heads import kmeans
 from open_tunit.training.run import CURVE
 from open_tunit.training.schedule import batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, full, new_state

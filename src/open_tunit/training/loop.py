@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -36,14 +36,17 @@ from open_tunit.training.statistics import frozen, measure_statistics, open_pale
 from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS = 40
+Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
+"""Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""
 
 
-def train(config: Config, *, console: Console | None = None) -> TUNIT:
+def train(config: Config, *, console: Console | None = None, evaluator: Evaluator | None = None) -> TUNIT:
     """Train, or go on training, the run in `config.out`; returns the model on the CPU.
 
     Reports, samples, checkpoints and the model are written as the run goes; calling it again with the same config
-    resumes. Ctrl-C writes a checkpoint first. Raises ValueError (settings, folders, images), FileNotFoundError,
-    NotFiniteError (the last good checkpoint stays).
+    resumes. Ctrl-C writes a checkpoint first. `evaluator` is called once G learns, at every
+    `config.validate_every`-th report, and keeps RUN/best. Raises ValueError (settings, folders, images),
+    FileNotFoundError, NotFiniteError (the last good checkpoint stays).
     """
     console = console or Console()
     stored = runs.stored_config(Path(config.out))
@@ -53,6 +56,7 @@ def train(config: Config, *, console: Console | None = None) -> TUNIT:
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     session = _Session.begin(config, stored, dataset, device, console)
+    session.evaluator = evaluator
     session.go_on()
     return TUNIT.from_pretrained(session.run.model_folder)
 
@@ -68,6 +72,7 @@ class _Session:
     step: Step
     monitor: Monitor
     watch: Watch
+    evaluator: Evaluator | None = None
 
     @classmethod
     def begin(
@@ -113,7 +118,7 @@ class _Session:
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way."""
         training = self.run.config.training
-        every = self.run.config.report_every or max(1, training.steps // REPORTS)
+        every = self._report_every()
         if self.state.step >= training.steps:
             self.monitor.console.print(
                 f"finished: {self.state.step} steps, {self.run.model_folder}", highlight=False, markup=False
@@ -163,15 +168,31 @@ class _Session:
                 "checkpoint: lower the learning rate and start anew"
             )
         model = self._model()
+        validation = self._validation(model, phase)
         if phase is not None:
             alarms = self.watch.measure(model, self.run.config, phase, self.step.supervision)
-            self.monitor.report(model, self.state.step, phase.name, alarms)
+            self.monitor.report(model, self.state.step, phase.name, alarms, validation)
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
         model.about = self._about(seconds, model)
+        if validation:
+            model.about["validation"] = validation
         card, examples = model_card(self.run.config, model.about), self.monitor.samples.examples()
+        if validation and validation["score"] > self.run.best_score(self.state.step):
+            model.save_pretrained(self.run.best_folder, card=card, examples=examples)
         model.save_pretrained(self.run.model_folder, card=card, examples=examples)
         extra = {"seconds": seconds, "first_domains": self.watch.first}
         self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
+
+    def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
+        """What the evaluator says at this report; nothing before G learns, or where it is not asked."""
+        every = self.run.config.validate_every * self._report_every()
+        if self.evaluator is None or not every or phase is None or not phase.train_generator:
+            return {}
+        due = self.state.step % every == 0 or self.state.step == self.run.config.training.steps
+        return dict(self.evaluator(model, self.dataset)) if due else {}
+
+    def _report_every(self) -> int:
+        return self.run.config.report_every or max(1, self.run.config.training.steps // REPORTS)
 
     def _model(self) -> TUNIT:
         data = self.run.config.data

@@ -68,7 +68,14 @@ class Monitor:
         """Seconds of training so far, over all the sessions of the run."""
         return self.seconds + time.perf_counter() - self._since
 
-    def report(self, model: TUNIT, step: int, phase: str, alarms: Mapping[str, float]) -> None:
+    def report(
+        self,
+        model: TUNIT,
+        step: int,
+        phase: str,
+        alarms: Mapping[str, float],
+        validation: Mapping[str, float] | None = None,
+    ) -> None:
         """Write a log line and a sample grid, show the losses, and say which alarms ring since this report."""
         spent = time.perf_counter() - self._since
         self.seconds += spent
@@ -80,6 +87,7 @@ class Monitor:
             "images_per_second": round(self._images / spent, 2),
             **{f"loss/{name}": round(value, 6) for name, value in means.items()},
             **{f"{ALARM}{name}": round(value, 6) for name, value in alarms.items()},
+            **{f"validation/{name}": round(value, 6) for name, value in (validation or {}).items()},
         }
         self.run.append_log(line)
         self._show(line, means)

@@ -15,7 +15,7 @@ from torch import Tensor
 from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
-from open_tunit.training.clustering import informative_heads
+from open_tunit.training.heads import informative_heads
 from open_tunit.training.queue import Queue
 from open_tunit.training.state import State, full
 from open_tunit.training.statistics import measure_statistics

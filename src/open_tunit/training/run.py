@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ class DifferentRunError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/ and model/."""
+    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/."""
 
     folder: Path
     config: Config
@@ -38,6 +39,19 @@ class Run:
     def model_folder(self) -> Path:
         """What TUNIT.from_pretrained reads."""
         return self.folder / "model"
+
+    @property
+    def best_folder(self) -> Path:
+        """The model of the best validation score, where runs are validated."""
+        return self.folder / "best"
+
+    def best_score(self, step: int) -> float:
+        """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
+        path = self.best_folder / "config.json"
+        if not path.is_file():
+            return -math.inf
+        about = json.loads(path.read_text(encoding="utf-8"))["about"]
+        return float(about["validation"]["score"]) if about["step"] <= step else -math.inf
 
     def latest_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
@@ -116,9 +130,8 @@ def extended(stored: Config, asked: Config) -> Config:
     elif stored.minutes is not None and asked.minutes != stored.minutes:
         steps = round(steps * asked.minutes / stored.minutes)
     budget = {"minutes": asked.minutes, "training.steps": steps}
-    return stored.replace(
-        budget | {name: getattr(asked, name) for name in ("out", "device", "precision", "report_every", "cache")}
-    )
+    free = ("out", "device", "precision", "report_every", "validate_every", "cache")
+    return stored.replace(budget | {name: getattr(asked, name) for name in free})
 
 
 def claim(config: Config, about_data: Mapping[str, Any]) -> None:

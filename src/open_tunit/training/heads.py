@@ -76,7 +76,8 @@ def _quieting(codes: Tensor) -> Tensor:
     changes = (codes[1:] - codes[0]).flatten(0, 1).double()
     values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
     floor = RIDGE * values.mean().clamp(min=SMALLEST)
-    return ((vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T).to(codes)
+    quieting: Tensor = (vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T
+    return quieting.to(codes)
 
 
 def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:

@@ -1,0 +1,171 @@
+"""Measurements become named figures with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from open_tunit.evaluation.features import FeatureNetwork
+from open_tunit.evaluation.measure import Opinions, Translations
+from open_tunit.evaluation.plan import Plan
+from open_tunit.metrics import clustering
+from open_tunit.metrics.agreement import adjusted_rand_index
+from open_tunit.metrics.distances import TooFewError, check_count, frechet_distance, kernel_distance
+from open_tunit.metrics.neighbours import neighbour_hits, neighbourhoods
+from open_tunit.metrics.resampling import Interval, bootstrap_interval, jackknife_interval
+
+LEAST_LABELLED = 2
+LEAST_PER_DOMAIN = 10
+"""Translations, and real images, that an ordered pair of domains needs to have its Fréchet distance taken."""
+INTERVALS = (
+    "95 %. Means: bootstrap over source (or real) images, 1,000 resamples. Fréchet distances: jackknife leaving out a "
+    "tenth of the sources; the real images are held fixed. Kernel distance: its spread over subsets instead"
+)
+SCORE = (
+    "E's probability of the reference's domain, times the share of the source that comes back when the translation is "
+    "redrawn in the source's style; E and G judge themselves, so it ranks translations and checkpoints of one run only"
+)
+
+
+@dataclasses.dataclass
+class Figures:
+    """Values by name, intervals of some of them, and a line about each that had too few images."""
+
+    seed: int
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def mean(self, name: str, items: NDArray[Any], clusters: NDArray[np.int64] | None = None) -> None:
+        """The mean of items; those of one of the `clusters` are resampled together."""
+        items = items.astype(np.float64)
+        self.values[name] = float(items.mean())
+        if clusters is None:
+            sums, counts = items, np.ones(len(items))
+        else:
+            sums, counts = np.bincount(clusters, weights=items), np.bincount(clusters).astype(np.float64)
+            sums, counts = sums[counts > 0], counts[counts > 0]
+        self.intervals[name] = bootstrap_interval(sums, counts, seed=self.seed)
+
+    def attempt(self, figures: Callable[[], None]) -> None:
+        """Run `figures`; where it has too few images, note how many it needs."""
+        try:
+            figures()
+        except TooFewError as error:
+            self.notes.append(str(error))
+
+
+def add_own_figures(figures: Figures, seen: Opinions, made: Translations, plan: Plan, domains: int) -> None:
+    """What needs neither labels nor a feature network."""
+    figures.values |= {"held_out_images": len(plan.images), "pairs": len(plan.sources)}
+    figures.values["images_per_domain"] = np.bincount(seen.domains, minlength=domains).tolist()
+    figures.mean("reconstruction_error", seen.reconstruction)
+    figures.mean("domain_reached_by_own_judgement", made.reached, plan.sources)
+    figures.mean("cycle_error", made.cycle_error, plan.sources)
+    figures.mean("label_free_score", made.scores(), plan.sources)
+
+
+def add_label_figures(figures: Figures, seen: Opinions, labels: NDArray[np.int64]) -> None:
+    """How pseudo labels and style codes agree with labels (N,), -1 where unknown."""
+    known = labels >= 0
+    pseudo, true = seen.domains[known], labels[known]
+    if known.sum() < LEAST_LABELLED:
+        if known.any():
+            figures.notes.append(f"agreement with labels: 1 labelled image; it needs at least {LEAST_LABELLED}")
+        return
+    figures.mean("pseudo_label_accuracy", clustering.matched_hits(pseudo, true))
+    figures.values |= {
+        "normalized_mutual_information": clustering.normalized_mutual_information(pseudo, true),
+        "adjusted_rand_index": adjusted_rand_index(pseudo, true),
+        "purity": clustering.purity(pseudo, true),
+    }
+    styles = seen.styles[torch.as_tensor(known)]
+    figures.attempt(
+        lambda: figures.mean("style_neighbour_accuracy", neighbour_hits(styles, torch.as_tensor(true)).numpy())
+    )
+
+
+def add_feature_figures(
+    figures: Figures,
+    network: FeatureNetwork,
+    real: Tensor,
+    fake: Tensor,
+    plan: Plan,
+    groups: NDArray[np.int64],
+) -> None:
+    """Distances of translations `fake` (P, d) from images `real` (N, d) of the domains `groups` (N,), -1 unknown."""
+    name = names_of(network)
+    sources = torch.as_tensor(plan.sources)
+
+    def overall() -> None:
+        _with_jackknife(
+            figures, name("frechet_distance"), lambda keep: frechet_distance(real, fake[torch.as_tensor(keep)]), plan
+        )
+
+    def kernel() -> None:
+        mean, spread = kernel_distance(real, fake, seed=plan.seed)
+        figures.values |= {name("kernel_distance"): mean, name("kernel_distance") + "_spread": spread}
+
+    def by_domain() -> None:
+        pairs = _domain_pairs(groups, plan)
+        mean_name = name("mean_frechet_distance")
+        _with_jackknife(figures, mean_name, lambda keep: _mean_distance(real, fake, pairs, keep), plan)
+        keep_all = np.ones(len(plan.sources), dtype=bool)
+        figures.values[f"{mean_name}_source_unchanged"] = _mean_distance(real, real[sources], pairs, keep_all)
+        figures.values[f"{mean_name}_pairs"] = len(pairs)
+
+    def fidelity() -> None:
+        for metric, items in neighbourhoods(real, fake).items():
+            per_fake = metric in ("precision", "density")
+            figures.mean(name(metric), items.numpy(), plan.sources if per_fake else None)
+
+    for part in (overall, by_domain, kernel, fidelity):
+        figures.attempt(part)
+
+
+def names_of(network: FeatureNetwork) -> Callable[[str], str]:
+    """How figures on this network are called: FID, mFID and KID are names of Inception's alone."""
+    short = {"frechet_distance": "fid", "mean_frechet_distance": "mfid", "kernel_distance": "kid"}
+    if network.is_inception:
+        return lambda name: short.get(name, f"{name}_{network.slug}")
+    return lambda name: f"{name}_{network.slug}"
+
+
+Pairs = list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+
+
+def _domain_pairs(groups: NDArray[np.int64], plan: Plan) -> Pairs:
+    """Per ordered pair of domains with enough images: which translations (P,), which real images (N,)."""
+    source, reference = groups[plan.sources], groups[plan.references]
+    found, most = [], 0
+    present = np.unique(groups[groups >= 0])
+    for a in present:
+        for b in present[present != a]:
+            fakes, reals = (source == a) & (reference == b), groups == b
+            count = min(int(fakes.sum()), int(reals.sum()))
+            most = max(most, count)
+            if count >= LEAST_PER_DOMAIN:
+                found.append((fakes, reals))
+    if not found:
+        check_count("mean Fréchet distance over pairs of domains", most, LEAST_PER_DOMAIN, "images in the largest pair")
+        raise TooFewError("mean Fréchet distance over pairs of domains: 1 domain; it needs at least 2")
+    return found
+
+
+def _mean_distance(real: Tensor, fake: Tensor, pairs: Pairs, keep: NDArray[np.bool_]) -> float:
+    distances = [
+        frechet_distance(real[torch.as_tensor(reals)], fake[torch.as_tensor(fakes & keep)]) for fakes, reals in pairs
+    ]
+    return float(np.mean(distances))
+
+
+def _with_jackknife(figures: Figures, name: str, statistic: Callable[[NDArray[np.bool_]], float], plan: Plan) -> None:
+    whole = statistic(np.ones(len(plan.sources), dtype=bool))
+    figures.values[name] = whole
+    figures.intervals[name] = jackknife_interval(statistic, plan.sources, whole=whole)

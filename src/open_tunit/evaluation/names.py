@@ -1,0 +1,92 @@
+"""What figures are called, in words and in order: for the report, the terminal and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LEAST_SHOWN, MOST_SHOWN = 1e-3, 1e4
+
+TRUTH, DOMAINS, OWN, FEATURES = "Against the truth", "Domains", "Translations, by the model itself", "In feature space"
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    TRUTH: {
+        "true_answer_error_ratio": ("Error against the true answer", "the unchanged source has 1; lower is better"),
+        "baseline_background_recoloured": ("… of the source with the reference's background", ""),
+        "baseline_reference_copied": ("… of the reference itself", ""),
+        "true_answer_error_ratio_head": ("The same on the head alone", "lower is better"),
+        "baseline_background_recoloured_head": ("… of the source with the reference's background", ""),
+        "baseline_reference_copied_head": ("… of the reference itself", ""),
+        "species_reached": ("Translations of the reference's species", "by a judge; higher is better"),
+        "content_kept": ("Content levels kept", "by judges; higher is better"),
+    },
+    DOMAINS: {
+        "pseudo_label_accuracy": ("Images sorted into their true domain", "best one-to-one matching; higher is better"),
+        "normalized_mutual_information": ("Normalised mutual information", "domains and labels; higher is better"),
+        "adjusted_rand_index": ("Adjusted Rand index", "0 is chance, 1 is perfect"),
+        "purity": ("Purity", "share of images with their domain's most frequent label"),
+        "style_neighbour_accuracy": ("Style codes whose 5 nearest have their label", "higher is better"),
+    },
+    OWN: {
+        "domain_reached_by_own_judgement": ("Sorted into the reference's domain", "by E; higher is better"),
+        "reconstruction_error": ("Error of a picture redrawn in its own style", "0 to 1; lower is better"),
+        "cycle_error": ("Error after the way there and back", "0 to 1; lower is better"),
+        "label_free_score": ("Label-free score", "ranks checkpoints of one run; higher is better"),
+    },
+    FEATURES: {
+        "fid": ("FID", "lower is better"),
+        "frechet_distance": ("Fréchet distance", "not an FID; lower is better"),
+        "mfid": ("mFID", "mean over ordered pairs of domains; lower is better"),
+        "mfid_source_unchanged": ("… of the unchanged sources", ""),
+        "mean_frechet_distance": ("Mean Fréchet distance over pairs of domains", "not an mFID; lower is better"),
+        "mean_frechet_distance_source_unchanged": ("… of the unchanged sources", ""),
+        "kid": ("KID", "lower is better"),
+        "kid_spread": ("… its spread over subsets", ""),
+        "kernel_distance": ("Kernel distance", "not a KID; lower is better"),
+        "kernel_distance_spread": ("… its spread over subsets", ""),
+        "precision": ("Precision", "translations near real images"),
+        "recall": ("Recall", "real images near translations"),
+        "density": ("Density", "real neighbourhoods that a translation lies in"),
+        "coverage": ("Coverage", "real neighbourhoods that hold a translation"),
+        "diversity": ("Diversity over references", "squared distance of unit features, 0 to 4"),
+        "diversity_of_references": ("… of the references themselves", ""),
+        "nearest_training_ratio": ("Distance to the nearest training image", "held-out images have 1; copies near 0"),
+    },
+}
+
+
+def present(figures: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, str]]]:
+    """The groups with the figures that are there, by their full names (some end in the feature network's)."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    suffix = "_" + "".join(c if c.isalnum() else "_" for c in figures["protocol"]["features"])
+    for group, words in GROUPS.items():
+        rows: dict[str, tuple[str, str]] = {}
+        for name, text in words.items():
+            full = _full_name(name, suffix, figures)
+            if full is not None:
+                rows[full] = text
+        if rows:
+            found[group] = rows
+    return found
+
+
+def number(value: float) -> str:
+    """Three decimals, or four digits where those would show too little or too much."""
+    plain = value == 0 or LEAST_SHOWN <= abs(value) < MOST_SHOWN
+    return f"{value:.3f}" if plain else f"{value:.3e}"
+
+
+def interval(figures: Mapping[str, Any], name: str) -> str:
+    """`low – high` of a figure, or nothing."""
+    bounds = figures["intervals"].get(name)
+    return "" if bounds is None else f"{number(bounds[0])} – {number(bounds[1])}"
+
+
+def _full_name(name: str, suffix: str, figures: Mapping[str, Any]) -> str | None:
+    base, tail = name, ""
+    for ending in ("_source_unchanged", "_spread", "_of_references"):
+        if name.endswith(ending):
+            base, tail = name.removesuffix(ending), ending
+    for full in (name, f"{base}{suffix}{tail}"):
+        if figures.get(full) is not None:
+            return full
+    return None

@@ -1,0 +1,115 @@
+"""A run or a model folder measured: its figures, its cost and its report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from open_tunit.config import Config, Data
+from open_tunit.evaluation.protocol import Asked, Evaluation, measure
+from open_tunit.evaluation.report import write_report
+from open_tunit.files import write_text_atomic
+from open_tunit.model import TUNIT
+from open_tunit.training.device import choose_device, describe
+
+
+def evaluate_run(
+    run: Path,
+    *,
+    data: str | None = None,
+    labels: str | None = None,
+    weights: Literal["last", "best"] = "last",
+    asked: Asked | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a run; writes RUN/metrics.json, RUN/report/index.html and RUN/report/cost.json, returns the figures.
+
+    A model folder serves too, given `data`. `data` and `labels` None are the run's own, `weights` best is RUN/best.
+    metrics.json holds nothing that another run of the same command would find different; what was slow is in
+    cost.json. Raises FileNotFoundError or ValueError for what is no run, and what `measure` raises.
+    """
+    begun = time.perf_counter()
+    config, folder = _run_of(run, data, weights)
+    model = TUNIT.from_pretrained(folder).to(choose_device(device))
+    source = _data(config, model, data, labels)
+    seed = config.seed if config is not None else 0
+    asked = asked or Asked(cache=config.cache if config is not None else None)
+    evaluation = measure(model, source, seed=seed, asked=asked)
+    about = model.about
+    evaluation.figures["protocol"]["weights"] = weights
+    evaluation.figures.update({"training_seconds": about.get("seconds"), "steps": about.get("step")})
+    log = _log(run)
+    cost = _cost(evaluation, log, seconds=time.perf_counter() - begun)
+    write_text_atomic(run / "metrics.json", json.dumps(evaluation.figures, indent=1) + "\n")
+    write_report(run / "report", evaluation, log=log, cost=cost)
+    write_text_atomic(run / "report" / "cost.json", json.dumps(cost, indent=1) + "\n")
+    return evaluation.figures
+
+
+def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, Path]:
+    """The run's config, None for a bare model folder, and where the model lies."""
+    path = run / "config.yaml"
+    if path.is_file():
+        folder = run / ("best" if weights == "best" else "model")
+        if weights == "best" and not folder.is_dir():
+            raise FileNotFoundError(f"{run} has no best/: it was not trained with validate_every")
+        return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)), folder
+    if not (run / "config.json").is_file():
+        raise FileNotFoundError(f"{run} is not a run: it has no config.yaml")
+    if data is None:
+        raise ValueError(f"{run} is a model folder, not a run; name the images with --data FOLDER")
+    return None, run
+
+
+def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | None) -> Data:
+    if config is None or data is not None:
+        return Data(folder=str(data), labels=labels, fit=model.fit, background=model.background)
+    return config.replace({"data.labels": labels}).data if labels is not None else config.data
+
+
+def _log(run: Path) -> list[dict[str, Any]]:
+    path = run / "log.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def _cost(evaluation: Evaluation, log: list[dict[str, Any]], *, seconds: float) -> dict[str, str]:
+    """What training and this evaluation took, in words."""
+    about, model = evaluation.model.about, evaluation.model
+    cost = {}
+    if "seconds" in about:
+        cost["training"] = f"{about['seconds']:.0f} s, {about['step']} steps, on {about['device']}"
+    for phase in dict.fromkeys(line["phase"] for line in log):
+        speed = statistics.median(line["images_per_second"] for line in log if line["phase"] == phase)
+        cost[f"training speed, {phase} phase"] = f"{speed:.1f} images/s (median of the reports)"
+    cost["this evaluation"] = f"{seconds:.0f} s, {_peak_memory()}"
+    cost["translation"] = f"{_images_per_second(evaluation):.1f} images/s, in batches of 32"
+    counts = [sum(value.numel() for value in network.parameters()) / 1e6 for network in (model.E, model.G)]
+    cost["parameters"] = f"E {counts[0]:.2f} M, G {counts[1]:.2f} M"
+    cost["machine"] = f"{describe(model.domain_styles.device)}, {platform.machine()}, {platform.system()}"
+    cost["software"] = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("open-tunit", "torch"))
+    return cost
+
+
+def _images_per_second(evaluation: Evaluation) -> float:
+    from open_tunit.evaluation.stored import pictures
+
+    x = pictures(evaluation.dataset, evaluation.plan.images[:32]).to(evaluation.model.domain_styles)
+    begun = time.perf_counter()
+    evaluation.model.translate(x, x).cpu()
+    return len(x) / (time.perf_counter() - begun)
+
+
+def _peak_memory() -> str:
+    """Of this process so far; not known on Windows."""
+    if sys.platform == "win32":
+        return "memory not measured"
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:.0f} MiB at most"
