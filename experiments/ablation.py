@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from open_tunit import Config, train
-from open_tunit.evaluation.protocol import evaluate_run
+from open_tunit.evaluation.run import evaluate_run
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "preset": {},
