@@ -1,0 +1,112 @@
+"""Does E find the species in its own phase, and what does its style code know of the background?
+
+    python experiments/guiding.py --species 3 5 8 5:60/20/10/5/5 --seeds 0 1 2 3 4
+
+A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy; that of
+k-means on the same shape codes; how often the nearest neighbours' species is right (what a clustering could reach);
+and how much of the background's colour a linear map reads off the style code and off the averages of E's early
+stages (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for development.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import Ridge
+from torch import Tensor, nn
+
+from open_tunit import Config, images, train
+from open_tunit.config import Data
+from open_tunit.data import critters
+from open_tunit.data.dataset import open_dataset, parse_critters
+from open_tunit.metrics.clustering import matched_accuracy
+from open_tunit.model import TUNIT
+from open_tunit.training.heads import kmeans
+
+NEIGHBOURS = 10
+FIGURES = ("accuracy", "kmeans", "neighbours", "background_in_style", "background_in_early_stages", "seconds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--species", nargs="+", default=["3", "5", "8", "5:60/20/10/5/5"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--out", type=Path, default=Path("runs/experiments/guiding"))
+    arguments = parser.parse_args()
+    for species in arguments.species:
+        for seed in arguments.seeds:
+            folder = arguments.out / f"critters_{species.replace(':', '_').replace('/', '-')}_seed{seed}"
+            if not (folder / "cell.json").exists():
+                print(f"critters:{species}, seed {seed}", flush=True)
+                figures = cell(f"critters:{species}", seed, arguments.steps, folder)
+                (folder / "cell.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(table(arguments.out)))
+
+
+def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
+    alone = {"training.steps": steps, "training.joint_start": steps}
+    model = train(Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=steps, overrides=alone))
+    dataset = open_dataset(Data(folder=data), size=model.config.size, seed=seed)
+    held_out = dataset.indices("test")
+    count, shares = parse_critters(data)
+    drawn = [critters.critter(seed, int(index), species=count, shares=shares) for index in held_out]
+    species = np.array([critter.species for critter in drawn])
+    pixels = np.ascontiguousarray(dataset.images[held_out])
+    guidance, early = seen(model, images.from_uint8(torch.from_numpy(pixels)))
+    codes = F.normalize(guidance.shape - guidance.shape.mean(dim=0), dim=1)
+    centres = kmeans(codes, count, np.random.default_rng(0))
+    background = pixels[:, :3].reshape(len(pixels), -1, 3).mean(axis=1) / 255.0
+    return {
+        "accuracy": matched_accuracy(guidance.logits.argmax(dim=1).numpy(), species),
+        "kmeans": matched_accuracy((codes @ centres.T).argmax(dim=1).numpy(), species),
+        "neighbours": neighbours(codes, species),
+        "background_in_style": explained(guidance.style, background),
+        "background_in_early_stages": explained(early, background),
+        "seconds": model.about["seconds"],
+        "domain_counts": model.domain_counts.tolist(),
+    }
+
+
+@torch.no_grad()
+def seen(model: TUNIT, x: Tensor) -> tuple[Any, Tensor]:
+    """E's guidance of the images, and the averages of its first stages."""
+    averages, hidden = [], x
+    for layer in model.E.trunk:
+        hidden = layer(hidden)
+        if isinstance(layer, nn.MaxPool2d):
+            averages.append(hidden.mean(dim=(2, 3)))
+    return model.E(x), torch.cat(averages[: model.config.palette_stages], dim=1)
+
+
+def neighbours(codes: Tensor, species: np.ndarray) -> float:
+    nearest = (codes @ codes.T).fill_diagonal_(-2).topk(NEIGHBOURS, dim=1).indices.numpy()
+    return float(
+        np.mean([np.bincount(species[row]).argmax() == own for row, own in zip(nearest, species, strict=True)])
+    )
+
+
+def explained(features: Tensor, target: np.ndarray) -> float:
+    """R squared of ridge regression on the second half of the images, fitted on the first."""
+    x = features.numpy()
+    x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)
+    half = len(x) // 2
+    return float(Ridge(1.0).fit(x[:half], target[:half]).score(x[half:], target[half:]))
+
+
+def table(out: Path) -> list[str]:
+    lines = [f"| cell | {' | '.join(name.replace('_', ' ') for name in FIGURES)} |", f"|---|{'---|' * len(FIGURES)}"]
+    for path in sorted(out.glob("*/cell.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        lines.append(f"| {path.parent.name} | {' | '.join(f'{figures[name]:.3f}' for name in FIGURES)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
