@@ -35,7 +35,7 @@ from open_tunit.training.state import State, new_state
 from open_tunit.training.statistics import frozen, measure_statistics, open_palette, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
-REPORTS = 40
+REPORTS = 30
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
 """Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""
 
