@@ -22,7 +22,7 @@ endif
 .PHONY: help demo test check bench docs FORCE
 
 help:
-	@echo 'make demo    train on the built-in pictures for five minutes, then evaluate'
+	@echo 'make demo    train on the built-in pictures for six minutes, then evaluate'
 	@echo 'make test    the tests'
 	@echo 'make check   ruff and mypy'
 	@echo 'make bench   the benchmarks'
@@ -31,7 +31,7 @@ help:
 
 DEMO = runs/demo
 demo: $(STAMP)-eval
-	$(BIN)/tunit train --preset cpu --data critters:5 --out $(DEMO) --seed 0 --minutes 5
+	$(BIN)/tunit train --preset cpu --data critters:5 --out $(DEMO) --seed 0 --minutes 6
 	$(BIN)/tunit evaluate $(DEMO)
 	$(BIN)/tunit translate --model $(DEMO)/model --source $(DEMO)/report/pictures/0.png \
 		--reference $(DEMO)/report/pictures/1.png --out $(DEMO)/translations --overwrite
