@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from typing import Any
 
@@ -23,7 +24,7 @@ from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
-from open_tunit.training.statistics import measure_statistics, settle_statistics
+from open_tunit.training.statistics import measure_statistics, open_palette, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
 DOMAINS, COUNT = 3, 4
@@ -198,7 +199,7 @@ def test_prototypes_begin_at_the_clusters_that_survive_a_change_of_views() -> No
     random = np.random.default_rng(0)
     kinds = np.arange(60) % DOMAINS
     row, column = np.mgrid[:32, :32]
-    patterns = np.stack([row % 8 < 4, column % 8 < 4, row < 32])  # stripes across, stripes down, none
+    patterns = np.stack([(row + column) % 4 < 2, (row // 8 + column // 8) % 2 < 1, row < 32])  # fine, coarse, plain
     pixels = random.integers(0, 40, (60, 32, 32, 3)) + 200 * patterns[kinds][..., None]
     batches = Batches(
         pixels.astype(np.uint8), np.full(60, -1), np.arange(60), seed=0, view=Views(), device=CPU, dtype=torch.float64
@@ -380,8 +381,45 @@ def test_the_other_losses_are_weighed_as_published() -> None:
     expected = -0.25 - 1.25 + 0.1 * 0.5 + 0.01 * contrast.item()
     assert objectives.generator(inputs, tiny()).total.item() == pytest.approx(expected, rel=1e-6)
 
+    more = tiny(training__cycle_weight=3.0, training__translation_domain_weight=2.0, training__adversarial_weight=0.5)
+    logits = torch.tensor([[0.0, math.log(3.0), 0.0]]).repeat(len(x), 1)
+    inputs = inputs._replace(cycled=x + 0.25, translation_logits=logits, reference_domains=inputs.reference_domains + 1)
+    found = objectives.generator(inputs, more)
+    expected += 0.5 * (0.25 + 1.25) + 3.0 * 0.25 + 2.0 * math.log(5 / 3)
+    assert found.total.item() == pytest.approx(expected, rel=1e-6)
+    assert {"cycle", "translation_domain"} <= set(found.terms)
+
 
 # --- one step
+
+
+def test_the_palette_waits_for_the_joint_phase() -> None:
+    config = tiny(model__palette_stages=2, training__joint_start=1)
+    state = fresh(config)
+    step = Step(config)
+    step(state, a_batch(), phase_at(0, config.training, "none"))
+    heads = [E.palette_head.weight for E in (state.E, state.E_ema) if E.palette_head is not None]
+    assert all(not head.any() for head in heads)
+    open_palette(state, seed=3)
+    assert heads[0].std().item() == pytest.approx(0.05, rel=0.3)
+    assert torch.equal(*heads)
+    before = heads[0].detach().clone()
+    step(state, a_batch(), phase_at(1, config.training, "none"))
+    assert not torch.equal(heads[0], before)
+
+
+def test_the_cycle_teaches_g_alone_and_from_a_fixed_translation() -> None:
+    plain, cycle = tiny(), tiny(training__cycle_weight=5.0)
+    states = [fresh(plain), fresh(cycle)]
+    terms = [
+        Step(c)(s, a_batch(), phase_at(0, c.training, "none")) for c, s in zip((plain, cycle), states, strict=True)
+    ]
+    assert "cycle" not in terms[0]
+    assert terms[1]["cycle"] > 0
+    for name in ("d_real", "d_fake", "r1", "reconstruction", "g_translation"):
+        torch.testing.assert_close(terms[0][name], terms[1][name], rtol=1e-12, atol=1e-12)
+    assert same(states[0].D, parameters(states[1].D))
+    assert not same(states[0].G, parameters(states[1].G))
 
 
 def test_the_guiding_phase_leaves_the_others_alone() -> None:

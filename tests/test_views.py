@@ -237,3 +237,41 @@ def test_the_domain_view_changes_colours_whatever_the_settings() -> None:
 def test_the_domain_view_turns_wider() -> None:
     moved = found(views.domain_view(marker(0.5, 0.0), draws(1, angle=1.0), AFFINE))
     assert abs(math.degrees(math.atan2(moved[1], moved[0]))) == pytest.approx(25, abs=0.1)
+
+
+def test_the_hiding_view_greys_out_a_patch_of_its_drawn_size_and_place() -> None:
+    white = torch.ones(1, 3, 20, 20, dtype=torch.float64)
+    place = draws(1, patch_x=0.0, patch_y=1.0, patch_width=0.0, patch_height=1.0)
+    grey = (views.hiding_view(white, place, OFF) == 0).all(dim=1)[0]
+    expected = torch.zeros(20, 20, dtype=torch.bool)
+    expected[12:, :4] = True  # 0.4 of the height at the bottom, 0.2 of the width at the left
+    assert torch.equal(grey, expected)
+
+
+def test_the_hiding_view_zooms_further_than_the_domain_view() -> None:
+    near = draws(1, area=0.0)
+    sides = {}
+    for name, view in (("domain", views.domain_view), ("hiding", views.hiding_view)):
+        x = torch.linspace(-1, 1, 65, dtype=torch.float64).expand(1, 3, 65, 65).clone()
+        seen = view(x, near | draws(1, patch_x=0.0, patch_y=0.0, area=0.0), CROP)
+        sides[name] = float((seen[0, 0, -1, -1] - seen[0, 0, -1, 40]) / (24 / 32))
+    assert sides["domain"] == pytest.approx(0.65, abs=0.02)
+    assert sides["hiding"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_content_view_changes_colours_and_moves_nothing() -> None:
+    x = pictures(3)
+    random = views.draw(np.random.default_rng(1), 3)
+    seen = views.content_view(x, random)
+    assert (seen - x).abs().mean() > 0.05
+    moved = found(views.content_view(marker(0.5, -0.25), draws(1, angle=1.0, shift_x=1.0, hue=0.9)))
+    np.testing.assert_allclose(moved, found(marker(0.5, -0.25)), atol=1e-9)
+
+
+def test_translations_are_moved_as_x_plus_is_with_their_colours_and_gradients() -> None:
+    x = pictures(2).requires_grad_()
+    random = views.draw(np.random.default_rng(2), 2)
+    seen = views.translation_view(x, random, Views())
+    torch.testing.assert_close(seen, views.augmented_view(x, random, Views(colour=False)), rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(seen.sum(), x)
+    assert gradient.abs().sum() > 0
