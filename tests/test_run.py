@@ -88,8 +88,8 @@ def test_a_run_directory(config: Begin) -> None:
     assert {path.name for path in run.iterdir()} - {"tensorboard"} == {
         "config.yaml", "data.json", "log.jsonl", "samples", "checkpoints", "model",
     }  # fmt: skip
-    model = {"config.json", "model.safetensors", "README.md", "examples"}
-    assert {path.name for path in (run / "model").iterdir()} == model
+    files = {"config.json", "model.safetensors", "README.md", "examples"}
+    assert {path.name for path in (run / "model").iterdir()} == files
     assert {path.name for path in (run / "model" / "examples").iterdir()} == {f"{index}.png" for index in range(8)}
     assert sorted(path.name for path in (run / "samples").iterdir()) == [f"{step:08d}.png" for step in (2, 4, 6)]
     assert _checkpoints(asked) == ["00000004.pt", "00000006.pt"]
