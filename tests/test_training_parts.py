@@ -446,6 +446,19 @@ def test_the_guiding_network_steps_twice_in_the_joint_phase() -> None:
     assert {int(values["step"]) for values in state.opt_D.state.values()} == {1}
 
 
+def test_translations_may_teach_g_alone() -> None:
+    config = tiny(training__translation_domain_weight=1.0, training__guiding_learning_rate=1.0)
+    domain_head_steps = {}
+    for teach in (True, False):
+        state = fresh(config.replace({"training.translations_teach_guiding": teach}))
+        Step(config.replace({"training.translations_teach_guiding": teach}))(
+            state, a_batch(), phase_at(0, config.training, "none")
+        )
+        domain_head_steps[teach] = int(state.opt_E.state[state.E.domain_head.weight]["step"])
+        assert all(p.requires_grad for p in state.E.parameters())
+    assert domain_head_steps == {True: 2, False: 1}
+
+
 def test_the_averages_follow_the_networks() -> None:
     config = tiny(training__average_decay=0.9)
     state = fresh(config)

@@ -175,6 +175,8 @@ class Training:
     """Weight of the style contrast on translations in G's loss."""
     translation_domain_weight: float = 0.0
     """Weight of E's cross-entropy on translations, with the reference's domain, in G's loss. The paper: none."""
+    translations_teach_guiding: bool = True
+    """Whether E's weights learn from the losses on translations, where E looks at them (the paper), or G's alone."""
     cycle_weight: float = 0.0
     """Weight of the L1 error of the source drawn again from its translation (held fixed), in its own style. The paper:
     none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -118,10 +119,7 @@ class Step:
             judged = full(state.D(drawn))
         fakes = _at(judged, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
-        seen = translation
-        if self.config.data.views.translation:
-            seen = views.translation_view(translation, batch.translation_draws, self.config.data.views)
-        translated = self._guidance(state.E, seen)
+        translated = self._translated(state.E, batch, translation)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
             redrawn=redrawn,
@@ -140,6 +138,16 @@ class Step:
             learners.append((state.E, state.opt_E))
         _descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
+
+    def _translated(self, E: GuidingNetwork, batch: Batch, translation: Tensor) -> Guidance:
+        """What E says of the translations."""
+        view = self.config.data.views
+        if view.translation:
+            translation = views.translation_view(translation, batch.translation_draws, view)
+        if self.config.training.translations_teach_guiding:
+            return self._guidance(E, translation)
+        with _fixed(E):
+            return self._guidance(E, translation)
 
     def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
         """The sources drawn again from their translations in other colours, which are given and hide nothing."""
@@ -188,6 +196,19 @@ class _Keys(NamedTuple):
 
     plain: Guidance
     plus: Guidance
+
+
+@contextlib.contextmanager
+def _fixed(network: nn.Module) -> Iterator[None]:
+    """What the network computes here teaches its inputs, and not its weights."""
+    learning = [p for p in network.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_()
 
 
 def _at(logits: Tensor, domains: Tensor) -> Tensor:
