@@ -303,7 +303,7 @@ def test_uploads_are_translated_as_by_the_model(page: Any, server: Server) -> No
     _drop(page, "#reference", server.reference)
     _wait_for_picture(page, server, server.expected)
     sure, domain = server.model.domains(server.source)[0].max(dim=0)
-    assert page.locator("#source-about").inner_text().strip() == f"domain {domain}, {sure:.0%}"
+    page.locator("#source-about").get_by_text(f"domain {domain}, {sure:.0%}", exact=True).wait_for()
     with page.expect_download() as download:
         page.locator("#result button[aria-label='Download'], #result a[download]").first.click()
     assert download.value.suggested_filename.endswith(".png")

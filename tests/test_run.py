@@ -150,7 +150,7 @@ def test_the_finished_run_again_changes_nothing(config: Begin) -> None:
 
 @pytest.mark.parametrize(("changed", "named"), [
     ({"seed": 1}, "seed is 0 there and 1 here"),
-    ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.0005 there and 0.25 here"),
+    ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.001 there and 0.25 here"),
     ({"domains": 3}, "model.domains is 2 there and 3 here"),
 ])  # fmt: skip
 def test_a_different_run_in_the_same_folder(config: Begin, changed: dict[str, Any], named: str) -> None:
