@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "views": {"outside": "reflect", "domain_colour": True, "content_colour": True, "translation": True},
     },
-    # What we would advise on one GPU.
+    # What we would advise on one GPU, from what the small runs taught; it has not been trained yet.
     "default": {
         "model": {"normalize_contrast": True, "projection_dim": 128, "palette_stages": 3, "plain_start": True},
         "training": {
