@@ -15,7 +15,7 @@ from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step
 
 WARM_STEPS, TIMED_STEPS = 3, 8
-REPORTS_SHARE = 0.04
+REPORTS_SHARE = 0.08
 """Share of the time that reports and checkpoints take."""
 
 
