@@ -160,7 +160,7 @@ class Training:
     style_weight: float = 1.0
     """Weight of the style contrast in E's loss until the domain objective begins; 1 from then on."""
     prototypes_start: float = 0.0
-    """Share of E's own phase before balanced prototypes begin, as the k-means centres of the shape codes."""
+    """Share of E's own phase before balanced prototypes begin, as the heads that views agree on the most."""
     shape_weight: float = 0.0
     """Weight of the shape contrast, between x and its recoloured view, beside the style contrast. The paper: none."""
     contrast_in_batch: bool = False
