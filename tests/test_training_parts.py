@@ -411,9 +411,12 @@ def test_the_palette_waits_for_the_joint_phase() -> None:
 def test_the_cycle_teaches_g_alone_and_from_a_fixed_translation() -> None:
     plain, cycle = tiny(), tiny(training__cycle_weight=5.0)
     states = [fresh(plain), fresh(cycle)]
+    teaches: list[bool] = []
+    states[1].G.encoder.register_forward_pre_hook(lambda _, pictures: teaches.append(pictures[0].requires_grad))
     terms = [
         Step(c)(s, a_batch(), phase_at(0, c.training, "none")) for c, s in zip((plain, cycle), states, strict=True)
     ]
+    assert teaches == [False, False]  # the sources, and the translations as they are
     assert "cycle" not in terms[0]
     assert terms[1]["cycle"] > 0
     for name in ("d_real", "d_fake", "r1", "reconstruction", "g_translation"):
