@@ -256,16 +256,51 @@ def test_statistics_settle_with_the_guiding_network_at_its_average() -> None:
         assert torch.equal(value, other), name
 
 
-def test_frozen_statistics_stay_while_the_guiding_network_learns() -> None:
-    config = tiny(training__freeze_statistics=True, training__joint_start=1)
+def held() -> tuple[Config, State, Step]:
+    """A run at its first joint step, whose domains are held."""
+    config = tiny(
+        training__hold_domains=True,
+        training__joint_start=1,
+        model__palette_stages=2,
+        model__normalize_contrast=True,
+        training__contrast_in_batch=True,
+    )
     state, step = fresh(config), Step(config)
     step(state, a_batch(), phase_at(0, config.training, "none"))
-    assert state.E.training
-    weights, buffers = parameters(state.E), [b.clone() for b in state.E.buffers()]
-    step(state, a_batch(), phase_at(1, config.training, "none"))
+    settle_statistics(state, noisy_batches(200), 0)
+    open_palette(state, 0)
+    return config, state, step
+
+
+def test_where_the_domains_are_held_only_the_style_code_learns() -> None:
+    config, state, step = held()
+    for E in (state.E, state.E_ema):
+        before = {name: value.clone() for name, value in E.state_dict().items()}
+        step(state, a_batch(), phase_at(1, config.training, "none"))
+        changed = {name.split(".")[0] for name, value in E.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed == {"style_head", "palette_head"}
     assert not state.E.training
-    assert not same(state.E, weights)
-    assert all(torch.equal(now, then) for now, then in zip(state.E.buffers(), buffers, strict=True))
+
+
+def test_a_held_trunk_sees_each_picture_once_and_changes_no_number() -> None:
+    config, state, step = held()
+    batch, seen = a_batch(), []
+    state.E.eval()
+    with torch.no_grad():
+        query, key = (F.normalize(E(x).style) for E, x in ((state.E, batch.x), (state.E_ema, batch.x_plus)))
+    contrast = losses.info_nce(query, key, state.keys.rows, temperature=0.07, in_batch=True)
+    for E in (state.E, state.E_ema):
+        E.trunk[0].register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    terms = step(state, batch, phase_at(1, config.training, "none"))
+    assert seen == [2 * COUNT, COUNT]  # x with x+, and the translations
+    assert terms["style_contrast"].item() == pytest.approx(contrast.item(), rel=1e-9)
+    torch.testing.assert_close(state.keys.rows[-COUNT:], key, rtol=1e-9, atol=1e-12)
+
+
+def test_a_run_that_is_joint_from_step_0_has_no_domains_to_hold() -> None:
+    training = tiny(training__hold_domains=True, training__joint_start=0).training
+    assert not phase_at(0, training, "none").hold_domains
+    assert not phase_at(0, training, "all").hold_domains
 
 
 # --- objectives
@@ -579,16 +614,6 @@ def test_the_gradient_penalty_may_be_lazy() -> None:
     state, step = fresh(config), Step(config)
     told = ["r1" in step(state, a_batch(), phase_at(number, config.training, "none")) for number in range(5)]
     assert told == [True, False, False, True, False]
-
-
-def test_the_guiding_network_may_slow_down_in_the_joint_phase() -> None:
-    config = tiny(training__joint_start=1, training__joint_guiding_learning_rate=3e-5)
-    state, step = fresh(config), Step(config)
-    rates = []
-    for number in range(2):
-        step(state, a_batch(), phase_at(number, config.training, "none"))
-        rates.append(state.opt_E.param_groups[0]["lr"])
-    assert rates == [1e-4, 3e-5]
 
 
 def test_optimisers_are_the_published_ones() -> None:

@@ -202,8 +202,6 @@ class Training:
 
     guiding_learning_rate: float = 1e-4
     """Of E."""
-    joint_guiding_learning_rate: float | None = None
-    """Of E in the joint phase; None = guiding_learning_rate, as in the paper."""
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
     learning_rate: float = 1e-4
@@ -217,8 +215,9 @@ class Training:
     """Decay per step of the running averages of E and G."""
     measure_statistics: bool = False
     """Give the averaged E batch statistics measured on training images, not E's own (the published code)."""
-    freeze_statistics: bool = False
-    """From the joint phase on E normalises by statistics measured once on training images, not by each batch's."""
+    hold_domains: bool = False
+    """After its own phase E keeps its trunk, domain head and statistics (measured on training images); only its style
+    code learns on with G."""
     average_warmup: bool = False
     """Let the decay rise as (1 + t) / (10 + t) at first, so that short runs have averages worth using."""
 
@@ -237,7 +236,7 @@ class Training:
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
         require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
-        rates = ("guiding_learning_rate", "joint_guiding_learning_rate", "learning_rate", "discriminator_learning_rate")
+        rates = ("guiding_learning_rate", "learning_rate", "discriminator_learning_rate")
         for name in rates:
             rate = getattr(self, name)
             require(rate is None or rate >= 0, f"{name} is {rate}; it cannot be negative")

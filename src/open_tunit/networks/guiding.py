@@ -64,14 +64,21 @@ class GuidingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Guidance:
         """Images (N, 3, S, S) in [-1, 1] -> their Guidance."""
+        return self.read(*self.features(x))
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the heads read: averages (N, 8 * guiding_width) of the trunk's end, (N, colours) of its first stages."""
         early: list[Tensor] = []
         for layer in self.trunk:
             x = layer(x)
             if isinstance(layer, nn.MaxPool2d) and len(early) < self.palette_stages:
                 early.append(x.mean(dim=(2, 3)))
-        features = x.mean(dim=(2, 3))  # (N, 8 * guiding_width)
+        return x.mean(dim=(2, 3)), torch.cat([x.new_zeros(len(x), 0), *early], dim=1)
+
+    def read(self, features: Tensor, early: Tensor) -> Guidance:
+        """The Guidance of images with these `features`."""
         shape = features[:, :0] if self.shape_head is None else self.shape_head(features)
         style = self.style_head(features)
         if self.palette_norm is not None and self.palette_head is not None:
-            style = style + self.palette_head(self.palette_norm(torch.cat(early, dim=1)))
+            style = style + self.palette_head(self.palette_norm(early))
         return Guidance(self.domain_head(features), style, shape)

@@ -32,7 +32,7 @@ from open_tunit.training.prototypes import begin_prototypes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
-from open_tunit.training.statistics import frozen, measure_statistics, open_palette, settle_statistics
+from open_tunit.training.statistics import measure_statistics, open_palette, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS = 30
@@ -157,7 +157,7 @@ class _Session:
         if unlabelled and training.prototypes_start > 0 and step == prototypes_step(training, supervision):
             begin_prototypes(self.state, self.batches, config)
         if phase.train_generator and phase.generator_steps == 0:
-            if frozen(training, supervision, phase):
+            if phase.hold_domains:
                 settle_statistics(self.state, self.batches, config.seed)
             open_palette(self.state, config.seed)
 
@@ -207,7 +207,7 @@ class _Session:
         """The averaged E with the batch-norm statistics that users get."""
         config = self.run.config
         last = phase_at(max(self.state.step - 1, 0), config.training, self.step.supervision)
-        if frozen(config.training, self.step.supervision, last):
+        if last.hold_domains:
             return self.state.E_ema
         guide = self.state.guide()
         if config.training.measure_statistics:

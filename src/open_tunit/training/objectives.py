@@ -27,8 +27,8 @@ class GuidingInputs(NamedTuple):
     """What E's loss reads. The momentum copy's share carries no gradient."""
 
     view: Guidance
-    view_domain: Guidance
-    """E on the domain view; with the paper's views that is x+."""
+    view_domain: Guidance | None
+    """E on the domain view; with the paper's views that is x+. None where E's domains are held."""
     key: Guidance
     """The momentum copy on x+."""
     momentum: Guidance
@@ -46,7 +46,10 @@ def contrast_code(guidance: Guidance, config: Config) -> Tensor:
 def guiding(
     inputs: GuidingInputs, config: Config, *, supervision: str, weight: float, seek_domains: bool = True
 ) -> Objective:
-    """E's own loss: weight * (InfoNCE + shape contrast + domain objective + cross-entropy, each with its weight)."""
+    """E's own loss: weight * (InfoNCE + shape contrast + domain objective + cross-entropy, each with its weight).
+
+    Where the domains are held it is weight * InfoNCE.
+    """
     training = config.training
     contrast = losses.info_nce(
         contrast_code(inputs.view, config),
@@ -56,6 +59,8 @@ def guiding(
         in_batch=training.contrast_in_batch,
     )
     terms = {"style_contrast": contrast}
+    if inputs.view_domain is None:
+        return Objective(weight * contrast, _detached(terms))
     total = contrast if seek_domains else training.style_weight * contrast
     if training.shape_weight > 0:
         terms["shape_contrast"] = losses.nt_xent(
@@ -63,7 +68,7 @@ def guiding(
         )
         total = total + training.shape_weight * terms["shape_contrast"]
     if supervision != "all" and seek_domains:
-        name, value = _domain_objective(inputs, config)
+        name, value = _domain_objective(inputs, inputs.view_domain.logits, config)
         terms[name] = value
         total = total + training.domain_weight * value
     label_weight = {"none": 0.0, "some": training.label_weight, "all": training.supervised_label_weight}[supervision]
@@ -73,10 +78,10 @@ def guiding(
     return Objective(weight * total, _detached(terms))
 
 
-def _domain_objective(inputs: GuidingInputs, config: Config) -> tuple[str, Tensor]:
+def _domain_objective(inputs: GuidingInputs, view_logits: Tensor, config: Config) -> tuple[str, Tensor]:
     """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead."""
     free = inputs.labels < 0
-    logits, logits_plus = inputs.view.logits[free], inputs.view_domain.logits[free]
+    logits, logits_plus = inputs.view.logits[free], view_logits[free]
     if config.training.domain_objective == "mutual_information":
         if not len(logits):
             return "mutual_information", inputs.view.logits.new_zeros(())

@@ -23,6 +23,8 @@ class Phase:
     """Steps that G and D have learned for before this one."""
     seek_domains: bool = True
     """Whether the domain objective counts yet."""
+    hold_domains: bool = False
+    """Whether only E's style code learns."""
     labelled_only: bool = False
     """Draw the batch from the labelled images alone."""
 
@@ -75,5 +77,6 @@ def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
         train_generator=True,
         guiding_weight=training.guiding_weight,
         generator_steps=step - joint_start(training, supervision),
+        hold_domains=training.hold_domains and joint_start(training, supervision) > 0,
         labelled_only=labelled_only,
     )

@@ -6,20 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from open_tunit.config import Training
 from open_tunit.data.batches import Batches
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.training.schedule import Phase, Supervision, joint_start
 from open_tunit.training.state import State
 
 SAMPLE, CHUNK = 512, 64
 PURPOSE = 3
 PALETTE_STD = 0.05
-
-
-def frozen(training: Training, supervision: Supervision, phase: Phase) -> bool:
-    """Whether E normalises by frozen statistics in this phase; a run that is joint from step 0 has none to freeze."""
-    return training.freeze_statistics and phase.train_generator and joint_start(training, supervision) > 0
 
 
 @torch.no_grad()

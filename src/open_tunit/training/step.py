@@ -2,6 +2,7 @@
 
 E's trunk runs six times (x, x+, keys, references' keys, x again after its update, the translations), G's
 encoder once, its decoder once on both styles: the mathematics of the published step without its repetitions.
+Where E's trunk is held, what it says of x and x+ is computed once for all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from open_tunit.training import objectives
 from open_tunit.training.average import decay_at, update_average
 from open_tunit.training.schedule import Phase, Supervision
 from open_tunit.training.state import State, full
-from open_tunit.training.statistics import frozen
 
 
 class NotFiniteError(ArithmeticError):
@@ -42,12 +42,13 @@ class Step:
     def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
         self._prepare(state, phase)
-        keys = self._momentum_keys(state, batch)
+        held = self._held_features(state, batch, phase)
+        keys = self._momentum_keys(state, batch, held)
         terms: objectives.Terms = {}
         if phase.train_guiding:
-            terms |= self._update_guiding(state, batch, phase, keys)
+            terms |= self._update_guiding(state, batch, phase, keys, held)
         if phase.train_generator:
-            terms |= self._update_discriminator_and_generator(state, batch, phase, keys)
+            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, held)
         state.keys.push(objectives.contrast_code(keys.plus, self.config))
         state.logits.push(keys.plus.logits)
         self._update_averages(state, phase)
@@ -55,35 +56,45 @@ class Step:
         return terms
 
     def _prepare(self, state: State, phase: Phase) -> None:
-        """Modes and learning rates of the phase."""
+        """Which parts learn in the phase, and in which mode."""
         for guide in (state.E, state.E_ema):
-            guide.train(phase.train_guiding and not frozen(self.config.training, self.supervision, phase))
+            guide.train(phase.train_guiding and not phase.hold_domains)
+        for part in (state.E.trunk, state.E.domain_head, state.E.shape_head):
+            if part is not None:
+                part.requires_grad_(not phase.hold_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
-        training = self.config.training
-        if phase.train_generator and training.joint_guiding_learning_rate is not None:
-            for group in state.opt_E.param_groups:
-                group["lr"] = training.joint_guiding_learning_rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
-    def _guidance(self, E: GuidingNetwork, x: Tensor) -> Guidance:
+    def _guidance(self, E: GuidingNetwork, x: Tensor, features: Features | None = None) -> Guidance:
+        """What E says of x, from `features` of its held trunk where they are given."""
         with self._autocast(x):
-            return Guidance(*(full(part) for part in E(x)))
+            return Guidance(*(full(part) for part in (E(x) if features is None else E.read(*features))))
 
     @torch.no_grad()
-    def _momentum_keys(self, state: State, batch: Batch) -> _Keys:
-        plus = self._guidance(state.E_ema, batch.x_plus)
-        plain = self._guidance(state.E_ema, batch.x)
+    def _held_features(self, state: State, batch: Batch, phase: Phase) -> _Held:
+        """What a held trunk, the same in E and its average, sees in x and x+; nothing where it learns."""
+        if not phase.hold_domains:
+            return _Held(None, None)
+        with self._autocast(batch.x):
+            features, early = state.E.features(torch.cat([batch.x, batch.x_plus]))
+        (plain, plus), (plain_early, plus_early) = features.chunk(2), early.chunk(2)
+        return _Held((plain, plain_early), (plus, plus_early))
+
+    @torch.no_grad()
+    def _momentum_keys(self, state: State, batch: Batch, held: _Held) -> _Keys:
+        plus = self._guidance(state.E_ema, batch.x_plus, held.plus)
+        plain = self._guidance(state.E_ema, batch.x, held.plain)
         if not len(state.keys.rows):
             state.keys.push(objectives.contrast_code(plus, self.config))
         return _Keys(plain, plus)
 
-    def _update_guiding(self, state: State, batch: Batch, phase: Phase, keys: _Keys) -> objectives.Terms:
+    def _update_guiding(self, state: State, batch: Batch, phase: Phase, keys: _Keys, held: _Held) -> objectives.Terms:
         inputs = objectives.GuidingInputs(
-            view=self._guidance(state.E, batch.x),
-            view_domain=self._guidance(state.E, batch.x_domain),
+            view=self._guidance(state.E, batch.x, held.plain),
+            view_domain=None if phase.hold_domains else self._guidance(state.E, batch.x_domain),
             key=keys.plus,
             momentum=keys.plain,
             negatives=state.keys.rows,
@@ -101,9 +112,9 @@ class Step:
         return objective.terms
 
     def _update_discriminator_and_generator(
-        self, state: State, batch: Batch, phase: Phase, keys: _Keys
+        self, state: State, batch: Batch, phase: Phase, keys: _Keys, held: _Held
     ) -> objectives.Terms:
-        guidance = self._guidance(state.E, batch.x)
+        guidance = self._guidance(state.E, batch.x, held.plain)
         domains = self._domains(guidance, keys, batch.labels)
         reference_domains = domains[batch.permutation]
         with self._autocast(batch.x):
@@ -189,6 +200,16 @@ class Step:
             if learns:
                 decay = decay_at(steps, decay=training.average_decay, warmup=training.average_warmup)
                 update_average(average, network, decay=decay)
+
+
+Features = tuple[Tensor, Tensor]
+
+
+class _Held(NamedTuple):
+    """The features of a held trunk on x and on x+; None where it learns."""
+
+    plain: Features | None
+    plus: Features | None
 
 
 class _Keys(NamedTuple):
