@@ -20,12 +20,13 @@ from open_tunit.data.batches import Batch, Batches
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.average import copy_buffers, decay_at, update_average
-from open_tunit.training.prototypes import begin_prototypes
+from open_tunit.training.prototypes import begin_prototypes, settle_prototypes
 from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
 from open_tunit.training.statistics import measure_statistics, open_palette, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.votes import linear_heads
 
 DOMAINS, COUNT = 3, 4
 TINY = {
@@ -194,16 +195,20 @@ def test_the_guiding_phase_may_have_its_own_batch() -> None:
 # --- prototypes
 
 
-def test_prototypes_begin_at_the_clusters_that_survive_a_change_of_views() -> None:
-    config = tiny(model__projection_dim=6)
+def patterned(count: int) -> tuple[Batches, np.ndarray]:
+    """Noisy pictures of as many patterns as there are domains, and the pattern of each."""
     random = np.random.default_rng(0)
-    kinds = np.arange(60) % DOMAINS
+    kinds = np.arange(count) % DOMAINS
     row, column = np.mgrid[:32, :32]
     patterns = np.stack([(row + column) % 4 < 2, (row // 8 + column // 8) % 2 < 1, row < 32])  # fine, coarse, plain
-    pixels = random.integers(0, 40, (60, 32, 32, 3)) + 200 * patterns[kinds][..., None]
-    batches = Batches(
-        pixels.astype(np.uint8), np.full(60, -1), np.arange(60), seed=0, view=Views(), device=CPU, dtype=torch.float64
-    )
+    pixels = (random.integers(0, 40, (count, 32, 32, 3)) + 200 * patterns[kinds][..., None]).astype(np.uint8)
+    unknown, everything = np.full(count, -1), np.arange(count)
+    return Batches(pixels, unknown, everything, seed=0, view=Views(), device=CPU, dtype=torch.float64), kinds
+
+
+def test_prototypes_begin_at_the_clusters_that_survive_a_change_of_views() -> None:
+    config = tiny(model__projection_dim=6)
+    batches, kinds = patterned(60)
     state = fresh(config)
     with torch.no_grad():
         state.E.style_head.bias.add_(1)  # told apart from its average
@@ -216,6 +221,26 @@ def test_prototypes_begin_at_the_clusters_that_survive_a_change_of_views() -> No
     found = logits.argmax(dim=1).numpy()
     assert len({(a, b) for a, b in zip(kinds, found, strict=True)}) == DOMAINS
     assert logits.softmax(dim=1).amax(dim=1).median() > 0.9
+
+
+@pytest.mark.parametrize("codes", [0, 6])
+def test_settled_prototypes_follow_their_neighbours(codes: int) -> None:
+    config = tiny(model__projection_dim=codes)
+    batches, kinds = patterned(90)
+    state = fresh(config)
+    measure_statistics(state.E_ema, batches, 0)
+    with torch.no_grad():  # heads that tell the kinds, but for every tenth image
+        features = state.E_ema.features(batches.pictures(np.arange(90)))[0]
+        wrong = np.where(np.arange(90) % 10 == 0, (kinds + 1) % DOMAINS, kinds)
+        weight, bias = linear_heads(features[None], torch.from_numpy(wrong), DOMAINS)
+        state.E_ema.domain_head.weight.copy_(weight)
+        state.E_ema.domain_head.bias.copy_(bias)
+        before = state.E_ema.domain_head(features).argmax(dim=1).numpy()
+    settle_prototypes(state, batches, config)
+    assert torch.equal(state.E.domain_head.weight, state.E_ema.domain_head.weight)
+    after = state.E_ema.domain_head(features).argmax(dim=1).numpy()
+    assert (before != kinds).any()
+    assert (after == kinds).all()
 
 
 # --- measured statistics

@@ -58,7 +58,7 @@ def informative_heads(codes: Tensor, count: int, generator: np.random.Generator)
     value). Deterministic given the generator.
     """
     mean = codes[0].mean(dim=0)
-    quieting = _quieting(codes)  # (d, d)
+    quieting = quieting_map(codes)  # (d, d)
     views = (codes - mean) @ quieting
     scale = SPREAD / views[0].norm(dim=1).mean().clamp(min=SMALLEST)
     views = views * scale
@@ -69,9 +69,10 @@ def informative_heads(codes: Tensor, count: int, generator: np.random.Generator)
     return Heads(weight, bias[best] - weight @ mean, float(information[best]))
 
 
-def _quieting(codes: Tensor) -> Tensor:
-    """The symmetric map (d, d) after which the views' changes are as loud in every direction (within-class whitening,
-    Hatch et al. 2006, an image's views being its class).
+def quieting_map(codes: Tensor) -> Tensor:
+    """The symmetric map (d, d) after which the changes in codes (1 + V, N, d) are as loud in every direction.
+
+    Within-class whitening (Hatch et al. 2006), an image's plain view and V changed ones being its class.
     """
     changes = (codes[1:] - codes[0]).flatten(0, 1).double()
     values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))

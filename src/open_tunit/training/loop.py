@@ -28,7 +28,7 @@ from open_tunit.training.device import choose_device, describe, use_half
 from open_tunit.training.domain_count import find_domains, search_share
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.monitor import Monitor
-from open_tunit.training.prototypes import begin_prototypes
+from open_tunit.training.prototypes import begin_prototypes, settle_prototypes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
@@ -159,6 +159,8 @@ class _Session:
         if phase.train_generator and phase.generator_steps == 0:
             if phase.hold_domains:
                 settle_statistics(self.state, self.batches, config.seed)
+                if unlabelled:
+                    settle_prototypes(self.state, self.batches, config)
             open_palette(self.state, config.seed)
 
     def _save(self, phase: Phase | None = None) -> None:

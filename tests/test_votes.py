@@ -1,0 +1,67 @@
+"""Neighbours' votes, and the linear heads that follow them."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from open_tunit.training.votes import linear_heads, vote
+
+
+def crowds(sizes: list[int], seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+    """Codes around as many directions as there are sizes, and whose they are."""
+    random = np.random.default_rng(seed)
+    kinds = np.repeat(np.arange(len(sizes)), sizes)
+    return torch.from_numpy(np.eye(8)[kinds] + 0.15 * random.normal(size=(len(kinds), 8))), kinds
+
+
+def doubtful(kinds: np.ndarray, wrong: float, seed: int = 1) -> torch.Tensor:
+    """Probabilities that are wrong for a share of the images, and never sure."""
+    random = np.random.default_rng(seed)
+    said = np.where(random.random(len(kinds)) < wrong, (kinds + 1) % (kinds.max() + 1), kinds)
+    return torch.from_numpy(0.7 * np.eye(kinds.max() + 1)[said] + 0.3 / (kinds.max() + 1))
+
+
+def test_neighbours_overrule_what_an_image_alone_says() -> None:
+    codes, kinds = crowds([100, 100, 100])
+    before = doubtful(kinds, 0.2)
+    assert (before.argmax(dim=1).numpy() == kinds).mean() < 0.85
+    assert (vote(codes, before).numpy() == kinds).all()
+
+
+def test_votes_give_no_domain_a_size() -> None:
+    codes, kinds = crowds([300, 100, 50, 25, 25])
+    assert (vote(codes, doubtful(kinds, 0.1)).numpy() == kinds).all()
+
+
+def test_two_pictures_take_each_others_word() -> None:
+    codes = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    said = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)
+    assert vote(codes, said).tolist() == [0, 1]  # exchanged an even number of times
+
+
+def test_linear_heads_tell_the_domains_in_every_view() -> None:
+    codes, kinds = crowds([80, 40, 20])
+    views = torch.stack([codes, 3 * codes + 0.5, codes - 0.2]) * torch.linspace(0.1, 30, 8, dtype=torch.float64)
+    weight, bias = linear_heads(views, torch.from_numpy(kinds), 3)
+    assert weight.shape == (3, 8)
+    for view in views:
+        assert ((view @ weight.T + bias).argmax(dim=1).numpy() == kinds).all()
+    again, _ = linear_heads(views, torch.from_numpy(kinds), 3)
+    assert torch.equal(weight, again)
+
+
+def test_linear_heads_are_near_the_least_of_their_loss() -> None:
+    codes, kinds = crowds([60, 60])
+    features, domains = torch.stack([codes]), torch.from_numpy(kinds)
+    weight, bias = linear_heads(features, domains, 2)
+    spread = codes.std(dim=0)
+    points = (codes - codes.mean(dim=0)) / spread
+    inner, offset = weight * spread, bias + weight @ codes.mean(dim=0)
+
+    def loss(w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(points @ w.T + b, domains) + 1e-4 * w.square().sum()
+
+    inner, offset = inner.clone().requires_grad_(), offset.clone().requires_grad_()
+    gradient = torch.autograd.grad(loss(inner, offset), [inner, offset])
+    assert max(part.abs().max().item() for part in gradient) < 5e-3
+    assert loss(inner, offset).item() < 0.02
