@@ -51,8 +51,8 @@ def main() -> None:
 
 
 def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
-    alone = {"training.steps": steps, "training.joint_start": steps}
-    model = train(Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=steps, overrides=alone))
+    alone = {"training.steps": steps + 1, "training.joint_start": steps}  # one joint step, before which domains settle
+    model = train(Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=steps + 1, overrides=alone))
     dataset = open_dataset(Data(folder=data), size=model.config.size, seed=seed)
     held_out = dataset.indices("test")
     count, shares = parse_critters(data)
