@@ -422,6 +422,9 @@ def test_the_other_losses_are_weighed_as_published() -> None:
     lazy = tiny(training__r1_every=4)
     assert objectives.discriminator(real, fake, r1, lazy).total.item() == pytest.approx(0.25 + 1.25 + 40 * 0.3)
     assert objectives.discriminator(real, fake, None, lazy).total.item() == pytest.approx(0.25 + 1.25)
+    both = objectives.discriminator(real, fake, None, tiny(), mismatched=torch.tensor([0.0, -3.0]))
+    assert both.total.item() == pytest.approx(0.25 + (1.25 + 0.5) / 2)
+    assert both.terms["d_mismatched"].item() == pytest.approx(0.5)
     x, redrawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
     codes = guidances([-1, -1])
     query, key = codes.view.style, codes.key.style
@@ -632,6 +635,23 @@ def test_the_queues_take_the_momentum_copys_keys() -> None:
     torch.testing.assert_close(state.logits.rows, keys.logits, rtol=1e-9, atol=1e-12)
     Step(config)(state, a_batch(seed=1), phase_at(1, config.training, "none"))
     assert (len(state.keys.rows), len(state.logits.rows)) == (3 * COUNT, 2 * COUNT)
+
+
+@pytest.mark.parametrize("r1_every", [1, 2])
+def test_mismatched_pictures_are_read_at_a_domain_that_is_not_theirs(r1_every: int) -> None:
+    config = tiny(training__mismatched=True, training__r1_every=r1_every)
+    state, step = fresh(config), Step(config, supervision="all")
+    labels = [0, 0, 1, 2]  # the permutation gives the second its own domain
+    batch, before = a_batch(labels), copy.deepcopy(state.D)
+    terms = step(state, batch, phase_at(1, config.training, "all"))
+    with torch.no_grad():
+        judged = before(batch.x)
+    wrong = [
+        r if r != own else (own + 1) % DOMAINS for own, r in zip(labels, [labels[i] for i in (2, 0, 3, 1)], strict=True)
+    ]
+    expected = F.relu(1 + judged[range(COUNT), wrong]).mean()
+    assert terms["d_mismatched"].item() == pytest.approx(expected.item(), rel=1e-9)
+    assert all(a != b for a, b in zip(wrong, labels, strict=True))
 
 
 def test_the_gradient_penalty_may_be_lazy() -> None:

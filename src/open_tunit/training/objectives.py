@@ -100,11 +100,19 @@ def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
     return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
 
 
-def discriminator(real: Tensor, fake: Tensor, r1: Tensor | None, config: Config) -> Objective:
-    """D's loss for its outputs (N,) at the right domain, and the gradient penalty where it is due."""
+def discriminator(
+    real: Tensor, fake: Tensor, r1: Tensor | None, config: Config, mismatched: Tensor | None = None
+) -> Objective:
+    """D's loss for its outputs (N,) at the right domain, and the gradient penalty where it is due.
+
+    `mismatched` (N,): its outputs on real images at a wrong domain, which it learns to call fake (Reed et al. 2016).
+    """
     training = config.training
     d_real, d_fake = losses.discriminator_adversarial(real, fake, kind=training.adversarial)
     total, terms = d_real + d_fake, {"d_real": d_real, "d_fake": d_fake}
+    if mismatched is not None:
+        _, terms["d_mismatched"] = losses.discriminator_adversarial(real, mismatched, kind=training.adversarial)
+        total = d_real + (d_fake + terms["d_mismatched"]) / 2
     if r1 is not None:
         total = total + training.r1_weight * training.r1_every * r1
         terms["r1"] = r1

@@ -181,15 +181,20 @@ class Step:
         reference_domains = domains[batch.permutation]
         if phase.generator_steps % self.config.training.r1_every:
             with self._autocast(batch.x):
-                judged = full(state.D(torch.cat([batch.x, translation])))
-            real, fake = _at(judged, torch.cat([domains, reference_domains])).chunk(2)
-            return objectives.discriminator(real, fake, None, self.config)
-        images = batch.x.detach().requires_grad_()
-        real = _at(state.D(images), domains)  # float32: R1 differentiates it twice
-        r1 = losses.r1_penalty(real, images)
-        with self._autocast(batch.x):
-            fake = full(state.D(translation))
-        return objectives.discriminator(real, _at(fake, reference_domains), r1, self.config)
+                judged, fake = full(state.D(torch.cat([batch.x, translation]))).chunk(2)
+            r1 = None
+        else:
+            images = batch.x.detach().requires_grad_()
+            judged = state.D(images)  # float32: R1 differentiates it twice
+            r1 = losses.r1_penalty(_at(judged, domains), images)
+            with self._autocast(batch.x):
+                fake = full(state.D(translation))
+        mismatched = None
+        if self.config.training.mismatched:
+            next_domains = (domains + 1) % self.config.model.domains
+            wrong = torch.where(reference_domains == domains, next_domains, reference_domains)
+            mismatched = _at(judged, wrong)
+        return objectives.discriminator(_at(judged, domains), _at(fake, reference_domains), r1, self.config, mismatched)
 
     def _update_averages(self, state: State, phase: Phase) -> None:
         training = self.config.training
