@@ -51,6 +51,7 @@ def evaluate(
     for rows in names.present(figures).values():
         for name in rows:
             print(f"{name:44} {names.number(figures[name]):>10}   {names.interval(figures, name)}".rstrip())
+    print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
         print(f"left out: {line}")
     print(f"figures: {run / 'metrics.json'}   report: {run / 'report' / 'index.html'}")

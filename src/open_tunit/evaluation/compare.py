@@ -9,8 +9,8 @@ from typing import Any
 
 from open_tunit.evaluation import names
 
-FREE = {"weights"}
-"""Parts of the protocol that may differ between runs that compare."""
+FREE = {"weights", "data"}
+"""Parts of the protocol that may differ between runs that compare: the fingerprint says whether the images do."""
 FEATURES = {"features", "features_input", "features_identity"}
 Row = tuple[str, str, str, str]
 
