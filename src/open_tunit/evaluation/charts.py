@@ -47,7 +47,7 @@ def style_picture(places: NDArray[np.float64], domains: NDArray[np.int64], pictu
 
 
 def _order(name: str) -> tuple[bool, str]:
-    return not name.startswith("validation/"), name
+    return not name.startswith("validation/"), names.CURVES.get(name, name)
 
 
 def _chart(name: str, log: Sequence[Mapping[str, Any]], turns: Sequence[float]) -> str:
