@@ -391,6 +391,11 @@ def test_two_runs_side_by_side(run: Path, picture_folder: Path, tmp_path: Path) 
     rows, warnings = compare_runs(run, other)
     assert not any("Fréchet" in row[0] for row in rows)
     assert warnings == ["seed differs: 0 and 5", "the features differ: figures in feature space are left out"]
+    changed["protocol"]["fingerprint"] = "f"
+    (other / "metrics.json").write_text(json.dumps(changed))
+    folder = json.loads((run / "metrics.json").read_text())["protocol"]["data"]
+    expected = f"the images differ, by their fingerprints: {folder} and the same images elsewhere"
+    assert expected in compare_runs(run, other)[1]
     for wrong in ("{", "[]", "{}"):
         (other / "metrics.json").write_text(wrong)
         with pytest.raises(ValueError, match=r"is not JSON|states no protocol"):

@@ -59,12 +59,12 @@ def evaluate(
 
 def _compare(a: Path, b: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from open_tunit.evaluation.compare import compare_runs
 
     rows, warnings = compare_runs(a, b)
-    table = Table("", str(a), str(b), "difference")
+    table = Table("", *(Column(str(run), overflow="fold") for run in (a, b)), "difference")
     for row in rows:
         table.add_row(*row)
     console = Console()
