@@ -1,7 +1,7 @@
-"""Evaluation: FID's distance against torchmetrics, and the memory of an evaluation; writes benchmarks/results/.
+"""Evaluation: FID's distance against torchmetrics, and the memory of `tunit evaluate`; writes benchmarks/results/.
 
 python benchmarks/evaluation.py distance [--dimensions 2048 --rows 5000]
-python benchmarks/evaluation.py memory --model RUN/model --data FOLDER [--counts 500 2000]
+python benchmarks/evaluation.py memory [--counts 125 500 2000]
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from open_tunit.metrics.distances import frechet_distance
@@ -23,6 +27,7 @@ from open_tunit.training.device import describe
 RESULTS = Path(__file__).parent / "results"
 FEW = 500
 REPEATS = 3
+SIZE, DOMAINS, TRAINING_PICTURES = 64, 5, 64
 
 
 def main() -> None:
@@ -30,14 +35,12 @@ def main() -> None:
     parser.add_argument("what", choices=("distance", "memory"))
     parser.add_argument("--dimensions", type=int, default=2048)
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--model")
-    parser.add_argument("--data")
-    parser.add_argument("--counts", type=int, nargs="+", default=[500, 2000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[125, 500, 2000])
     arguments = parser.parse_args()
     if arguments.what == "distance":
         rows: list[dict[str, object]] = [distances(count, arguments.dimensions) for count in (FEW, arguments.rows)]
     else:
-        rows = [memory(arguments.model, arguments.data, count) for count in arguments.counts]
+        rows = [memory(count) for count in arguments.counts]
     result = {"machine": describe(torch.device("cpu")), "torch": torch.__version__, "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"evaluation_{arguments.what}.json"
@@ -94,20 +97,37 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
     return value, min(seconds)
 
 
-def memory(model: str, data: str, pairs: int) -> dict[str, object]:
-    """Peak memory of a fresh process that evaluates `pairs` translations of as many images."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        seconds, peak = pool.apply(evaluated, (model, data, pairs))
-    return {"translations": pairs, "cpu_seconds": seconds, "peak_mib": peak}
+def memory(pictures: int) -> dict[str, object]:
+    """Peak memory of a fresh process that evaluates as many translations as there are held-out pictures."""
+    with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as pool:
+        peak, seconds = pool.apply(evaluated, (Path(folder), pictures))
+    return {"translations": pictures, "peak_mib": peak, "cpu_seconds": seconds}
 
 
-def evaluated(model: str, data: str, pairs: int) -> tuple[float, float]:
-    from open_tunit import TUNIT, evaluate
+def evaluated(folder: Path, pictures: int) -> tuple[float, float]:
+    """MiB at most, and CPU seconds, of all that `tunit evaluate` does, on an untrained model of the cpu preset."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    from open_tunit import TUNIT, Config
     from open_tunit.evaluation.protocol import Asked
+    from open_tunit.evaluation.run import evaluate_run
 
+    save_noise(folder / "data", pictures)
+    config = Config.preset("cpu", data=str(folder / "data"), out=str(folder / "run"), size=SIZE, domains=DOMAINS)
+    torch.manual_seed(0)
+    TUNIT(config.model).save_pretrained(folder / "model")
     begun = time.process_time()
-    evaluate(TUNIT.from_pretrained(model), data, asked=Asked(part="all", pairs=pairs))
-    return time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    evaluate_run(folder / "model", data=str(folder / "data"), asked=Asked(pairs=pictures))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.process_time() - begun
+
+
+def save_noise(folder: Path, pictures: int) -> None:
+    """Pictures of coarse noise: as many in FOLDER/test, TRAINING_PICTURES in FOLDER/train."""
+    generator = np.random.default_rng(0)
+    for part, count in (("train", TRAINING_PICTURES), ("test", pictures)):
+        (folder / part).mkdir(parents=True)
+        for index in range(count):
+            noise = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+            noise.resize((SIZE, SIZE)).save(folder / part / f"{index:04d}.png")
 
 
 if __name__ == "__main__":

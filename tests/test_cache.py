@@ -14,7 +14,7 @@ from PIL import Image
 
 from open_tunit import images
 from open_tunit.data import cache
-from open_tunit.data.cache import build_generated_store, build_store, default_cache_root
+from open_tunit.data.cache import build_generated_store, build_store, default_cache_root, forget_pages
 
 
 @pytest.fixture
@@ -247,3 +247,11 @@ def test_a_new_format_is_another_entry(
     monkeypatch.setattr(cache, "STORE_VERSION", cache.STORE_VERSION + 1)
     build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
     assert len(decoded) == 6
+
+
+def test_forgotten_pages_come_back(picture_folder: Path, tmp_path: Path) -> None:
+    store = build_store(picture_folder, 16, "crop", "#ffffff", tmp_path / "cache")
+    before = np.array(store.images)
+    forget_pages(store.images)
+    np.testing.assert_array_equal(store.images, before)
+    forget_pages(before)

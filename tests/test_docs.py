@@ -28,7 +28,9 @@ pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # The other pages' commands are run by the tests of what they describe.
-PAGES = ("index.md", "own-folder.md", "sharing.md", "method.md", "paper.md", "reliability.md", "faq.md")
+PAGES = (
+    *("index.md", "own-folder.md", "evaluation.md", "sharing.md", "method.md", "paper.md", "reliability.md", "faq.md"),
+)
 TINY = (
     "--size 32 --steps 2 --set model.guiding_width=4 --set model.generator_width=4 --set model.discriminator_width=4 "
     "--set model.discriminator_max_width=8 --set training.joint_start=1 --set training.guiding_batch=8"

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import math
 import re
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -69,14 +71,14 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> truth.Pairs:
     answers = [critters.true_answer(s, r) for s, r in zip(pairs.sources, pairs.references, strict=True)]
     oracle = _Oracle(torch.cat([pairs.answer, pairs.source]), [*answers, *pairs.sources])
     accuracy = dict.fromkeys(("species", *critters.CONTENT_LEVELS), 1.0)
-    monkeypatch.setattr(truth, "train_judges", lambda *, species, size: Judges(oracle, accuracy))
+    monkeypatch.setattr(truth, "open_judges", lambda *, species, size, cache_root: Judges(oracle, accuracy))
     return pairs
 
 
 def _measured(pairs: truth.Pairs, answers: Tensor) -> dict[str, Any]:
     species = torch.tensor([critter.species for critter in pairs.sources])
     stub = _Stub(answers, (species + 1) % SPECIES)
-    return truth.measure(cast(TUNIT, stub), FOLDER, seed=7)[0]
+    return truth.measure(cast(TUNIT, stub), FOLDER, seed=7, cache_root=Path())[0]
 
 
 def test_held_out_pairs_are_what_they_are_called(pairs: truth.Pairs) -> None:
@@ -123,10 +125,10 @@ def test_errors_by_hand(pairs: truth.Pairs) -> None:
 
 
 def test_weak_judges_are_not_heard(pairs: truth.Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    judges = truth.train_judges(species=SPECIES, size=SIZE)
+    judges = truth.open_judges(species=SPECIES, size=SIZE, cache_root=Path())
     weak, *strong = critters.CONTENT_LEVELS
     judges.accuracy[weak] = 0.5
-    monkeypatch.setattr(truth, "train_judges", lambda *, species, size: judges)
+    monkeypatch.setattr(truth, "open_judges", lambda *, species, size, cache_root: judges)
     figures = _measured(pairs, pairs.answer)
     assert sorted(figures["content_kept_by_factor"]) == sorted(strong)
     assert figures["judge_accuracy"][weak] == 0.5
@@ -298,12 +300,52 @@ def test_the_report_of_a_run_stands_alone(run: Path, picture_folder: Path) -> No
     links = re.sub(r"base64,[^\"]*", "base64,", page)
     sources = re.findall(r'(?:src|href|url\()\s*=?\s*"?([^"\s>)]{0,30})', links)
     assert len(sources) >= 6
-    assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    assert all(re.match(r"data:image/(png|jpeg);base64,|#", source) for source in sources)
     assert f"{figures['reconstruction_error']:.3f}" in page
     for part in ("Reference-guided", "Domain-guided", "Interpolations", "Styles", "Best and worst", "Training", "Cost"):
         assert f">{part}</h2>" in page, part
     assert "images/s" in page
     assert sorted(path.name for path in (run / "report").iterdir()) == ["cost.json", "index.html", "pictures"]
+
+
+def test_the_reports_map_says_how_it_was_made(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def caption() -> str:
+        evaluate_run(run)
+        page = (run / "report" / "index.html").read_text(encoding="utf-8")
+        return re.findall(r"<figcaption>(20 held-out images by [^<]*)<", page)[0]
+
+    assert caption().startswith("20 held-out images by t-SNE of their styles")
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    assert re.fullmatch(r"20 held-out images by .* \(PCA\): \d+% of the variance\.", caption())
+
+
+def test_the_report_calls_domains_what_the_user_calls_them(run: Path) -> None:
+    (run / "model" / "domains.yaml").write_text("a <b>: 1\n")
+    evaluate_run(run)
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "</i>a &lt;b&gt;</h3>" in page
+    assert "</i>Domain 0</h3>" in page
+    assert "</i>Domain 1</h3>" not in page
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(1200)
+def test_the_report_fits_a_phone(run: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium")
+    evaluate_run(run)
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for width in (390, 1280):
+            view = browser.new_page(viewport={"width": width, "height": 800})
+            view.set_default_timeout(600_000)
+            view.goto((run / "report" / "index.html").as_uri())
+            assert view.evaluate("document.documentElement.scrollWidth") == width
+            narrowest = "Math.min(...[...document.querySelectorAll('td')].map(cell => cell.clientWidth))"
+            assert view.evaluate(narrowest) > 40
+        browser.close()
 
 
 def test_a_command_gives_the_same_figures_twice(run: Path) -> None:
@@ -323,6 +365,8 @@ def test_a_model_folder_and_other_images(run: Path, picture_folder: Path, tmp_pa
     figures = evaluate_run(run / "model", data=str(picture_folder), asked=Asked(part="all", pairs=5))
     assert (figures["held_out_images"], figures["pairs"], figures["protocol"]["part"]) == (24, 5, "all")
     assert "nearest_training_ratio_E" not in figures
+    with pytest.raises(ValueError, match="only a run has a best model"):
+        evaluate_run(run / "model", data=str(picture_folder), weights="best")
     with pytest.raises(FileNotFoundError, match="has no best/"):
         evaluate_run(run, weights="best")
 
@@ -342,11 +386,16 @@ def test_two_runs_side_by_side(run: Path, picture_folder: Path, tmp_path: Path) 
     assert warnings == []
     assert any("Fréchet" in row[0] for row in rows)
 
-    changed["protocol"] |= {"features_identity": "another", "seed": 5}
+    changed["protocol"] |= {"features_identity": "another", "seed": 5, "data": "the same images elsewhere"}
     (other / "metrics.json").write_text(json.dumps(changed))
     rows, warnings = compare_runs(run, other)
     assert not any("Fréchet" in row[0] for row in rows)
     assert warnings == ["seed differs: 0 and 5", "the features differ: figures in feature space are left out"]
+    changed["protocol"]["fingerprint"] = "f"
+    (other / "metrics.json").write_text(json.dumps(changed))
+    folder = json.loads((run / "metrics.json").read_text())["protocol"]["data"]
+    expected = f"the images differ, by their fingerprints: {folder} and the same images elsewhere"
+    assert expected in compare_runs(run, other)[1]
     for wrong in ("{", "[]", "{}"):
         (other / "metrics.json").write_text(wrong)
         with pytest.raises(ValueError, match=r"is not JSON|states no protocol"):

@@ -147,6 +147,8 @@ def test_files_that_are_no_feature_network(model: TUNIT, tmp_path: Path) -> None
         open_features(str(_script(nn.Linear(7, 2), tmp_path / "linear.ts")), model, cache_root=tmp_path)
     with pytest.raises(FileNotFoundError, match="is no file; expected own, inception or a network's file"):
         open_features(str(tmp_path / "absent.ts"), model, cache_root=tmp_path)
+    with pytest.raises(ValueError, match="features side is 0; at least 1 pixel is needed"):
+        open_features(None, model, cache_root=tmp_path, side=0)
     with pytest.raises(ValueError, match=r"features range is '0\.\.7'; expected one of 0\.\.255"):
         open_features(None, model, cache_root=tmp_path, pixel_range="0..7")
 
@@ -218,7 +220,7 @@ def test_damaged_features_are_computed_again(dataset: Dataset, tmp_path: Path) -
     for damaged in (whole[:-9], whole[:-1] + bytes([whole[-1] ^ 1]), b"", b"rubbish" * 10):
         path.write_bytes(damaged)
         calls.clear()
-        with pytest.warns(UserWarning, match="is damaged; computing these features again"):
+        with pytest.warns(UserWarning, match="is damaged; making features of real images again"):
             again = real_features(network, dataset, indices, tmp_path)
         torch.testing.assert_close(again, first)
         assert calls == [10]

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.decomposition import PCA
 
-from open_tunit.evaluation.style_map import draw_style_map, save_style_maps, style_map
+from open_tunit.evaluation.style_map import draw_style_map, principal_map, save_style_maps, style_map
 
 PER_GROUP = 20
 
@@ -28,6 +29,20 @@ def test_codes_alike_lie_together() -> None:
     distance = np.linalg.norm(places[:, None] - places, axis=2) + np.diag(np.full(len(places), np.inf))
     assert (domains[distance.argmin(axis=1)] == domains).mean() == 1
     np.testing.assert_array_equal(style_map(styles), places)
+
+
+def test_the_main_directions() -> None:
+    styles, _ = groups()
+    places, share = principal_map(styles)
+    reference = PCA(2).fit(styles)
+    expected = reference.transform(styles)
+    signs = np.sign((places * expected).sum(axis=0))
+    np.testing.assert_allclose(places * signs, expected, atol=1e-9)
+    assert share == pytest.approx(reference.explained_variance_ratio_.sum())
+    flat, all_of_it = principal_map(styles[:, :1])
+    assert flat.shape == (3 * PER_GROUP, 2)
+    assert all_of_it == pytest.approx(1)
+    assert principal_map(np.ones((4, 3)))[1] == 0
 
 
 def test_maps_that_cannot_be() -> None:

@@ -51,6 +51,7 @@ def evaluate(
     for rows in names.present(figures).values():
         for name in rows:
             print(f"{name:44} {names.number(figures[name]):>10}   {names.interval(figures, name)}".rstrip())
+    print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
         print(f"left out: {line}")
     print(f"figures: {run / 'metrics.json'}   report: {run / 'report' / 'index.html'}")
@@ -58,12 +59,12 @@ def evaluate(
 
 def _compare(a: Path, b: Path) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from open_tunit.evaluation.compare import compare_runs
 
     rows, warnings = compare_runs(a, b)
-    table = Table("", str(a), str(b), "difference")
+    table = Table("", *(Column(str(run), overflow="fold") for run in (a, b)), "difference")
     for row in rows:
         table.add_row(*row)
     console = Console()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 import tyro
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"tunit {version('open-tunit')}")
         return 0
+    warnings.formatwarning = _warning_line
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="tunit", description=DESCRIPTION, args=words)
     except KeyboardInterrupt:
@@ -57,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tunit: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
     return 0
+
+
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"careful: {' '.join(str(message).split())}\n"
 
 
 def _one_line(error: Exception) -> str:

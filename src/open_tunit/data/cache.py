@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import mmap
 import os
 import shutil
 import uuid
@@ -104,6 +105,13 @@ def build_generated_store(
 
     names = [f"{index:06d}" for index in range(count)]
     return _cached(["generated", key, count], names, size, draw, key, cache_root, progress)
+
+
+def forget_pages(images: NDArray[np.uint8]) -> None:
+    """Take what was read of a store's images out of this process's memory; it comes back from the file when read."""
+    mapped = getattr(images, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _cached(

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from open_tunit import images
+from open_tunit.evaluation import names
 from open_tunit.evaluation.page import COLOURS
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 320, 150, 44, 20, 8, 8
@@ -27,20 +27,15 @@ def curves(log: Sequence[Mapping[str, Any]]) -> str:
     """A chart for every loss, validation figure and the speed of a run's log; empty for fewer than two reports."""
     if len(log) < 2:
         return ""
-    names = sorted({name for line in log for name in line if name.startswith(("validation/", "loss/"))}, key=_order)
+    drawn = sorted({name for line in log for name in line if name.startswith(("validation/", "loss/"))}, key=_order)
     turns = [float(after["step"]) for before, after in itertools.pairwise(log) if before["phase"] != after["phase"]]
-    charts = [_chart(name, log, turns) for name in [*names, "images_per_second"]]
+    charts = [_chart(name, log, turns) for name in [*drawn, "images_per_second"]]
     legend = '<p class="soft">Means between reports. Dashed: where a phase of the training begins.</p>'
     return f'{legend}<div class="curves">{"".join(charts)}</div>'
 
 
-def style_picture(styles: Tensor, domains: NDArray[np.int64], pictures: Tensor) -> tuple[Image.Image, float]:
-    """Images (N, 3, S, S) laid out by the first two principal components of their styles (N, d), framed in their
-    domain's colour; and the share of the variance that these components show. Needs two images.
-    """
-    centred = styles.double() - styles.double().mean(dim=0)
-    _, spread, axes = torch.linalg.svd(centred, full_matrices=False)
-    places = (centred @ axes[:2].T).numpy()  # (N, 2)
+def style_picture(places: NDArray[np.float64], domains: NDArray[np.int64], pictures: Tensor) -> Image.Image:
+    """Images (N, 3, S, S) laid out at their places (N, 2), framed in their domain's colour."""
     low, high = np.quantile(places, 0.01, axis=0), np.quantile(places, 0.99, axis=0)
     room = np.array(MAP_SIZE) - MAP_TILE - 2 * MAP_BORDER
     corners = ((places - low) / np.maximum(high - low, 1e-12)).clip(0, 1) * room
@@ -48,12 +43,11 @@ def style_picture(styles: Tensor, domains: NDArray[np.int64], pictures: Tensor) 
     for index, (x, y) in enumerate(corners.round().astype(int).tolist()):
         tile = images.to_pil(pictures[index]).resize((MAP_TILE, MAP_TILE), Image.Resampling.BICUBIC)
         canvas.paste(ImageOps.expand(tile, MAP_BORDER, COLOURS[domains[index] % len(COLOURS)]), (x, y))
-    shown = float(spread[:2].square().sum() / spread.square().sum().clamp(min=1e-30))
-    return canvas, shown
+    return canvas
 
 
 def _order(name: str) -> tuple[bool, str]:
-    return not name.startswith("validation/"), name
+    return not name.startswith("validation/"), names.CURVES.get(name, name)
 
 
 def _chart(name: str, log: Sequence[Mapping[str, Any]], turns: Sequence[float]) -> str:
@@ -88,7 +82,7 @@ def _chart(name: str, log: Sequence[Mapping[str, Any]], turns: Sequence[float]) 
     line = f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="1.6"/>'
     if len(points) == 1:
         line = f'<circle cx="{across(points[0][0]):.1f}" cy="{down(values[0]):.1f}" r="2.5" fill="{COLOURS[0]}"/>'
-    title = html.escape(name.removeprefix("loss/").replace("_", " "))
+    title = html.escape(names.CURVES.get(name) or name.rpartition("/")[2].replace("_", " "))
     return (
         f"<figure><figcaption>{title} <span class=soft>{values[-1]:.3g} at the end</span></figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title} over the steps">{marks}{ends}{line}</svg>'

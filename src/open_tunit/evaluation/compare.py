@@ -9,8 +9,8 @@ from typing import Any
 
 from open_tunit.evaluation import names
 
-FREE = {"weights"}
-"""Parts of the protocol that may differ between runs that compare."""
+FREE = {"weights", "data"}
+"""Parts of the protocol that may differ between runs that compare: the fingerprint says whether the images do."""
 FEATURES = {"features", "features_input", "features_identity"}
 Row = tuple[str, str, str, str]
 
@@ -27,10 +27,7 @@ def compare_runs(a: Path, b: Path) -> tuple[list[Row], list[str]]:
         for name in {*first["protocol"], *second["protocol"]} - FREE
         if first["protocol"].get(name) != second["protocol"].get(name)
     }
-    warnings = [
-        f"{name.replace('_', ' ')} differs: {first['protocol'].get(name)} and {second['protocol'].get(name)}"
-        for name in sorted(differing - FEATURES)
-    ]
+    warnings = [_difference(name, first["protocol"], second["protocol"]) for name in sorted(differing - FEATURES)]
     comparable = not differing & FEATURES
     if not comparable:
         warnings.append("the features differ: figures in feature space are left out")
@@ -40,6 +37,12 @@ def compare_runs(a: Path, b: Path) -> tuple[list[Row], list[str]]:
             if second.get(name) is not None and (comparable or group != names.FEATURES):
                 rows.append(_row(name, label, first, second))
     return rows, warnings
+
+
+def _difference(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    if name == "fingerprint":
+        return f"the images differ, by their fingerprints: {first.get('data')} and {second.get('data')}"
+    return f"{name.replace('_', ' ')} differs: {first.get(name)} and {second.get(name)}"
 
 
 def _row(name: str, label: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Row:

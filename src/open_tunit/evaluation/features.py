@@ -74,6 +74,8 @@ def open_features(
     """
     if pixel_range not in RANGES:
         raise ValueError(f"features range is {pixel_range!r}; expected one of {', '.join(RANGES)}")
+    if side is not None and side < 1:
+        raise ValueError(f"features side is {side}; at least 1 pixel is needed")
     if spec in (None, OWN):
         return own_features(model)
     device = model.domain_styles.device
@@ -133,7 +135,9 @@ def _from_file(path: Path, device: torch.device, side: int | None, pixel_range: 
     except (ModuleNotFoundError, MemoryError):
         raise
     except Exception as error:  # on bytes that are no network these readers raise nearly anything
-        raise ValueError(f"{path} is no TorchScript, torch.export or ONNX network: {_short(error)}") from error
+        raise ValueError(
+            f"{path} is no TorchScript, torch.export or ONNX network, and not FID's weights: {_short(error)}"
+        ) from error
     target = side or fixed
 
     def run(pixels: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""A model at work on a plan's pairs: pictures pass through in parts, numbers and features stay."""
+"""A model at work on a plan's pairs: pictures pass through in parts; numbers and features stay, in rows made once.
+
+Small results kept one by one between large passing ones would leave holes that the memory grows by.
+"""
 
 from __future__ import annotations
 
@@ -55,34 +58,37 @@ class Translations:
 
 def opinions(model: TUNIT, dataset: Dataset, plan: Plan) -> Opinions:
     """E's domains and styles of the plan's images, and how well each is redrawn in its own style."""
-    domains, styles, errors = [], [], []
-    for part in chunks(plan.images):
-        x = pictures(dataset, part)
-        domains.append(model.domains(x).argmax(dim=1).cpu())
-        styles.append(model.style(x).cpu())
-        errors.append(_error(model.translate(x, x), x))
-    return Opinions(torch.cat(domains).numpy(), torch.cat(styles), np.concatenate(errors))
+    count = len(plan.images)
+    seen = Opinions(np.empty(count, np.int64), torch.empty(count, model.config.style_dim), np.empty(count))
+    for part in chunks(np.arange(count)):
+        x = pictures(dataset, plan.images[part])
+        seen.domains[part] = model.domains(x).argmax(dim=1).cpu().numpy()
+        seen.styles[torch.as_tensor(part)] = model.style(x).cpu()
+        seen.reconstruction[part] = _error(model.translate(x, x), x)
+    return seen
 
 
 def translate_pairs(
     model: TUNIT, dataset: Dataset, plan: Plan, domains: NDArray[np.int64], network: FeatureNetwork | None = None
 ) -> Translations:
     """Translate every pair and keep what is measured; `domains` (N,) are the images' pseudo labels."""
-    columns: dict[str, list[Array]] = {"certainty": [], "reached": [], "cycle_error": [], "distance": []}
-    features = []
+    count = len(plan.sources)
+    certainty, reached, cycle_error, distance = np.empty(count), np.empty(count, bool), np.empty(count), np.empty(count)
+    features: Tensor | None = None
     for part in chunks(np.arange(len(plan.sources))):
         sources, references = plan.sources[part], plan.references[part]
         x, reference = pictures(dataset, plan.images[sources]), pictures(dataset, plan.images[references])
         translation = model.translate(x, reference).cpu()
         said = model.domains(translation).double().cpu().numpy()  # (chunk, K)
-        columns["certainty"].append(said[np.arange(len(part)), domains[references]])
-        columns["reached"].append(said.argmax(axis=1) == domains[references])
-        columns["cycle_error"].append(_error(model.translate(translation, x), x))
-        columns["distance"].append(_error(reference, x))
+        certainty[part] = said[np.arange(len(part)), domains[references]]
+        reached[part] = said.argmax(axis=1) == domains[references]
+        cycle_error[part] = _error(model.translate(translation, x), x)
+        distance[part] = _error(reference, x)
         if network is not None:
-            features.append(network(translation))
-    whole = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return Translations(**whole, features=torch.cat(features) if features else None)  # type: ignore[arg-type]
+            rows = network(translation)
+            features = rows.new_empty(count, rows.shape[1]) if features is None else features
+            features[torch.as_tensor(part)] = rows
+    return Translations(certainty, reached, cycle_error, distance, features)
 
 
 def diversities(

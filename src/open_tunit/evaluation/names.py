@@ -53,6 +53,28 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+CURVES = {
+    "validation/score": "Validation: label-free score",
+    "validation/domain_reached": "Validation: sorted into the reference's domain",
+    "validation/cycle_error": "Validation: error after the way there and back",
+    "loss/style_contrast": "E: style contrast",
+    "loss/shape_contrast": "E: contrast of domain views",
+    "loss/prototypes": "E: balanced prototypes",
+    "loss/mutual_information": "E: mutual information, negative",
+    "loss/labels": "E: labels",
+    "loss/d_real": "D: real images",
+    "loss/d_fake": "D: translations",
+    "loss/r1": "D: R1 penalty",
+    "loss/g_translation": "G: what D says of translations",
+    "loss/g_reconstruction": "G: what D says of pictures redrawn",
+    "loss/reconstruction": "G: pictures redrawn in their own style",
+    "loss/translation_style": "G: style of translations",
+    "loss/translation_domain": "G: domain of translations",
+    "loss/cycle": "G: the way there and back",
+    "images_per_second": "Images per second",
+}
+"""Of log.jsonl."""
+
 
 def present(figures: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, str]]]:
     """The groups with the figures that are there, by their full names (some end in the feature network's)."""
@@ -67,6 +89,12 @@ def present(figures: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, str]]]
         if rows:
             found[group] = rows
     return found
+
+
+def features(figures: Mapping[str, Any]) -> str:
+    """Which network the figures in feature space are taken on, and how images become its input."""
+    protocol = figures["protocol"]
+    return f"{protocol['features']} ({protocol['features_input']})"
 
 
 def number(value: float) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 from torch import Tensor
 
 from open_tunit import images
 
-LEAST_SIDE = 64
-"""Small pictures are enlarged in whole steps up to this many pixels."""
+SHOWN_SIDE = 96
+"""A grid's small pictures are shown as wide as this many pixels, where the window has room."""
 LARGEST_PNG_SIDE = 64
 JPEG_QUALITY = 92
 COLOURS = (
@@ -38,17 +38,21 @@ a{color:var(--accent);text-decoration:none}a:hover{text-decoration:underline}
 table{border-collapse:collapse;width:100%;margin:.3rem 0 1rem;font-size:.94rem}
 td,th{text-align:left;padding:.42rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;font-size:.85rem;color:var(--soft)}td small{display:block;color:var(--soft);line-height:1.35}
-td:first-child{overflow-wrap:anywhere}
+td:first-child{overflow-wrap:break-word}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr.sub td:first-child{padding-left:1.6rem}
-figure{margin:.6rem 0 1.2rem}img,svg{max-width:100%;height:auto;display:block}
-figcaption{font-size:.88rem;margin-top:.35rem}
+.terms td:first-child{white-space:nowrap;color:var(--soft);padding-right:1.5rem}
+.terms td:last-child{width:100%;overflow-wrap:anywhere}
+figure{margin:.6rem 0 1.2rem;overflow-x:auto}img,svg{max-width:100%;height:auto;display:block}
+figcaption{font-size:.88rem;margin-top:.35rem}.wide img{min-width:44rem}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));gap:1rem 1.2rem}
 .curves figure{margin:0}.curves figcaption{margin:0;color:var(--ink)}
 .chip{display:inline-block;width:.8em;height:.8em;border-radius:50%;margin-right:.4em}
 .legend span{margin-right:1rem;white-space:nowrap}
 @media(max-width:34rem){h1{font-size:1.4rem}td,th{padding:.38rem .25rem}table{font-size:.86rem}
-tr.sub td:first-child{padding-left:.8rem}}
+tr.sub td:first-child{padding-left:.8rem}
+.terms td{display:block;border:0}.terms td:first-child{padding-bottom:0;font-size:.8rem}
+.terms tr{border-bottom:1px solid var(--line)}}
 @media print{nav{display:none}h2{break-after:avoid}figure{break-inside:avoid}}
 """
 
@@ -78,6 +82,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{f'<tr>{top}</tr>' if any(heads) else ''}{body}</table>"
 
 
+def terms(rows: Mapping[str, object]) -> str:
+    """Names and what they stand for, as text of any length."""
+    body = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(value))}</td></tr>" for name, value in rows.items()
+    )
+    return f'<table class="terms">{body}</table>'
+
+
 def note(text: str) -> str:
     """A paragraph of explanation."""
     return f'<p class="soft">{html.escape(text)}</p>'
@@ -91,22 +103,24 @@ def chip(number: int) -> str:
 def grid_figure(caption: str, rows: Tensor) -> str:
     """Images (R, C, 3, S, S) as one picture of R rows and C columns."""
     side = rows.shape[-1]
-    picture = images.grid(rows)
-    gain = max(1, LEAST_SIDE // side)
-    picture = picture.resize((picture.width * gain, picture.height * gain), Image.Resampling.BICUBIC)
-    return picture_figure(caption, picture, lossless=side <= LARGEST_PNG_SIDE)
+    return picture_figure(
+        caption, images.grid(rows), gain=max(1.0, SHOWN_SIDE / side), lossless=side <= LARGEST_PNG_SIDE
+    )
 
 
-def picture_figure(caption: str, picture: Image.Image, *, lossless: bool = True) -> str:
-    """A picture inside the file, with its caption."""
+def picture_figure(
+    caption: str, picture: Image.Image, *, gain: float = 1.0, lossless: bool = False, wide: bool = False
+) -> str:
+    """A picture inside the file with its caption, shown `gain` times its size; a `wide` one scrolls on a phone."""
     buffer = io.BytesIO()
     kind = "png" if lossless else "jpeg"
     picture.save(buffer, format=kind, **({} if lossless else {"quality": JPEG_QUALITY}))
     data = base64.b64encode(buffer.getvalue()).decode()
     text = html.escape(caption)
-    size = f'width="{picture.width}" height="{picture.height}"'
+    size = f'width="{picture.width * gain:.0f}" height="{picture.height * gain:.0f}"'
     source = f"data:image/{kind};base64,{data}"
-    return f'<figure><img alt="{text}" {size} src="{source}"><figcaption>{text}</figcaption></figure>'
+    opening = '<figure class="wide">' if wide else "<figure>"
+    return f'{opening}<img alt="{text}" {size} src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
 def _anchor(heading: str) -> str:

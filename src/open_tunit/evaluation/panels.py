@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.evaluation.charts import MAP_IMAGES, style_picture
 from open_tunit.evaluation.page import chip, grid_figure, note, picture_figure
 from open_tunit.evaluation.protocol import Evaluation
 from open_tunit.evaluation.stored import pictures
+from open_tunit.evaluation.style_map import FEWEST_POINTS, principal_map, style_map
 
 SHOWN = 8
-SHEET_COLUMNS, SHEET_ROWS = 12, 2
+SHEET_COLUMNS, SHEET_ROWS = 8, 3
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 WALKS = 4
 
@@ -29,7 +33,7 @@ def domain_sheets(evaluation: Evaluation) -> str:
     """A sheet of held-out images per domain, with what is in it where labels are known."""
     plan, dataset = evaluation.plan, evaluation.dataset
     parts = []
-    for domain in range(evaluation.model.config.domains):
+    for domain, name in _domains(evaluation).items():
         members = plan.images[evaluation.seen.domains == domain]
         sheet = torch.ones(SHEET_ROWS * SHEET_COLUMNS, 3, *dataset.images.shape[1:3])
         chosen = members[: len(sheet)]
@@ -37,7 +41,7 @@ def domain_sheets(evaluation: Evaluation) -> str:
             sheet[: len(chosen)] = pictures(dataset, chosen)
         rows = sheet[: max(1, -(-len(chosen) // SHEET_COLUMNS)) * SHEET_COLUMNS].unflatten(0, (-1, SHEET_COLUMNS))
         caption = f"{len(members)} of {len(plan.images)} images{_contents(evaluation, members)}"
-        parts.append(f"<h3>{chip(domain)}Domain {domain}</h3>{grid_figure(caption, rows)}")
+        parts.append(f"<h3>{chip(domain)}{html.escape(name)}</h3>{grid_figure(caption, rows)}")
     return "".join(parts)
 
 
@@ -47,14 +51,11 @@ def style_panel(evaluation: Evaluation) -> str:
     if len(plan.images) < 2:
         return ""
     order = np.random.Generator(np.random.Philox((plan.seed, MAP_IMAGES))).permutation(len(plan.images))[:MAP_IMAGES]
-    canvas, share = style_picture(
-        evaluation.seen.styles[torch.as_tensor(order)],
-        evaluation.seen.domains[order],
-        pictures(evaluation.dataset, plan.images[order]),
-    )
-    legend = "".join(f"<span>{chip(k)}domain {k}</span>" for k in range(evaluation.model.config.domains))
-    caption = f"{len(order)} held-out images by the two main directions of their styles: {share:.0%} of the variance."
-    return f'<p class="legend">{legend}</p>{picture_figure(caption, canvas)}'
+    places, how = _places(evaluation.seen.styles[torch.as_tensor(order)].numpy())
+    canvas = style_picture(places, evaluation.seen.domains[order], pictures(evaluation.dataset, plan.images[order]))
+    legend = "".join(f"<span>{chip(k)}{html.escape(name)}</span>" for k, name in _domains(evaluation).items())
+    caption = f"{len(order)} held-out images by {how}."
+    return f'<p class="legend">{legend}</p>{picture_figure(caption, canvas, wide=True)}'
 
 
 def reference_grid(evaluation: Evaluation) -> str:
@@ -73,12 +74,12 @@ def reference_grid(evaluation: Evaluation) -> str:
 def domain_grid(evaluation: Evaluation) -> str:
     """Every shown source in the mean style of every domain."""
     model = evaluation.model
-    filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
+    filled = {k: name for k, name in _domains(evaluation).items() if model.domain_counts[k]}
     if not filled:
         return note("This model has no mean styles: no training image was sorted while they were taken.")
     sources = shown_images(evaluation)[:SHOWN]
     columns = [sources, *(model.translate(sources, domain=k).cpu() for k in filled)]
-    caption = f"Left column: sources; then each in the mean style of domain {', '.join(map(str, filled))}."
+    caption = f"Left column: sources; then each in the mean style of: {', '.join(filled.values())}."
     return grid_figure(caption, torch.stack(columns, dim=1))
 
 
@@ -132,6 +133,24 @@ def true_answers(evaluation: Evaluation) -> str:
         return ""
     columns = torch.stack([part[:SHOWN].cpu() for part in evaluation.answers])
     return grid_figure("Rows: source, reference, translation, true answer.", columns)
+
+
+def _domains(evaluation: Evaluation) -> dict[int, str]:
+    """The domains by number, as the user calls them; of merged ones the first."""
+    naming = evaluation.model.naming
+    heads = [k for k, head in enumerate(naming.heads) if head == k]
+    return {k: f"Domain {k}" if naming.names[k] == str(k) else naming.names[k] for k in heads}
+
+
+def _places(styles: NDArray[np.floating]) -> tuple[NDArray[np.float64], str]:
+    """Places (N, 2) of style codes (N, d), and in words what they mean."""
+    if len(styles) >= FEWEST_POINTS:
+        try:
+            return style_map(styles), "t-SNE of their styles: alike lie together, distances far apart say little"
+        except ModuleNotFoundError:
+            pass
+    places, share = principal_map(styles)
+    return places, f"the two main directions of their styles (PCA): {share:.0%} of the variance"
 
 
 def _pairs(evaluation: Evaluation, chosen: np.ndarray) -> list[Tensor]:

@@ -107,7 +107,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     protocol = _protocol(data, dataset, plan, network, by_label=bool((labels >= 0).any()))
     answers = None
     if critters:
-        true, pairs, translations = truth.measure(model, data.folder, seed=seed)
+        true, pairs, translations = truth.measure(model, data.folder, seed=seed, cache_root=cache_root)
         figures.intervals |= true.pop("intervals")
         figures.values |= true
         protocol["true_answers"] = truth.PROTOCOL

@@ -10,7 +10,7 @@ from typing import Any
 from open_tunit import images
 from open_tunit.evaluation import names, panels
 from open_tunit.evaluation.charts import curves
-from open_tunit.evaluation.page import document, note, table
+from open_tunit.evaluation.page import document, note, table, terms
 from open_tunit.evaluation.protocol import Evaluation
 from open_tunit.files import write_text_atomic
 
@@ -23,6 +23,8 @@ TILES = (
     "pseudo_label_accuracy",
     "domain_reached_by_own_judgement",
     "reconstruction_error",
+    "label_free_score",
+    "cycle_error",
 )
 MOST_TILES = 4
 
@@ -36,7 +38,7 @@ def write_report(
         images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
     figures, model = evaluation.figures, evaluation.model.config
     protocol = figures["protocol"]
-    title = f"{protocol['data']}: {model.domains} domains at {model.size}\u00a0px"
+    title = f"{Path(protocol['data']).name or protocol['data']}: {model.domains} domains at {model.size}\u00a0px"
     subtitle = (
         f"Measured on {protocol['images']} images of the {protocol['part']} part and {protocol['pairs']} translations"
         f"{_trained(evaluation.model.about)}."
@@ -52,7 +54,7 @@ def write_report(
         ("Best and worst", panels.best_and_worst(evaluation)),
         ("Is it copying?", panels.copies(evaluation)),
         ("Training", curves(log)),
-        ("Cost", table(("", ""), [(html.escape(name), text) for name, text in cost.items()])),
+        ("Cost", terms(cost)),
         ("How it was measured", _protocol(protocol)),
     )
     write_text_atomic(folder / "index.html", document(title, subtitle, sections, _tiles(figures)))
@@ -84,8 +86,10 @@ def _figures(figures: Mapping[str, Any]) -> str:
         cells = [
             (_label(*text), names.number(figures[name]), names.interval(figures, name)) for name, text in rows.items()
         ]
-        heading = group if group != names.FEATURES else f"{group} of {figures['protocol']['features']}"
-        parts.append(f"<h3>{html.escape(heading)}</h3>{table(('', 'value', '95 % interval'), cells)}")
+        heading = f"<h3>{html.escape(group)}</h3>"
+        if group == names.FEATURES:
+            heading += note(f"Features: {names.features(figures)}.")
+        parts.append(f"{heading}{table(('', 'value', '95 % interval'), cells)}")
     left_out = "".join(f"<li>{html.escape(line)}</li>" for line in figures["notes"])
     return "".join(parts) + _judges(figures) + (f"<h3>Left out</h3><ul>{left_out}</ul>" if left_out else "")
 
@@ -108,8 +112,5 @@ def _judges(figures: Mapping[str, Any]) -> str:
 
 
 def _protocol(protocol: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{html.escape(str(value))}</td></tr>"
-        for name, value in protocol.items()
-    )
-    return note("The same protocol, data and seed give the same figures.") + f"<table>{rows}</table>"
+    rows = {name.replace("_", " "): value for name, value in protocol.items()}
+    return note("The same protocol, data and seed give the same figures.") + terms(rows)

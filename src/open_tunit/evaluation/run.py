@@ -64,6 +64,8 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
         raise FileNotFoundError(f"{run} is not a run: it has no config.yaml")
     if data is None:
         raise ValueError(f"{run} is a model folder, not a run; name the images with --data FOLDER")
+    if weights == "best":
+        raise ValueError(f"{run} is a model folder; only a run has a best model")
     return None, run
 
 

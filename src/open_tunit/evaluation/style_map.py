@@ -14,6 +14,8 @@ from open_tunit.files import write_atomic
 
 MOST_POINTS = 2000
 FEWEST_POINTS = 8
+MOST_EXACT = 200
+"""Up to so many points t-SNE sums over all pairs: quick enough, and to the bit the same for any number of threads."""
 PERPLEXITY, NEIGHBOURS = 30.0, 15
 """The usual ones of t-SNE and UMAP; fewer where there are few images."""
 
@@ -32,7 +34,8 @@ def style_map(styles: NDArray[np.floating], *, method: Method = "tsne", seed: in
         from sklearn.manifold import TSNE
 
         perplexity = min(PERPLEXITY, (len(styles) - 1) / 3)
-        layout = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+        exactness: Literal["exact", "barnes_hut"] = "exact" if len(styles) <= MOST_EXACT else "barnes_hut"
+        layout = TSNE(perplexity=perplexity, init="pca", random_state=seed, method=exactness)
     elif method == "umap":
         try:
             from umap import UMAP
@@ -42,6 +45,16 @@ def style_map(styles: NDArray[np.floating], *, method: Method = "tsne", seed: in
     else:
         raise ValueError(f"method is {method!r}; expected tsne or umap")
     return np.asarray(layout.fit_transform(np.asarray(styles, dtype=np.float32)), dtype=np.float64)
+
+
+def principal_map(styles: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
+    """Places (N, 2) of style codes (N, d) along their two main directions, and the share of the variance shown."""
+    codes = np.asarray(styles, dtype=np.float64)
+    centred = codes - codes.mean(axis=0)
+    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
+    places: NDArray[np.float64] = np.zeros((len(codes), 2))
+    places[:, : len(axes[:2])] = centred @ axes[:2].T
+    return places, float((spread[:2] ** 2).sum() / max((spread**2).sum(), 1e-30))
 
 
 def save_style_maps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
-from open_tunit.evaluation.judges import SPECIES, train_judges, truth_of
+from open_tunit.evaluation.judges import SPECIES, Judges, open_judges, truth_of
 from open_tunit.metrics.clustering import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
@@ -66,8 +67,11 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
     )
 
 
-def measure(model: TUNIT, folder: str, *, seed: int) -> tuple[dict[str, Any], Pairs, Tensor]:
-    """The figures of a model on the held-out critters of `seed`, with `intervals`; the pairs; the translations."""
+def measure(model: TUNIT, folder: str, *, seed: int, cache_root: Path) -> tuple[dict[str, Any], Pairs, Tensor]:
+    """The figures of a model on the held-out critters of `seed`, with `intervals`; the pairs; the translations.
+
+    The judges are kept in the cache.
+    """
     pairs = held_out_pairs(folder, size=model.config.size, seed=seed)
     translations = model.translate(pairs.source, pairs.reference).cpu()
     true_species = np.array([critter.species for critter in pairs.sources])
@@ -75,9 +79,10 @@ def measure(model: TUNIT, folder: str, *, seed: int) -> tuple[dict[str, Any], Pa
     sorted_right = matched_hits(pseudo, true_species)
     figures: dict[str, Any] = {"pseudo_label_accuracy": _share(sorted_right)}
     intervals = {"pseudo_label_accuracy": bootstrap_interval(sorted_right, seed=seed)}
+    judges = open_judges(species=parse_critters(folder)[0], size=model.config.size, cache_root=cache_root)
     for part, its_intervals in (
         _error_ratios(pairs, translations, seed),
-        _judged(pairs, translations, species=parse_critters(folder)[0], size=model.config.size, seed=seed),
+        _judged(pairs, translations, judges, seed),
     ):
         figures |= part
         intervals |= its_intervals
@@ -109,9 +114,8 @@ def _error_ratios(pairs: Pairs, translations: Tensor, seed: int) -> tuple[dict[s
 
 
 def _judged(
-    pairs: Pairs, translations: Tensor, *, species: int, size: int, seed: int
+    pairs: Pairs, translations: Tensor, judges: Judges, seed: int
 ) -> tuple[dict[str, Any], dict[str, Interval]]:
-    judges = train_judges(species=species, size=size)
     said = judges.levels(translations)
     content = {name: value.numpy() for name, value in truth_of(pairs.sources).items()}
     reached = said[SPECIES] == np.array([critter.species for critter in pairs.references])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 import torch
 from torch import Tensor
 
-BLOCK = 512
+BLOCK = 128
 """Rows of a kernel matrix held at once."""
 
 
@@ -18,7 +19,8 @@ class TooFewError(ValueError):
 def check_count(metric: str, rows: int, needed: int, what: str = "images") -> None:
     """Raise TooFewError unless there are as many rows as the metric needs."""
     if rows < needed:
-        raise TooFewError(f"{metric}: {rows} {what}; it needs at least {needed}")
+        counted = re.sub(r"s\b", "", what, count=1) if rows == 1 else what
+        raise TooFewError(f"{metric}: {rows} {counted}; it needs at least {needed}")
 
 
 class Moments:

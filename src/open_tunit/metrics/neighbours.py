@@ -7,7 +7,7 @@ from torch import Tensor
 
 from open_tunit.metrics.distances import check_count
 
-BLOCK = 256
+BLOCK = 128
 """Rows of a distance matrix held at once."""
 NEIGHBOURS = 5
 """k of all metrics here (Naeem et al. 2020)."""

@@ -32,4 +32,5 @@ def describe(device: torch.device) -> str:
     """A line for logs and model cards: the GPU's name, or the CPU's thread count."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"

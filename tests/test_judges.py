@@ -1,0 +1,73 @@
+"""The judges: kept once, the same from the cache, never believed when damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from open_tunit.data import critters
+from open_tunit.evaluation import judges
+from open_tunit.evaluation.judges import Judges, open_judges, train_judges
+from open_tunit.images import from_uint8
+
+SPECIES, SIZE = 3, 16
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "TRAINING_CRITTERS", 128)
+    monkeypatch.setattr(judges, "HELD_OUT_CRITTERS", 32)
+    monkeypatch.setattr(judges, "EPOCHS", 2)
+
+
+def _opened(cache: Path) -> Judges:
+    return open_judges(species=SPECIES, size=SIZE, cache_root=cache)
+
+
+def _says(found: Judges) -> dict[str, list[int]]:
+    drawn = [critters.draw(critters.critter(5, index, species=SPECIES), SIZE) for index in range(64)]
+    return {name: said.tolist() for name, said in found.levels(from_uint8(torch.from_numpy(np.stack(drawn)))).items()}
+
+
+def _same(a: Judges, b: Judges) -> bool:
+    first, second = a.network.state_dict(), b.network.state_dict()
+    return a.accuracy == b.accuracy and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_judges_from_the_cache_are_those_that_were_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = train_judges(species=SPECIES, size=SIZE)
+    first = _opened(tmp_path)
+    monkeypatch.setattr(judges, "train_judges", None)
+    again = _opened(tmp_path)
+    assert _same(trained, first)
+    assert _same(first, again)
+    assert _says(trained) == _says(again)
+    assert len(list((tmp_path / "judges").iterdir())) == 1
+
+
+def test_other_judges_have_other_places(tmp_path: Path) -> None:
+    _opened(tmp_path)
+    with_more = open_judges(species=SPECIES + 1, size=SIZE, cache_root=tmp_path)
+    assert set(_says(with_more)) == {"species", *critters.CONTENT_LEVELS}
+    assert len(list((tmp_path / "judges").iterdir())) == 2
+
+
+def test_damaged_judges_are_trained_again(tmp_path: Path) -> None:
+    first = _opened(tmp_path)
+    (path,) = (tmp_path / "judges").iterdir()
+    whole = path.read_bytes()
+    changed = whole.replace(b"accuracy", b"accuracz")
+    for damaged in (whole[:-5], whole[:-1] + bytes([whole[-1] ^ 1]), changed, b""):
+        path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match="is damaged; making judges again"):
+            assert _same(_opened(tmp_path), first)
+        assert _same(_opened(tmp_path), first)
+
+
+def test_a_cache_that_cannot_be_written_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "judges").write_text("a file in the way")
+    with pytest.warns(UserWarning, match="judges are not kept: .* cannot be written"):
+        _opened(tmp_path)
