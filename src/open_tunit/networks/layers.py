@@ -78,7 +78,7 @@ class UpsampleConv(nn.Module):
         kernels = kernels.permute(1, 2, 0, 3, 4, 5).flatten(0, 2).permute(0, 3, 1, 2)  # (4O, I, 3, 3)
         y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, self.bias.repeat(4))
         y = y.unflatten(1, (2, 2, -1)).permute(0, 4, 1, 5, 2, 3)  # (N, H, a, W, b, O)
-        y = y.reshape(len(x), 2 * x.shape[2], 2 * x.shape[3], -1).permute(0, 3, 1, 2)
+        y = y.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
         return _add_borders(y, *self._borders(x.to(y.dtype)))
 
     def _borders(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
