@@ -47,6 +47,7 @@ class TUNIT(nn.Module):
         self.config, self.fit, self.background = config, fit, background
         self.E = GuidingNetwork(config)
         self.G = Generator(config)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
         self.register_buffer("domain_counts", torch.zeros(config.domains, dtype=torch.int64))
         self.about: dict[str, Any] = {}

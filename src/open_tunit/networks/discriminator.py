@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit.config import Model
-from open_tunit.networks.layers import FRN, SQRT_HALF, init_kaiming, powers
+from open_tunit.networks.layers import FRN, SQRT_HALF, PooledConv, init_kaiming, powers
 
 LEAK = 0.2
 
@@ -22,7 +22,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm1 = FRN(inputs)
         self.norm2 = FRN(inputs)
-        self.conv1 = nn.Conv2d(inputs, inputs, 3, padding=1)
+        self.conv1 = PooledConv(inputs, inputs) if halve else nn.Conv2d(inputs, inputs, 3, padding=1)
         self.conv2 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
         self.halve = halve
@@ -32,12 +32,10 @@ class ResidualBlock(nn.Module):
         residual = self.conv1(self.norm1(x))
         # The 1x1 convolution and the pool commute; on the small grid it costs a quarter.
         shortcut = F.avg_pool2d(x, 2) if self.halve else x
-        if self.halve:
-            residual = F.avg_pool2d(residual, 2)
         residual = self.conv2(self.norm2(residual))
         if self.shortcut is not None:
             shortcut = self.shortcut(shortcut)
-        mean: Tensor = (shortcut + residual) * SQRT_HALF
+        mean: Tensor = residual.add_(shortcut).mul_(SQRT_HALF)
         return mean
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit.config import Model
-from open_tunit.networks.layers import ReflectConv, UpsampleConv, adain, init_kaiming, instance_norm
+from open_tunit.networks.layers import ReflectConv, UpsampleConv, init_kaiming
+from open_tunit.networks.norms import adain, instance_norm
 
 RESIDUAL_SCALE = 0.1
 PLAIN_GAIN = 0.3
@@ -23,7 +24,7 @@ class ContentBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        residual = instance_norm(self.conv2(torch.relu(instance_norm(self.conv1(x)))))
+        residual = instance_norm(self.conv2(torch.relu_(instance_norm(self.conv1(x)))))
         return torch.add(x, residual, alpha=RESIDUAL_SCALE)
 
 
@@ -37,7 +38,7 @@ class StyledBlock(nn.Module):
 
     def forward(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
         """x (N, C, H, W) and two (shift, scale) pairs of (N, C) -> the shape of x."""
-        residual = adain(self.conv2(torch.relu(adain(self.conv1(x), *first))), *second)
+        residual = adain(self.conv2(torch.relu_(adain(self.conv1(x), *first))), *second)
         return torch.add(x, residual, alpha=RESIDUAL_SCALE)
 
 
@@ -56,9 +57,9 @@ class ContentEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, S, S) -> content (N, width * S / b, b, b), b the bottleneck's side."""
-        x = torch.relu(instance_norm(self.stem(x)))
+        x = torch.relu_(instance_norm(self.stem(x)))
         for conv in self.down:
-            x = torch.relu(instance_norm(conv(x)))
+            x = torch.relu_(instance_norm(conv(x)))
         for block in self.blocks:
             x = block(x)
         return x
@@ -85,7 +86,7 @@ class Decoder(nn.Module):
         for level, block in enumerate(self.blocks):
             x = block(x, styles[2 * level], styles[2 * level + 1])
         for conv, style in zip(self.up, styles[2 * len(self.blocks) :], strict=True):
-            x = torch.relu(adain(conv(x), *style))
+            x = torch.relu_(adain(conv(x), *style))
         return torch.tanh(self.out(x))
 
 

@@ -41,7 +41,7 @@ class GuidingNetwork(nn.Module):
         for factor, depth in zip(STAGES, config.guiding_depths, strict=True):
             width = factor * config.guiding_width
             for _ in range(depth):
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.trunk = nn.Sequential(*layers)

@@ -1,35 +1,20 @@
-"""The pieces the three networks share: normalisations, reflected convolutions, upsampling, initialisation."""
+"""The pieces the three networks share: convolutions that pad, pool or enlarge; initialisation."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import Function
 
-NORM_EPS = 1e-5
-FRN_EPS = 1e-6
-
-
-def instance_norm(x: Tensor) -> Tensor:
-    """Zero mean, unit biased variance over H and W of each image and channel; (N, C, H, W)."""
-    var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
-    return (x - mean) * torch.rsqrt(var + NORM_EPS)
-
-
-def adain(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Adaptive instance normalisation: scale * instance_norm(x) + shift.
-
-    x (N, C, H, W); shift and scale (N, C). Written as one multiply-add, so no layout changes.
-    """
-    var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
-    gain = scale[:, :, None, None] * torch.rsqrt(var + NORM_EPS)
-    return torch.addcmul(shift[:, :, None, None] - mean * gain, x, gain)
+from open_tunit.networks.norms import frn
 
 
 class FRN(nn.Module):
-    """Filter response norm with a thresholded linear unit: max(gamma * x / rms(x) + beta, tau)."""
+    """Filter response norm with a thresholded linear unit (`norms.frn`); gamma 1, beta and tau 0 at first."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,9 +23,8 @@ class FRN(nn.Module):
         self.tau = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape; the mean square is taken over H and W."""
-        gain = self.gamma * torch.rsqrt(x.square().mean(dim=(2, 3), keepdim=True) + FRN_EPS)
-        return torch.relu(torch.addcmul(self.beta - self.tau, x, gain)) + self.tau  # = max(gain x + beta, tau)
+        """(N, C, H, W) -> the same shape."""
+        return frn(x, self.gamma, self.beta, self.tau)
 
 
 class ReflectConv(nn.Conv2d):
@@ -50,50 +34,101 @@ class ReflectConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, padding_mode="reflect")
 
 
+class PooledConv(nn.Conv2d):
+    """A 3x3 convolution, padding 1, then 2x2 average pooling: together a 4x4 convolution of stride 2.
+
+    The multiplications are 4/9 of the plain form's, and equal to it up to rounding.
+    """
+
+    taps: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+        line = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]]) / 2
+        self.register_buffer("taps", torch.kron(line, line), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / 2, W / 2)."""
+        kernel = _recombined(self.weight, self.taps).unflatten(1, (4, 4)).permute(0, 3, 1, 2)  # (O, I, 4, 4)
+        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+
+
 class UpsampleConv(nn.Module):
     """Nearest x2 upsampling, then a reflected 5x5 convolution, computed on the small grid.
 
     Each of the four output phases is a 3x3 convolution of the input (25 taps fall on 9 cells), so the
     multiplications are 9/25. With the edge replicated once the outermost output row and column differ from
-    the reflected ones by one tap, which `_correct_border` adds. Equal to the plain form up to rounding.
+    the reflected ones by one tap, which `_borders` gives. Equal to the plain form up to rounding.
     """
 
-    phases: Tensor
+    taps: Tensor
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 5, 5))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        taps = torch.tensor([[[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
-                            , [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]])  # fmt: skip
-        self.register_buffer("phases", taps.float(), persistent=False)
+        even = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]])
+        lines = torch.stack([even, even.flip(0, 1)])  # (phase, cell, tap)
+        both = torch.einsum("api,bqj->abpqij", lines, lines).reshape(36, 25)
+        self.register_buffer("taps", both.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, 2H, 2W); H and W at least 3."""
-        phases = self.phases.to(self.weight.dtype)
-        kernels = torch.einsum("api,bqj,ocij->oabcpq", phases, phases, self.weight).flatten(0, 2)  # (4O, I, 3, 3)
-        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        y = F.pixel_shuffle(F.conv2d(padded, kernels, self.bias.repeat_interleave(4)), 2)
-        return self._correct_border(x, y)
+        """(N, inputs, H, W) -> (N, outputs, 2H, 2W), channels last; H and W at least 3."""
+        kernels = _recombined(self.weight, self.taps).unflatten(1, (2, 2, 3, 3))  # (O, a, b, 3, 3, I)
+        kernels = kernels.permute(1, 2, 0, 3, 4, 5).flatten(0, 2).permute(0, 3, 1, 2)  # (4O, I, 3, 3)
+        y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, self.bias.repeat(4))
+        y = y.unflatten(1, (2, 2, -1)).permute(0, 4, 1, 5, 2, 3)  # (N, H, a, W, b, O)
+        y = y.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+        return _add_borders(y, *self._borders(x.to(y.dtype)))
 
-    def _correct_border(self, x: Tensor, y: Tensor) -> Tensor:
-        w = self.weight.to(y.dtype)
-        x = x.to(y.dtype)
+    def _borders(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What top, bottom (N, O, 2W), left and right (N, O, 2H) lack."""
+        w = self.weight.to(x.dtype)
         rows = torch.cat([x[:, :, 1] - x[:, :, 0], x[:, :, -2] - x[:, :, -1]], dim=1)  # (N, 2I, W)
         columns = torch.cat([x[..., 1] - x[..., 0], x[..., -2] - x[..., -1]], dim=1)  # (N, 2I, H)
         row_taps = torch.cat([w[:, :, 0], w[:, :, 4]])  # (2O, I, 5)
         column_taps = torch.cat([w[:, :, :, 0], w[:, :, :, 4]])
-        top, bottom = _line_conv(rows, row_taps, "reflect").chunk(2, dim=1)  # (N, O, 2W)
-        left, right = _line_conv(columns, column_taps, "replicate").chunk(2, dim=1)  # (N, O, 2H)
-        last = y.shape[2] - 1
-        y = y.index_add(2, torch.tensor([0, last], device=y.device), torch.stack([top, bottom], dim=2))
-        last = y.shape[3] - 1
-        return y.index_add(3, torch.tensor([0, last], device=y.device), torch.stack([left, right], dim=3))
+        top, bottom = _line_conv(rows, row_taps, "reflect").chunk(2, dim=1)
+        left, right = _line_conv(columns, column_taps, "replicate").chunk(2, dim=1)
+        return top, bottom, left, right
 
 
 def _line_conv(lines: Tensor, taps: Tensor, edge: str) -> Tensor:
     doubled = lines.repeat_interleave(2, dim=2)
     return F.conv1d(F.pad(doubled, (2, 2), mode=edge), taps, groups=2)
+
+
+def _recombined(weight: Tensor, taps: Tensor) -> Tensor:
+    """(O, I, k, k) -> (O, T, I): T new taps, each a sum of the old ones with its row of `taps` (T, k * k)."""
+    return taps.to(weight.dtype) @ weight.flatten(2).mT
+
+
+def _add_borders(y: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _with_borders(y, top, bottom, left, right)
+    added: Tensor = _AddBorders.apply(y, top, bottom, left, right)  # type: ignore[no-untyped-call]
+    return added
+
+
+def _with_borders(y: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    y[:, :, 0] += top
+    y[:, :, -1] += bottom
+    y[..., 0] += left
+    y[..., -1] += right
+    return y
+
+
+class _AddBorders(Function):
+    """In place, with the image's gradient handed on as it is: autograd would copy it four times."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        ctx.mark_dirty(y)
+        return _with_borders(y, top, bottom, left, right)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        return g, g[:, :, 0], g[:, :, -1], g[..., 0], g[..., -1]
 
 
 def init_kaiming(module: nn.Module, *, mode: str = "fan_in") -> None:

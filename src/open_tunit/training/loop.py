@@ -24,7 +24,7 @@ from open_tunit.training import run as runs
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import steps_for
 from open_tunit.training.card import model_card
-from open_tunit.training.device import choose_device, describe, use_half
+from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.training.domain_count import find_domains, search_share
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.monitor import Monitor
@@ -51,6 +51,7 @@ def train(config: Config, *, console: Console | None = None, evaluator: Evaluato
     console = console or Console()
     stored = runs.stored_config(Path(config.out))
     device = choose_device(config.device)
+    keep_freed_memory()
     dataset = _open(config, console)
     config, notes = fit_to_data(config, dataset)
     for note in notes:

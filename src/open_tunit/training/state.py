@@ -71,8 +71,7 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         E, G, D = GuidingNetwork(config.model), Generator(config.model), Discriminator(config.model)
     for network in (E, G, D):
         network.to(device, dtype)
-        if network is E or device.type == "cuda":  # on a CPU, G's padding and D's penalty are faster contiguous
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = config.training
     return State(
         E=E,
@@ -81,7 +80,7 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         G_ema=copy.deepcopy(G).requires_grad_(False).eval(),
         D=D,
         opt_E=torch.optim.Adam(
-            E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay
+            E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay, fused=True
         ),
         opt_G=_adversary(G, training.learning_rate, training),
         opt_D=_adversary(D, _rate_of_D(training), training),
@@ -98,8 +97,8 @@ def _rate_of_D(training: Training) -> float:
 def _adversary(network: nn.Module, rate: float, training: Training) -> torch.optim.Optimizer:
     decay = training.weight_decay
     if training.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay)
-    return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay, fused=True)
+    return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay, foreach=True)
 
 
 def full(x: Tensor) -> Tensor:

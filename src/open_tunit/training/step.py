@@ -126,7 +126,7 @@ class Step:
         d_objective = self._discriminator(state, phase, batch, domains, translation.detach())
         _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
 
-        with self._autocast(batch.x):
+        with _fixed(state.D), self._autocast(batch.x):
             judged = full(state.D(drawn))
         fakes = _at(judged, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)

@@ -1,0 +1,118 @@
+"""What the benchmarks share: the hardware, its ceilings, timing by turns, operations, memory, results as JSON."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from open_tunit.training.device import describe
+
+RESULTS = Path(__file__).parent / "results"
+SIDE = 2048
+"""Of the multiplied matrices."""
+CHANNELS, PIXELS, IMAGES = 128, 64, 8
+"""Of the convolution whose speed is the ceiling."""
+
+
+def write(name: str, device: torch.device, result: Mapping[str, Any]) -> None:
+    """benchmarks/results/NAME.json, with the commit and the hardware."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"commit": commit(), "machine": hardware(device), "torch": torch.__version__, **result}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def hardware(device: torch.device) -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{describe(device)}; {names[0] if names else platform.processor()}, {len(names)} cores"
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def by_turns(
+    functions: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each call; the functions take turns, so that a busy moment meets them all. A first turn warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds + 1):
+        for name, function in functions.items():
+            synchronise(device)
+            begun = time.perf_counter()
+            function()
+            synchronise(device)
+            if turn:
+                seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
+    """How many times as fast, turn by turn: median, least, most."""
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def ceilings(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """GFLOP/s of a large matrix product and of a 3x3 convolution, forward and backward; the best of five."""
+    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=dtype) for _ in range(2))
+    shape, weights = (IMAGES, CHANNELS, PIXELS, PIXELS), (CHANNELS, CHANNELS, 3, 3)
+    x, w = (torch.randn(s, device=device, dtype=dtype) for s in (shape, weights))
+    x, w = (t.contiguous(memory_format=torch.channels_last).requires_grad_() for t in (x, w))
+    g = torch.randn_like(x.detach())
+
+    def convolution() -> None:
+        torch.autograd.grad(torch.nn.functional.conv2d(x, w, padding=1), (x, w), g)
+
+    seconds = by_turns({"matrix": lambda: a @ b, "convolution": convolution}, device, 5)
+    flops = {"matrix": 2 * SIDE**3, "convolution": 3 * 2 * 9 * CHANNELS**2 * PIXELS**2 * IMAGES}
+    return {name: flops[name] / min(times) / 1e9 for name, times in seconds.items()}
+
+
+class Operations(TorchDispatchMode):
+    """Counts the floating-point operations of matrix products and convolutions, gradients included."""
+
+    total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = function(*args, **(kwargs or {}))
+        count = flop_registry.get(function._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=output)
+        return output
+
+
+def peak_mib(function: Callable[..., None], *arguments: object) -> float:
+    """Peak memory in MiB of `function` in a fresh process: the GPU's where it uses one, else all of the process's."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (function, arguments))
+
+
+def _peak(function: Callable[..., None], arguments: tuple[object, ...]) -> float:
+    function(*arguments)
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024  # ru_maxrss would begin at the parent's
