@@ -247,7 +247,7 @@ def test_translate_a_picture_after_another(capsys: Capture, tmp_path: Path, mode
     source, reference = picture_folder / "disc_00.png", picture_folder / "stripe_00.png"
     words = ("translate", "--model", model, "--source", source, "--reference", reference, "--out", tmp_path / "out")
     assert _main(*words) == 0
-    assert "1 translations in" in capsys.readouterr().out
+    assert "1 translation in" in capsys.readouterr().out
     assert _names(tmp_path / "out") == ["disc_00--stripe_00.png"]
     path = tmp_path / "out" / "disc_00--stripe_00.png"
     expected = TUNIT.from_pretrained(model).translate(source, reference)

@@ -71,7 +71,7 @@ def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     said = capsys.readouterr().out
     assert "left out: " in said
     assert "broken.png is not an image" in said
-    assert "1 translations in" in said
+    assert "1 translation in" in said
     written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")]
     assert written == ["deep/good--domain0.png"]
     shutil.rmtree(sources / "deep")

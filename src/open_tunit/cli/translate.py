@@ -72,7 +72,8 @@ def translate(
                 raise
     for line in left_out:
         print(f"left out: {line}")
-    print(f"{(len(jobs) - len(left_out)) * len(targets)} translations in {out}")
+    count = (len(jobs) - len(left_out)) * len(targets)
+    print(f"{count} translation{'s' * (count != 1)} in {out}")
 
 
 def _save(network: TUNIT, source: Path, target: Path, code: Tensor, strength: float) -> None:
