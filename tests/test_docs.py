@@ -21,6 +21,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from open_tunit import TUNIT
 from open_tunit import config as settings
 from open_tunit.cli.main import COMMANDS, main
 from open_tunit.naming import Naming
@@ -212,15 +213,17 @@ def place(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_commands_run(place: Path) -> None:
     lines = [line for block in _blocks() if block.language == "sh" and not block.why_not for line in block.commands()]
     ran = set()
-    for line in sorted(dict.fromkeys(lines), key=lambda line: not line.startswith("tunit train")):
+    training = [line for line in dict.fromkeys(lines) if line.startswith("tunit train")]
+    for line in training:
+        assert main([*_without(shlex.split(line)[1:], "--size", "--minutes"), *TINY.split()]) == 0, line
+    _fill_domains(Path("runs/photos/model"))
+    for line in [line for line in dict.fromkeys(lines) if line not in training]:
         words = shlex.split(line)[1:]
-        if words[0] == "train":
-            words = [*_without(words, "--size", "--minutes"), *TINY.split()]
         if words[0] == "translate":
             words.append("--overwrite")
         assert main(words) == 0, line
         ran.add(words[0])
-    assert ran >= {"train", "translate", "interpolate", "domains", "info", "evaluate", "critters"}
+    assert ran >= {"translate", "interpolate", "domains", "info", "evaluate", "critters"}
     for block in _blocks():
         if block.language == "python" and not block.why_not:
             exec(compile(block.body, block.page, "exec"), {})
@@ -231,6 +234,13 @@ def test_the_names_of_domains_are_as_documented() -> None:
     (block,) = [block for block in _blocks() if block.language == "yaml"]
     naming = Naming.of(yaml.safe_load(block.body), 6)
     assert (naming.number("tabby"), naming.number("siamese"), naming.number(5)) == (0, 2, 2)
+
+
+def _fill_domains(folder: Path) -> None:
+    """Two steps of training may leave domains empty; commands that want several find them."""
+    model = TUNIT.from_pretrained(folder)
+    model.domain_counts.fill_(1)
+    model.save_pretrained(folder)
 
 
 def _without(words: list[str], *flags: str) -> list[str]:
