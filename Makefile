@@ -19,15 +19,20 @@ ifneq ($(shell cat '$(STAMP)-checkout' 2>/dev/null),$(CURDIR))
 STALE = FORCE
 endif
 
-.PHONY: help demo test check bench docs FORCE
+.PHONY: help install demo test check bench docs FORCE
 
 help:
+	@echo 'make install the command tunit, its page and its measuring'
 	@echo 'make demo    train on the built-in pictures for six minutes, then evaluate'
 	@echo 'make test    the tests'
 	@echo 'make check   ruff and mypy'
 	@echo 'make bench   the benchmarks'
 	@echo 'make docs    the documentation, into site/'
 	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)'
+
+# The extras that README.md needs.
+install: $(STAMP)-eval,web
+	@echo 'Installed. Try $(BIN)/tunit serve'
 
 DEMO = runs/demo
 demo: $(STAMP)-eval

@@ -28,7 +28,23 @@ if REPOSITORY:
     %cd open-tunit
 else:
     %cd ..
-!pip install -q -e ".[eval]"
+!pip install -q ".[eval]"
+""",
+    ),
+    (
+        "markdown",
+        """## At once
+
+The model that comes along redraws any picture as one of five kinds of cartoon heads, and knows nothing else. For two
+pictures of your own, upload them and write their names here.""",
+    ),
+    (
+        "code",
+        """!tunit critters --out critters
+from open_tunit import TUNIT
+
+model = TUNIT.from_pretrained("critters")
+display(model.translate("critters/cat/0.png", "critters/dog/0.png").resize((256, 256)))
 """,
     ),
     (

@@ -9,6 +9,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from open_tunit import TUNIT
+from open_tunit.config import Model
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
@@ -46,6 +49,20 @@ def picture_folder(tmp_path: Path) -> Path:
         _disc(random).save(folder / f"disc_{index:02d}.png")
         _stripes(random).save(folder / f"stripe_{index:02d}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def random_model() -> TUNIT:
+    """A model of 3 domains that was never trained, but tells pictures apart; its domain 2 is empty."""
+    torch.manual_seed(0)
+    shapes = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
+    network = TUNIT(shapes).eval()
+    with torch.no_grad():
+        for head in (network.E.domain_head, network.E.style_head):
+            head.weight.normal_(std=3.0)
+    network.domain_styles.normal_()
+    network.domain_counts.copy_(torch.tensor([4, 7, 0]))
+    return network
 
 
 def _disc(random: np.random.Generator) -> Image.Image:

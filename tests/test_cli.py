@@ -27,7 +27,6 @@ from open_tunit.networks.discriminator import Discriminator
 
 HELP_CPU_SECONDS = 0.5
 USER_ERROR = 2
-SHAPES = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
 SETTINGS = (
     "model.style_dim=8", "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
     "model.projection_dim=8", "model.discriminator_width=4", "model.discriminator_max_width=8",
@@ -76,16 +75,9 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(random_model: TUNIT, tmp_path: Path) -> Path:
     """A model folder whose domain 2 is empty."""
-    torch.manual_seed(0)
-    network = TUNIT(SHAPES).eval()
-    with torch.no_grad():
-        for head in (network.E.domain_head, network.E.style_head):
-            head.weight.normal_(std=3.0)
-    network.domain_styles.normal_()
-    network.domain_counts.copy_(torch.tensor([3, 4, 0]))
-    network.save_pretrained(tmp_path / "model")
+    random_model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -104,8 +96,8 @@ def test_help_is_quick(words: tuple[str, ...]) -> None:
 def test_help_names_the_commands() -> None:
     said = _run("--help").stdout
     assert set(COMMANDS) == {
-        "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "export", "push",
-        "import-official",
+        "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "critters", "export",
+        "push", "import-official",
     }  # fmt: skip
     assert all(name in said for name in COMMANDS)
 
@@ -174,8 +166,9 @@ def test_training_data_that_cannot_be(capsys: Capture, tmp_path: Path, picture_f
     (("--minutes", -1), "minutes is -1.0; it must be above 0"),
     (("--device", "abacus"), "device 'abacus' is not available here"),
     (("--labels", "no.csv"), "no.csv"),
-    (("--init", "no"), "--init no is not a model folder"),
+    (("--init", "no"), "no is not a model folder"),
     (("--config", "no.yaml"), "no.yaml"),
+    (("--out", "critters"), "out is critters, the name of the model that comes along; name another folder"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(
     capsys: Capture, tmp_path: Path, picture_folder: Path, words: tuple[str | int, ...], expected: str
@@ -254,7 +247,7 @@ def test_translate_a_picture_after_another(capsys: Capture, tmp_path: Path, mode
     source, reference = picture_folder / "disc_00.png", picture_folder / "stripe_00.png"
     words = ("translate", "--model", model, "--source", source, "--reference", reference, "--out", tmp_path / "out")
     assert _main(*words) == 0
-    assert "1 translations in" in capsys.readouterr().out
+    assert "1 translation in" in capsys.readouterr().out
     assert _names(tmp_path / "out") == ["disc_00--stripe_00.png"]
     path = tmp_path / "out" / "disc_00--stripe_00.png"
     expected = TUNIT.from_pretrained(model).translate(source, reference)
@@ -441,7 +434,7 @@ def test_sweeping_the_number_of_domains(capsys: Capture, tmp_path: Path, picture
 
 
 def test_info_of_nothing(capsys: Capture, tmp_path: Path) -> None:
-    assert "is neither a run with a model nor a model folder" in _refused(capsys, "info", tmp_path)
+    assert "is not a model folder: it has no config.json" in _refused(capsys, "info", tmp_path)
     assert "is not a run" in _refused(capsys, "evaluate", tmp_path)
     assert "evaluate needs a run" in _refused(capsys, "evaluate")
     assert "evaluate needs a run" in _refused(capsys, "evaluate", tmp_path, "--compare", tmp_path, tmp_path)

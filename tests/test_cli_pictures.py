@@ -7,26 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from open_tunit import TUNIT
 from open_tunit.cli.main import main
-from open_tunit.config import Model
 
-SHAPES = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    network = TUNIT(SHAPES).eval()
-    with torch.no_grad():
-        network.E.style_head.weight.normal_(std=3.0)
-    network.domain_styles.normal_()
-    network.domain_counts.copy_(torch.tensor([3, 4, 0]))
-    network.save_pretrained(tmp_path / "model")
+def model(random_model: TUNIT, tmp_path: Path) -> Path:
+    random_model.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -80,7 +71,7 @@ def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     said = capsys.readouterr().out
     assert "left out: " in said
     assert "broken.png is not an image" in said
-    assert "1 translations in" in said
+    assert "1 translation in" in said
     written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")]
     assert written == ["deep/good--domain0.png"]
     shutil.rmtree(sources / "deep")

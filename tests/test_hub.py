@@ -92,6 +92,8 @@ def run(tmp_path: Path) -> Path:
     """A run as training leaves it, measured."""
     folder = tmp_path / "run"
     _model(folder / "model")
+    (folder / "model" / "examples").mkdir()
+    Image.new("RGB", (8, 8), "green").save(folder / "model" / "examples" / "0.png")
     (folder / "samples").mkdir()
     for step, colour in ((20, "red"), (40, "blue")):
         Image.new("RGB", (8, 8), colour).save(folder / "samples" / f"{step:08d}.png")
@@ -100,7 +102,9 @@ def run(tmp_path: Path) -> Path:
         "format_version: 1\npreset_name: cpu\nout: run\ndata: {folder: photos}\ntraining: {steps: 50, batch: 4}\n"
     )
     (folder / "metrics.json").write_text(
-        json.dumps({"species_reached": 0.4321, "steps": 40, "protocol": "by a judge", "counts": [1, 2]})
+        json.dumps(
+            {"species_reached": 0.4321, "steps": 40, "protocol": {"true_answers": "by a judge"}, "counts": [1, 2]}
+        )
     )
     return folder
 
@@ -114,6 +118,7 @@ def test_push_and_use(shell: Shell, hub: StandIn, run: Path, picture_folder: Pat
     _, files = hub.repositories[NAME].commits[-1]
     assert hub.repositories[NAME].private
     assert set(files) == {
+        # and nothing of examples/, which shows images of the folder
         ".gitattributes", "README.md", "config.json", "domains.yaml", "metrics.json", "model.safetensors", "samples.png"
     }  # fmt: skip
     assert files["samples.png"] == (run / "samples" / "00000040.png").read_bytes()
@@ -212,7 +217,8 @@ def test_the_card_tells_what_is_known(run: Path, tmp_path: Path) -> None:
         "tags": ["image-to-image", "unsupervised", "tunit"],
     }
     for expected in (
-        f'from_pretrained("{NAME}")', "| `species_reached` | 0.4321 |", "by a judge", "`abc123`", "40 of 50, batch 4",
+        f'from_pretrained("{NAME}")', "| `species_reached` | 0.4321 |", "- true answers: by a judge", "`abc123`",
+        "40 of 50, batch 4",
         "1.5 minutes on two cores", "18 training images", "![Sample grid](samples.png)", "Top row: references",
         "## Intended use",
     ):  # fmt: skip

@@ -18,6 +18,7 @@ LAYERS = [
     {"model", "data"},
     {"networks", "losses", "metrics", "naming"},
     {"config", "images", "video"},
+    {"places"},
     {"download", "files", "presets", "settings"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}

@@ -65,8 +65,8 @@ def test_the_cells_run(picture_folder: Path, tmp_path: Path, monkeypatch: pytest
     for number, cell in enumerate(CODE):
         cell = cell.replace('DATA = "critters:5"', f"DATA = {str(picture_folder)!r}")
         exec(compile(_plain_python(cell), f"cell {number}", "exec"), names)
-    assert ran == ["train", "evaluate"]
-    assert len(shown) == 4
+    assert ran == ["critters", "train", "evaluate"]
+    assert len(shown) == 5
     assert (tmp_path / "model.zip").is_file()
     with Image.open("out.png") as drawn:
         assert drawn.size == (names["SIZE"], names["SIZE"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,11 +21,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
 
 pytest.importorskip("gradio_client", reason="needs the extra `web`")
 
@@ -34,7 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
-SHAPES = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -50,6 +48,9 @@ from open_tunit.web.server import serve
 folder, port, kept = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 serve(TUNIT.from_pretrained(folder), examples=folder / "examples", host="127.0.0.1", port=port, kept_seconds=kept)
 """
+
+
+DOCUMENTED = (Path(__file__).parents[1] / "docs" / "page.md").read_text(encoding="utf-8")
 
 
 @dataclass
@@ -89,8 +90,10 @@ def _start(command: list[str], temporary: Path) -> subprocess.Popen[str]:
         [sys.executable, *command], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert process.stdout is not None
-    said = process.stdout.readline()
-    assert said.startswith("the page is at http://127.0.0.1:"), said + process.stdout.read()
+    said = ""
+    while not said.startswith("the page is at http://127.0.0.1:"):
+        said = process.stdout.readline()
+        assert said.startswith(("the page is at", "model: ")), said + process.stdout.read()
     return process
 
 
@@ -101,22 +104,15 @@ def _stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(random_model: TUNIT, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
-    torch.manual_seed(0)
-    network = TUNIT(SHAPES).eval()
-    with torch.no_grad():
-        for head in (network.E.domain_head, network.E.style_head):
-            head.weight.normal_(std=3.0)
-    network.domain_styles.normal_()
-    network.domain_counts.copy_(torch.tensor([4, 7, 0]))
     examples = [Image.open(_picture(folder / f"e{seed}.png", seed, (40, 32))) for seed in range(4)]
-    network.save_pretrained(folder / "model", examples=examples)
+    random_model.save_pretrained(folder / "model", examples=examples)
     temporary, port = folder / "temporary", _free_port()
     temporary.mkdir()
     process = _start(["-c", SERVE, str(folder / "model"), str(port), str(KEPT_SECONDS)], temporary)
     source, reference = _picture(folder / "mine.png", 90, (60, 44)), _picture(folder / "yours.png", 91, (32, 50))
-    yield Server(f"http://127.0.0.1:{port}", process, temporary, network, source, reference)
+    yield Server(f"http://127.0.0.1:{port}", process, temporary, random_model, source, reference)
     said = _stop(process, signal.SIGTERM)
     assert process.returncode == 0, said
     assert list(temporary.iterdir()) == []
@@ -143,6 +139,52 @@ def test_a_script_gets_the_models_translation(server: Server) -> None:
     assert np.array_equal(_ask(client, server.source, server.reference), server.expected)
     expected = server.model.translate(server.source, domain=1, strength=0.5)
     assert np.array_equal(_ask(client, server.source, None, 1, 0.5), np.asarray(expected))
+
+
+def _recipe(server: Server, language: str) -> str:
+    """The documentation's way to call the page from a script, at this server's address."""
+    (recipe,) = re.findall(rf"```{language}\n([^`]*127.0.0.1:7860[^`]*)```", DOCUMENTED)
+    return str(recipe).replace("http://127.0.0.1:7860", server.address)
+
+
+@pytest.fixture
+def pictures_to_send(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """source.jpg and reference.jpg of the documentation, in the current folder; PNGs, which the page does not mind."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(server.source, "source.jpg")
+    shutil.copy(server.reference, "reference.jpg")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.usefixtures("pictures_to_send")
+def test_the_documented_shell_recipe(server: Server) -> None:
+    done = subprocess.run(["sh", "-euc", _recipe(server, "sh")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "event: complete" in done.stdout
+    (answer,) = json.loads(done.stdout.rpartition("data: ")[2])
+    assert np.array_equal(_fetched(answer["url"]), server.expected)
+
+
+@pytest.mark.usefixtures("pictures_to_send")
+def test_the_documented_python_recipe(server: Server) -> None:
+    names: dict[str, Any] = {}
+    exec(_recipe(server, "python"), names)
+    with Image.open(names["path"]) as picture:
+        expected = server.model.translate(server.source, domain=0)
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))
+
+
+def test_without_a_model_it_serves_the_bundled_one(server: Server, tmp_path: Path) -> None:
+    port = _free_port()
+    process = _start(["-m", "open_tunit", "serve", "--port", str(port)], tmp_path)
+    try:
+        bundled = TUNIT.from_pretrained("critters")
+        other = Server(f"http://127.0.0.1:{port}", process, tmp_path, bundled, server.source, server.reference)
+        assert np.array_equal(_ask(_client(other), other.source, other.reference), other.expected)
+        with urllib.request.urlopen(other.address) as answer:
+            assert b"cat" in answer.read()
+    finally:
+        _stop(process, signal.SIGTERM)
 
 
 def test_transparency_comes_through(server: Server, tmp_path: Path) -> None:

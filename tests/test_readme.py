@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -27,10 +26,12 @@ def _blocks(language: str) -> list[str]:
 def test_every_shell_command_is_known() -> None:
     lines = [line.partition("#")[0].strip() for block in _blocks("sh") for line in block.splitlines() if line.strip()]
     kinds = {
-        "make ": "run by .ci/run (test) and by hand (demo: six minutes)",
+        "make ": "run by .ci/run (test) and by hand (install, demo: six minutes)",
         "python3 -m venv": "run by the Makefile",
         ".venv/bin/pip": "run by the Makefile",
         ".venv/bin/tunit train": "run below",
+        ".venv/bin/tunit translate": "run below",
+        ".venv/bin/tunit serve": "run by tests/test_page.py",
     }
     unknown = [line for line in lines if not any(line.startswith(kind) for kind in kinds)]
     assert not unknown
@@ -42,24 +43,34 @@ def test_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-def test_the_line_for_ones_own_folder_and_the_python_lines(
-    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _shell_words(command: str) -> list[str]:
+    """The words after `tunit` of the README's line with that command."""
+    (line,) = [line for block in _blocks("sh") for line in block.splitlines() if f"tunit {command}" in line]
+    return shlex.split(line, comments=True)[1:]
+
+
+def test_two_pictures_of_ones_own(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, source in (("a.jpg", "disc_00.png"), ("b.jpg", "stripe_00.png")):
+        with Image.open(picture_folder / source) as picture:
+            picture.save(name)
+    assert main(_shell_words("translate")) == 0
+    (python,) = _blocks("python")
+    exec(compile(python, "README.md", "exec"), {})
+    with Image.open("out.png") as output, Image.open("out/a--b.png") as same:
+        assert output.size == (48, 40)
+        assert output.tobytes() == same.tobytes()
+
+
+def test_the_line_for_ones_own_folder(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(picture_folder, target_is_directory=True)
-    (line,) = [line for block in _blocks("sh") for line in block.splitlines() if "tunit train" in line]
-    words = shlex.split(line)[1:]
+    words = _shell_words("train")
     for flag in ("--size", "--minutes"):
         del words[words.index(flag) : words.index(flag) + 2]
     assert main([*words, *TINY.split()]) == 0
-
-    first, second, *_ = sorted(picture_folder.rglob("*.png"))
-    shutil.copy(first, "source.png")
-    shutil.copy(second, "reference.png")
-    (python,) = _blocks("python")
-    exec(compile(python.replace("runs/demo", "runs/photos"), "README.md", "exec"), {})
-    with Image.open("out.png") as output, Image.open("source.png") as source:
-        assert output.size == source.size
+    assert (tmp_path / "runs" / "photos" / "model" / "config.json").is_file()
+    assert list((tmp_path / "runs" / "photos" / "samples").iterdir())
 
 
 def test_the_commands_of_the_table_exist(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,30 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
 from open_tunit.images import UnreadableImage
 from open_tunit.naming import Naming
 from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, Studio
 from open_tunit.web.uploads import check_upload, sentence
 
 SIZE = 32
-SHAPES = Model(size=SIZE, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
 
 
-@pytest.fixture(scope="module")
-def model() -> TUNIT:
-    torch.manual_seed(0)
-    network = TUNIT(SHAPES).eval()
-    with torch.no_grad():
-        for head in (network.E.domain_head, network.E.style_head):
-            head.weight.normal_(std=3.0)
-        network.domain_styles.normal_()
-        network.domain_counts.copy_(torch.tensor([4, 7, 0]))
-    return network
+@pytest.fixture
+def model(random_model: TUNIT) -> TUNIT:
+    return random_model
 
 
 @pytest.fixture

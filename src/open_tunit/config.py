@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from open_tunit.places import BUNDLED
 from open_tunit.presets import PRESETS
 from open_tunit.settings import ConfigError, build, plain, require, with_dotted
 
@@ -275,6 +276,10 @@ class Config:
 
     def __post_init__(self) -> None:
         require(bool(self.out), "out is empty; name the folder for the run")
+        require(
+            Path(self.out).as_posix() != BUNDLED,
+            f"out is {self.out}, the name of the model that comes along; name another folder, as runs/{BUNDLED}",
+        )
         require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
         needs_shapes = self.training.shape_weight > 0 or self.training.prototypes_start > 0
         require(

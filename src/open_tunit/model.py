@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from open_tunit import images, naming
+from open_tunit import images
 from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
-from open_tunit.download import download, is_hub_id
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
+from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
 
 Picture = str | os.PathLike[str] | Image.Image
 Pictures = Picture | Sequence[Picture] | Tensor
@@ -29,7 +29,6 @@ Layers = tuple[Image.Image, Image.Image | None]
 """A picture's colours and its transparency, as `images.read_layers` gives them."""
 
 CHUNK = 32
-CONFIG, WEIGHTS, CARD, EXAMPLES = "config.json", "model.safetensors", "README.md", "examples"
 
 
 class TUNIT(nn.Module):
@@ -156,14 +155,18 @@ class TUNIT(nn.Module):
         *,
         card: str | None = None,
         examples: Sequence[Image.Image] = (),
+        half: bool = False,
     ) -> None:
         """Write config.json, model.safetensors, domains.yaml where domains are named; given them, README.md, examples/.
 
-        `card` is the README, and `examples` become examples/0.png, ... Each file is whole or absent.
+        `card` is the README, and `examples` become examples/0.png, ... With `half` the weights take half the room, in
+        float16; loaded, they are float32 again. Each file is whole or absent.
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        if half:
+            tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
         values = {
             "format_version": FORMAT_VERSION,
             "model": dataclasses.asdict(self.config),
@@ -184,17 +187,11 @@ class TUNIT(nn.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
         """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
 
-        `folder` may be a hub id, `user/name`; `revision` is then its branch, tag or commit. Nothing in the files is
-        run. Raises FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
+        `folder` may be `critters`, the model that comes with the package, or a hub id, `user/name`, with `revision` its
+        branch, tag or commit; a model folder of that name here comes first. Nothing in the files is run. Raises
+        FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
         """
-        source = Path(folder)
-        if not source.exists() and is_hub_id(source.as_posix()):
-            source = download(source.as_posix(), (CONFIG, WEIGHTS), optional=(naming.FILE,), revision=revision)
-        elif revision is not None:
-            raise ValueError(f"revision is {revision!r}, but {source} is no hub id; only hub ids have revisions")
-        for name in (CONFIG, WEIGHTS):
-            if not (source / name).is_file():
-                raise FileNotFoundError(f"{source} is not a model folder: it has no {name}")
+        source = model_folder(folder, revision=revision)
         where = str(source / CONFIG)
         values = read_model_config((source / CONFIG).read_text(encoding="utf-8"), where)
         model = cls(model_from_dict(values["model"]), fit=values["fit"], background=values["background"])

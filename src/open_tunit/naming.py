@@ -13,9 +13,9 @@ import yaml
 from torch import Tensor
 
 from open_tunit.files import write_text_atomic
+from open_tunit.places import NAMES
 from open_tunit.settings import ConfigError, require
 
-FILE = "domains.yaml"
 LONGEST_NAME = 60
 RESERVED = ("all",)
 """Words that mean something else where a domain is expected."""
@@ -36,7 +36,7 @@ class Naming:
         return cls(tuple(map(str, range(count))), tuple(range(count)))
 
     @classmethod
-    def of(cls, values: Mapping[Any, Any], count: int, *, where: str = FILE) -> Naming:
+    def of(cls, values: Mapping[Any, Any], count: int, *, where: str = NAMES) -> Naming:
         """From name -> number, or name -> numbers that become one domain.
 
         Raises ConfigError, calling the mapping `where`, for what is no name, no domain of `count`, or named twice.
@@ -99,7 +99,7 @@ class Naming:
 
 def read_naming(folder: str | os.PathLike[str], count: int) -> Naming:
     """The naming of a model folder: its domains.yaml, or plain numbers without one. Raises ConfigError."""
-    path = Path(folder) / FILE
+    path = Path(folder) / NAMES
     if not path.is_file():
         return Naming.plain(count)
     try:
@@ -115,7 +115,7 @@ def read_naming(folder: str | os.PathLike[str], count: int) -> Naming:
 def write_naming(folder: str | os.PathLike[str], naming: Naming) -> None:
     """Write a model folder's domains.yaml. Where nothing is named, the file is left as the user has it."""
     if text := naming.to_yaml():
-        write_text_atomic(Path(folder) / FILE, text)
+        write_text_atomic(Path(folder) / NAMES, text)
 
 
 def _check(name: Any, members: list[Any], count: int, taken: Mapping[int, str], where: str) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from open_tunit.cli.models import open_model
+
 
 def domains(
     action: Annotated[Literal["sort", "sweep"], tyro.conf.Positional] = "sort",
@@ -27,7 +29,7 @@ def domains(
     Args:
         action: sort needs --model, --data, --out; sweep needs --data and trains a guiding network to see.
         data: Folder of pictures; sweep also takes critters:K.
-        model: sort: model folder, such as RUN/model.
+        model: sort: model folder, such as RUN/model, a hub id, or critters, which comes along.
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
         preset: sweep: whose guiding network and length, cpu or default.
@@ -50,10 +52,8 @@ def domains(
 
 def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> None:
     from open_tunit.evaluation.sorting import sort_folder
-    from open_tunit.model import TUNIT
-    from open_tunit.training.device import choose_device
 
-    network = TUNIT.from_pretrained(model).to(choose_device(device))
+    network = open_model(model, device)
     found = sort_folder(network, data, out, style_map=style_map)
     for path, reason in found.unreadable:
         print(f"left out {path}: {reason}")

@@ -12,7 +12,7 @@ def export(model: Path, out: Path, archive: Annotated[bool, tyro.conf.FlagCreate
     """Write a model as ONNX files, compared with PyTorch: guiding.onnx, generator.onnx, export.json.
 
     Args:
-        model: Model folder, such as RUN/model, or a hub id.
+        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
         out: New folder for the files.
         archive: Also write guiding.pt2 and generator.pt2 for torch.export.load.
     """

@@ -8,20 +8,20 @@ from typing import Annotated, Any
 
 import tyro
 
+from open_tunit.places import CONFIG, model_folder
+
 
 def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
     """Say what is in a run or a model folder.
 
     Args:
-        place: A run (RUN) or a model folder (RUN/model).
+        place: A run (RUN), a model folder (RUN/model), a hub id, or critters, which comes along.
     """
     from open_tunit.config import read_model_config
 
-    folder = place if (place / "config.json").is_file() else place / "model"
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{place} is neither a run with a model nor a model folder")
-    where = str(folder / "config.json")
-    values = read_model_config((folder / "config.json").read_text(encoding="utf-8"), where)
+    run = place / "model"
+    path = model_folder(run if run.is_dir() else place) / CONFIG
+    values = read_model_config(path.read_text(encoding="utf-8"), str(path))
     for name, value in {**values["model"], "fit": values["fit"], **_flat(values.get("about", {}))}.items():
         print(f"{name:24} {value}")
     log = place / "log.jsonl"

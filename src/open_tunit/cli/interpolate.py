@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from open_tunit.cli.models import BUNDLED, open_model
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def interpolate(
-    model: Path,
     source: Path,
     out: Path,
+    model: Path = BUNDLED,
     reference: tuple[Path, ...] = (),
     domain: tuple[str, ...] = (),
     frames: int = 8,
@@ -30,9 +32,9 @@ def interpolate(
     """Redraw sources in the styles between references, as a strip, a GIF or a film.
 
     Args:
-        model: Model folder, such as RUN/model.
         source: Picture, or folder of pictures: a strip has a row for each, a GIF or film shows them as a grid.
         out: FILE.png (a strip; also .jpg, .webp), FILE.gif or FILE.mp4.
+        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
         reference: Two or more pictures, or a folder of them: the path, in this order.
         domain: Instead of references: two or more domains' numbers or names, or all.
         frames: Steps from one reference to the next.
@@ -48,14 +50,12 @@ def interpolate(
     from open_tunit.cli.pictures import named_files, refuse_taken
     from open_tunit.images import save_image
     from open_tunit.interpolation import path, strip
-    from open_tunit.model import TUNIT
-    from open_tunit.training.device import choose_device
     from open_tunit.video import ffmpeg, is_film
 
     refuse_taken([out], overwrite)
     if is_film(out):
         ffmpeg()
-    network = TUNIT.from_pretrained(model).to(choose_device(device))
+    network = open_model(model, device)
     sources = [file for _, file in named_files(source)]
     stops = _stops(reference, domain, network)
     codes = path(stops, frames, loop=loop)

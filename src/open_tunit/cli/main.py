@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from open_tunit.cli.critters import critters
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "domains": domains,
     "evaluate": evaluate,
     "info": info,
+    "critters": critters,
     "export": export,
     "push": push,
     "import-official": import_official,

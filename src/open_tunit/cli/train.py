@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from open_tunit.places import CONFIG, model_folder
+
 
 def train(
     data: str = "",
@@ -34,7 +36,7 @@ def train(
         minutes: Time budget, turned into steps once.
         steps: Length of the run in steps.
         labels: folders, or a CSV file with columns file,label.
-        init: Model folder to start from.
+        init: Model folder to start from, a hub id, or critters, which comes along.
         seed: Seed of everything random (0).
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
         config: YAML file of settings, as a run's config.yaml.
@@ -107,8 +109,6 @@ def _init_shapes(init: str | None) -> dict[str, Any]:
         return {}
     from open_tunit.config import read_model_config
 
-    path = Path(init) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"--init {init} is not a model folder: it has no config.json")
+    path = model_folder(init) / CONFIG
     shapes = read_model_config(path.read_text(encoding="utf-8"), str(path))["model"]
     return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

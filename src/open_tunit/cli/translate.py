@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from open_tunit.cli.models import BUNDLED, open_model
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -19,9 +21,9 @@ FRAMES_AT_ONCE = 8
 
 
 def translate(
-    model: Path,
     source: Path,
     out: Path,
+    model: Path = BUNDLED,
     reference: Path | None = None,
     domain: str | None = None,
     strength: float = 1.0,
@@ -31,9 +33,9 @@ def translate(
     """Redraw source pictures in the domain and style of references.
 
     Args:
-        model: Model folder, such as RUN/model.
         source: Picture or MP4 film, or folder of them.
         out: Folder for the results; SOURCE--REFERENCE.png (films: .mp4) each, folders as in the source's.
+        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
         reference: Picture, or folder of pictures: each source is redrawn after each reference.
         domain: Instead of a reference: a domain's number or name, or all.
         strength: 0 keeps the source's own style, 1 takes the reference's.
@@ -44,11 +46,9 @@ def translate(
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
     from open_tunit.cli.pictures import domain_codes, named_files, refuse_taken
     from open_tunit.images import UnreadableImage
-    from open_tunit.model import TUNIT
-    from open_tunit.training.device import choose_device
     from open_tunit.video import FILMS, UnreadableFilm, ffmpeg, is_film
 
-    network = TUNIT.from_pretrained(model).to(choose_device(device))
+    network = open_model(model, device)
     sources = named_files(source, FILMS)
     if any(is_film(path) for _, path in sources):
         ffmpeg()
@@ -72,7 +72,8 @@ def translate(
                 raise
     for line in left_out:
         print(f"left out: {line}")
-    print(f"{(len(jobs) - len(left_out)) * len(targets)} translations in {out}")
+    count = (len(jobs) - len(left_out)) * len(targets)
+    print(f"{count} translation{'s' * (count != 1)} in {out}")
 
 
 def _save(network: TUNIT, source: Path, target: Path, code: Tensor, strength: float) -> None:

@@ -16,7 +16,8 @@ from open_tunit.data.cache import build_store
 from open_tunit.evaluation.style_map import save_style_maps
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.naming import FILE, Naming
+from open_tunit.naming import Naming
+from open_tunit.places import NAMES
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 8
 CHUNK = 256
@@ -57,7 +58,7 @@ def sort_folder(model: TUNIT, data: Path, out: Path, *, style_map: bool = False)
     for domain in np.flatnonzero(counts):
         sheet = contact_sheet(store.images[_surest(domains == domain, sure)])
         images.save_image(sheet, out / f"{model.naming.label(int(domain))}.png")
-    write_text_atomic(out / FILE, names_to_fill_in(model.naming, counts))
+    write_text_atomic(out / NAMES, names_to_fill_in(model.naming, counts))
     rows = [(f, int(d), model.naming.names[d], f"{p:.4f}") for f, d, p in zip(store.files, domains, sure, strict=True)]
     write_atomic(table, lambda path: _write_csv(path, rows))
     return Sorted(counts, store.unreadable)

@@ -106,7 +106,10 @@ def _metric_rows(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _protocol(metrics: Mapping[str, Any] | None) -> list[str]:
-    return [f"How it was measured: {metrics['protocol']}."] if metrics and "protocol" in metrics else []
+    if not metrics or "protocol" not in metrics:
+        return []
+    rows = [f"- {name.replace('_', ' ')}: {value}" for name, value in metrics["protocol"].items()]
+    return ["How it was measured:\n\n" + "\n".join(rows)]
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,8 @@ from open_tunit.training.statistics import measure_statistics, open_palette, set
 from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS = 30
+FEW_STEPS = 100
+"""A run of fewer has not seen a few thousand pictures once."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
 """Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""
 
@@ -94,7 +96,7 @@ class _Session:
             run = runs.resume(runs.extended(stored, config))
         else:
             about_data = _about_data(config, dataset)
-            config = _with_budget(config, batches, supervision, half)
+            config = _with_budget(config, batches, supervision, half, console)
             if config.auto_domains:
                 runs.claim(config, about_data)
                 config = find_domains(config, batches, half=half, console=console)
@@ -239,10 +241,18 @@ def _open(config: Config, console: Console) -> Dataset:
     return open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
 
 
-def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool) -> Config:
+def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool, console: Console) -> Config:
     if config.minutes is not None:
         minutes = config.minutes / (1 + search_share(config))
         fitted = steps_for(config.replace({"minutes": minutes}), batches, supervision, half=half)
+        if fitted.training.steps < FEW_STEPS:
+            console.print(
+                f"note: {config.minutes:g} minutes are {fitted.training.steps} steps on this machine, too few to learn "
+                "from: more --minutes, or a smaller --size",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         return fitted.replace({"minutes": config.minutes})
     return config.replace({"training.joint_start": joint_start(config.training, supervision)})
 

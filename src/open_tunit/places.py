@@ -1,0 +1,40 @@
+"""Where a model lies: in a folder here, in this package, or in the hub's cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from open_tunit.download import download, is_hub_id
+
+CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "domains.yaml", "README.md", "examples"
+"""What a model folder holds; the first two are always there."""
+BUNDLED = "critters"
+"""The model that comes with the package, so that commands work before anything has been trained."""
+
+
+def is_bundled(place: str | os.PathLike[str]) -> bool:
+    """Whether `place` is the bundled model's name, and no model or run here is called so."""
+    path = Path(place)
+    return path.as_posix() == BUNDLED and not (path / CONFIG).exists() and not (path / "model").exists()
+
+
+def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+    """The folder of a model given as a folder, as `critters` (the bundled one), or as a hub id, fetched once.
+
+    A model here under the bundled one's name comes before it, anything here before a hub id of its name. `revision` is
+    a hub id's branch, tag or commit. Raises FileNotFoundError when it is no model folder, ValueError for a revision of
+    anything but a hub id.
+    """
+    path = Path(place)
+    if not path.exists() and is_hub_id(path.as_posix()):
+        return download(path.as_posix(), (CONFIG, WEIGHTS), optional=(NAMES,), revision=revision)
+    if revision is not None:
+        raise ValueError(f"revision is {revision!r}, but {path} is no hub id; only hub ids have revisions")
+    if is_bundled(path):
+        return Path(__file__).parent / "bundled" / BUNDLED
+    for name in (CONFIG, WEIGHTS):
+        if not (path / name).is_file():
+            its_own = f"; its model is {path / 'model'}" if (path / "model" / name).is_file() else ""
+            raise FileNotFoundError(f"{path} is not a model folder: it has no {name}{its_own}")
+    return path
