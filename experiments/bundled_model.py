@@ -1,6 +1,6 @@
 """The model that comes with the package: trained, measured, halved and written to src/open_tunit/bundled/critters.
 
-    python experiments/bundled_model.py --minutes 90
+    python experiments/bundled_model.py --size 32 --minutes 6
 
 Stopped, the same line goes on; when the run is finished it only measures and writes. Half precision is compared with
 the full one on critters of a seed that was not trained on, and refused above LARGEST_DIFFERENCE.
@@ -41,8 +41,8 @@ INTENDED_USE = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--run", type=Path, default=Path("runs/bundled"))
     arguments = parser.parse_args()
     train(

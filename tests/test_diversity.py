@@ -27,5 +27,5 @@ def test_identical_translations_have_none_and_opposite_ones_the_most() -> None:
 
 
 def test_one_reference_is_too_few() -> None:
-    with pytest.raises(TooFewError, match="1 references per source; it needs at least 2"):
+    with pytest.raises(TooFewError, match="1 reference per source; it needs at least 2"):
         diversity(torch.ones(3, 1, 4))

@@ -150,7 +150,7 @@ def test_the_finished_run_again_changes_nothing(config: Begin) -> None:
 
 @pytest.mark.parametrize(("changed", "named"), [
     ({"seed": 1}, "seed is 0 there and 1 here"),
-    ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.001 there and 0.25 here"),
+    ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.002 there and 0.25 here"),
     ({"domains": 3}, "model.domains is 2 there and 3 here"),
 ])  # fmt: skip
 def test_a_different_run_in_the_same_folder(config: Begin, changed: dict[str, Any], named: str) -> None:
@@ -275,7 +275,8 @@ def test_some_labels(config: Begin, picture_folder: Path) -> None:
     rows = [f"{name},{name.split('_')[0]}" for name in names[::3]]
     table = picture_folder.parent / "labels.csv"
     table.write_text("\n".join(["file,label", *rows]))
-    asked = config(steps=6, joint_start=None, set={"data.labels": str(table), "training.labelled_only_steps": 2})
+    told = {"data.labels": str(table), "training.labelled_only_steps": 2, "training.hold_domains": False}
+    asked = config(steps=6, joint_start=None, set=told)
     model, _ = _train(asked)
     assert model.about["supervision"] == "some"
     assert _stored(asked)["training"]["joint_start"] == 3
