@@ -54,7 +54,10 @@ check: $(STAMP)-$(CHECKED)
 	$(BIN)/mypy
 
 bench: $(STAMP)-eval
-	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/train_step.py --preset paper --size 64 --batch 8 --rounds 3
+	$(BIN)/python benchmarks/train_step.py --preset cpu --rounds 15
+	$(BIN)/python benchmarks/translate.py
+	$(BIN)/python benchmarks/input.py
 
 docs: $(STAMP)-docs
 	$(BIN)/mkdocs build --strict
