@@ -286,6 +286,7 @@ def _trained(data: Path, out: Path, **fields: Any) -> Path:
     }  # fmt: skip
     steps = fields.pop("steps", 2)
     evaluator = fields.pop("evaluator", None)
+    fields = {"report_every": 1} | fields
     config = Config.preset("cpu", data=str(data), out=str(out), domains=2, steps=steps, overrides=shapes, **fields)
     train(config, evaluator=evaluator)
     return out

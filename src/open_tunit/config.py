@@ -268,7 +268,7 @@ class Config:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto = bfloat16 where the GPU or CPU multiplies in it, else float32. R1 is always float32."""
     report_every: int | None = None
-    """Steps between reports (log line, sample grid, checkpoint); None = about 30 in the run."""
+    """Steps between reports (log line, sample grid, checkpoint); None = about 30 in the run, at least 20 apart."""
     validate_every: int = 0
     """Reports between label-free evaluations on validation images, which keep the best model in RUN/best; 0 = none."""
     cache: str | None = None

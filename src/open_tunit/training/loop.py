@@ -35,7 +35,8 @@ from open_tunit.training.state import State, new_state
 from open_tunit.training.statistics import measure_statistics, open_palette, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
-REPORTS = 30
+REPORTS, FEWEST_STEPS = 30, 20
+"""Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
 FEW_STEPS = 100
 """A run of fewer has not seen a few thousand pictures once."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
@@ -197,7 +198,7 @@ class _Session:
         return dict(self.evaluator(model, self.dataset)) if due else {}
 
     def _report_every(self) -> int:
-        return self.run.config.report_every or max(1, self.run.config.training.steps // REPORTS)
+        return self.run.config.report_every or max(FEWEST_STEPS, self.run.config.training.steps // REPORTS)
 
     def _model(self) -> TUNIT:
         data = self.run.config.data
