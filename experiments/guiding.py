@@ -2,7 +2,8 @@
 
     python experiments/guiding.py --species 3 5 8 5:60/20/10/5/5 --seeds 0 1 2 3 4
 
-A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy; that of
+A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy, before and
+after the neighbours' vote; that of
 k-means on the same shape codes; how often the nearest neighbours' species is right (what a clustering could reach);
 and how much of the background's colour a linear map reads off the style code and off the averages of E's early
 stages (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for development.
@@ -30,7 +31,15 @@ from open_tunit.model import TUNIT
 from open_tunit.training.heads import kmeans
 
 NEIGHBOURS = 10
-FIGURES = ("accuracy", "kmeans", "neighbours", "background_in_style", "background_in_early_stages", "seconds")
+FIGURES = (
+    "accuracy",
+    "accuracy_before_vote",
+    "kmeans",
+    "neighbours",
+    "background_in_style",
+    "background_in_early_stages",
+    "seconds",
+)
 
 
 def main() -> None:
@@ -51,20 +60,27 @@ def main() -> None:
 
 
 def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
-    alone = {"training.steps": steps + 1, "training.joint_start": steps}  # one joint step, before which domains settle
-    model = train(Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=steps + 1, overrides=alone))
+    alone = {"training.joint_start": steps}
+    before, model = (  # the second goes on by one joint step, before which the domains settle
+        train(
+            Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=more, steps=more, overrides=alone)
+        )
+        for more in (steps, steps + 1)
+    )
     dataset = open_dataset(Data(folder=data), size=model.config.size, seed=seed)
     held_out = dataset.indices("test")
     count, shares = parse_critters(data)
     drawn = [critters.critter(seed, int(index), species=count, shares=shares) for index in held_out]
     species = np.array([critter.species for critter in drawn])
     pixels = np.ascontiguousarray(dataset.images[held_out])
-    guidance, early = seen(model, images.from_uint8(torch.from_numpy(pixels)))
+    x = images.from_uint8(torch.from_numpy(pixels))
+    guidance, early = seen(model, x)
     codes = F.normalize(guidance.shape - guidance.shape.mean(dim=0), dim=1)
     centres = kmeans(codes, count, np.random.default_rng(0))
     background = pixels[:, :3].reshape(len(pixels), -1, 3).mean(axis=1) / 255.0
     return {
         "accuracy": matched_accuracy(guidance.logits.argmax(dim=1).numpy(), species),
+        "accuracy_before_vote": matched_accuracy(before.domains(x).argmax(dim=1).numpy(), species),
         "kmeans": matched_accuracy((codes @ centres.T).argmax(dim=1).numpy(), species),
         "neighbours": neighbours(codes, species),
         "background_in_style": explained(guidance.style, background),

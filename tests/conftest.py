@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from untrained import untrained
 
 from open_tunit import TUNIT
 from open_tunit.config import Model
@@ -53,16 +54,8 @@ def picture_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def random_model() -> TUNIT:
-    """A model of 3 domains that was never trained, but tells pictures apart; its domain 2 is empty."""
-    torch.manual_seed(0)
-    shapes = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
-    network = TUNIT(shapes).eval()
-    with torch.no_grad():
-        for head in (network.E.domain_head, network.E.style_head):
-            head.weight.normal_(std=3.0)
-    network.domain_styles.normal_()
-    network.domain_counts.copy_(torch.tensor([4, 7, 0]))
-    return network
+    """A model that was never trained, of three domains."""
+    return untrained(Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16))
 
 
 def _disc(random: np.random.Generator) -> Image.Image:

@@ -58,10 +58,18 @@ def test_overrides_come_last() -> None:
     assert config.model.guiding_depths == (1, 1, 1, 1, 1)
 
 
+@pytest.mark.parametrize("name", ["cpu", "default"])
+def test_where_the_style_code_reads_colours_x_plus_keeps_them(name: str) -> None:
+    config = preset(name)
+    assert config.model.palette_stages > 0
+    assert not config.data.views.colour
+
+
 def test_critters_know_their_domains_and_keep_their_colours() -> None:
     config = preset("cpu", data="critters:3")
     assert config.model.domains == 3
     assert not config.data.views.colour
+    assert not preset("paper", data="critters:3").data.views.colour
     assert preset("cpu", data="critters:3", domains=4).model.domains == 4
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from untrained import untrained
 
 from open_tunit import TUNIT
 from open_tunit.config import Model
@@ -24,21 +25,9 @@ SHAPES = Model(
 )  # fmt: skip
 
 
-def _model(seed: int = 0, shapes: Model = SHAPES) -> TUNIT:
-    """Random weights whose style codes and domains differ clearly between pictures."""
-    torch.manual_seed(seed)
-    model = TUNIT(shapes).eval()
-    with torch.no_grad():
-        for head in (model.E.domain_head, model.E.style_head):
-            head.weight.normal_(std=3.0)
-        model.domain_styles.normal_()
-        model.domain_counts.copy_(torch.tensor([4, 7, 0]))
-    return model
-
-
 @pytest.fixture(scope="module")
 def model() -> TUNIT:
-    return _model()
+    return untrained(SHAPES)
 
 
 @pytest.fixture
@@ -186,7 +175,7 @@ def test_domains_are_probabilities_and_styles_are_codes(model: TUNIT, files: lis
 
 
 def test_mean_styles_are_taken_over_each_domains_pictures(files: list[Path]) -> None:
-    model, pictures = _model(), _batch(files)
+    model, pictures = untrained(SHAPES), _batch(files)
     domains, styles = model.domains(pictures).argmax(dim=1), model.style(pictures).double()
     model.measure_domains(pictures.split(7))
     assert model.domain_counts.tolist() == np.bincount(domains.numpy(), minlength=DOMAINS).tolist()
@@ -260,7 +249,7 @@ def test_saved_and_loaded_again_it_is_the_same(tmp_path: Path, files: list[Path]
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    _model().save_pretrained(tmp_path / "model")
+    untrained(SHAPES).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -300,7 +289,7 @@ def test_weights_that_are_no_safetensors(saved: Path, kind: str) -> None:
     path = saved / "model.safetensors"
     whole = path.read_bytes()
     if kind == "torch":
-        torch.save(_model().state_dict(), path)
+        torch.save(untrained(SHAPES).state_dict(), path)
     else:
         path.write_bytes({"pickle": pickle.dumps({}), "empty": b"", "cut": whole[:-100], "text": b"hello " * 99}[kind])
     with pytest.raises(ValueError, match="safetensors") as caught:

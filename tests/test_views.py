@@ -19,7 +19,6 @@ OFF = Views(flip=False, affine=False, crop=False, colour=False)
 AFFINE = Views(flip=False, affine=True, crop=False, colour=False)
 CROP = Views(flip=False, affine=False, crop=True, colour=False)
 COLOUR = Views(flip=False, affine=False, crop=False, colour=True)
-WIDE_AFFINE = Views(flip=False, affine=True, crop=False, colour=False, wide=True)
 SIDE = 65
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -276,18 +275,3 @@ def test_translations_are_moved_as_x_plus_is_with_their_colours_and_gradients() 
     torch.testing.assert_close(seen, views.augmented_view(x, random, Views(colour=False)), rtol=0, atol=0)
     (gradient,) = torch.autograd.grad(seen.sum(), x)
     assert gradient.abs().sum() > 0
-
-
-def test_a_wide_x_plus_is_the_hidden_domain_view_in_its_own_colours() -> None:
-    x = torch.ones(1, 3, 20, 20, dtype=torch.float64)
-    wide = Views(flip=False, affine=False, crop=False, colour=False, wide=True)
-    place = draws(1, patch_x=1.0, patch_y=0.0, patch_width=1.0, patch_height=0.0)
-    expected = x.clone()
-    expected[:, :, :4, 12:] = 0
-    torch.testing.assert_close(views.augmented_view(x, place, wide), expected, rtol=0, atol=0)
-    turned = draws(1, angle=1.0, patch_x=0.0, patch_y=0.0)
-    seen, domain = (
-        views.augmented_view(marker(0.5, 0.0), turned, WIDE_AFFINE),
-        views.domain_view(marker(0.5, 0.0), turned, AFFINE),
-    )
-    torch.testing.assert_close(seen[..., SIDE // 2 :, :], domain[..., SIDE // 2 :, :], rtol=0, atol=1e-9)

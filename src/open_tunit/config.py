@@ -99,8 +99,6 @@ class Views:
     """Show the domain objective a view of any colour, so that domains are shapes and textures, not colours."""
     content_colour: bool = False
     """Show G's content encoder the image in other colours, so that colours come from the style code."""
-    wide: bool = False
-    """Zoom and turn x+ as widely as the domain view and hide a patch of it, so that size and details are no style."""
     translation: bool = False
     """Show E the translations moved as x+ is, so that G cannot please it by dots that no picture has."""
     outside: Literal["black", "reflect"] = "black"

@@ -51,7 +51,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "measure_statistics": True,
             "hold_domains": True,
         },
-        "views": {"outside": "reflect", "domain_colour": True, "content_colour": True, "translation": True},
+        "views": {
+            "colour": False,
+            "outside": "reflect",
+            "domain_colour": True,
+            "content_colour": True,
+            "translation": True,
+        },
     },
     # What we would advise on one GPU, from what the small runs taught; it has not been trained yet.
     "default": {
@@ -75,6 +81,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "measure_statistics": True,
             "hold_domains": True,
         },
-        "views": {"outside": "reflect", "domain_colour": True, "content_colour": True, "translation": True},
+        "views": {
+            "colour": False,
+            "outside": "reflect",
+            "domain_colour": True,
+            "content_colour": True,
+            "translation": True,
+        },
     },
 }

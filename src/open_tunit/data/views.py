@@ -54,10 +54,8 @@ def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     A departure from the paper: affine, crop and flip are one bilinear resampling, not two (sharper, cheaper),
     and the four colour changes come in a fixed order.
     """
-    images = _moved(images, draws, views, DOMAIN_ZOOM if views.wide else None)
-    if views.colour:
-        images = _colour_jitter(images, draws, COLOUR_REACH)
-    return _erased(images, draws) if views.wide else images
+    images = _moved(images, draws, views, None)
+    return _colour_jitter(images, draws, COLOUR_REACH) if views.colour else images
 
 
 def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -27,6 +23,7 @@ from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.training.domain_count import find_domains, search_share
 from open_tunit.training.fitting import fit_to_data, supervision_of
+from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.prototypes import begin_prototypes, settle_prototypes
 from open_tunit.training.samples import choose_samples
@@ -130,7 +127,7 @@ class _Session:
             if not (self.run.model_folder / "config.json").exists():
                 self._save()
             return
-        with self.monitor, _interruptible() as interrupted:
+        with self.monitor, interruptible() as interrupted:
             while self.state.step < training.steps:
                 phase = self._one_step()
                 if self.state.step % every == 0 or self.state.step == training.steps or interrupted.is_set():
@@ -285,24 +282,3 @@ def _start_from(state: State, model: TUNIT, name: str) -> None:
             network.load_state_dict(values)
     except RuntimeError as error:
         raise ValueError(f"{name} has networks of other shapes than this run: give its preset and size") from error
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

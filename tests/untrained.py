@@ -1,0 +1,18 @@
+"""Models with random weights that tell pictures apart all the same."""
+
+import torch
+
+from open_tunit import TUNIT
+from open_tunit.config import Model
+
+
+def untrained(shapes: Model) -> TUNIT:
+    """A model of 3 domains, the last one empty, whose style codes and domains differ clearly between pictures."""
+    torch.manual_seed(0)
+    model = TUNIT(shapes).eval()
+    with torch.no_grad():
+        for head in (model.E.domain_head, model.E.style_head):
+            head.weight.normal_(std=3.0)
+    model.domain_styles.normal_()
+    model.domain_counts.copy_(torch.tensor([4, 7, 0]))
+    return model
