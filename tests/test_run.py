@@ -286,6 +286,33 @@ def test_some_labels(config: Begin, picture_folder: Path) -> None:
     assert "loss/prototypes" in lines[-1]
 
 
+@pytest.mark.parametrize("labels", [None, "some"])
+def test_the_domains_are_voted_on_once_where_no_image_has_a_label(
+    config: Begin, picture_folder: Path, labels: str | None
+) -> None:
+    told: dict[str, Any] = {}
+    if labels:
+        table = picture_folder.parent / "labels.csv"
+        names = sorted(path.name for path in picture_folder.iterdir())
+        table.write_text("\n".join(["file,label", *(f"{name},{name.split('_')[0]}" for name in names[::3])]))
+        told = {"data.labels": str(table), "training.labelled_only_steps": 0}
+    heads = []
+    for steps, seen in ((2, (1, 2)), (3, (3,))):  # a run keeps its newest two checkpoints
+        asked = config(steps=steps, joint_start=1, report_every=1, set=told)
+        _train(asked)
+        for step in seen:
+            values = torch.load(Path(asked.out) / "checkpoints" / f"{step:08d}.pt", weights_only=True)
+            heads.append(values["E_ema"]["domain_head.weight"])
+    assert torch.equal(heads[0], heads[1]) == bool(labels)
+    assert torch.equal(heads[1], heads[2])
+
+
+def test_reports_of_a_short_run_are_twenty_steps_apart(config: Begin) -> None:
+    asked = config(steps=25, joint_start=25, report_every=None)
+    _train(asked)
+    assert [line["step"] for line in _lines(asked)] == [20, 25]
+
+
 @pytest.mark.parametrize("schedule", ["joint", "separate"])
 def test_after_its_own_phase_E_learns_on_or_is_frozen(config: Begin, schedule: str) -> None:
     asked = config(steps=6, joint_start=2, set={"training.schedule": schedule})

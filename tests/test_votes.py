@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from open_tunit.training.votes import linear_heads, vote
 
 
-def crowds(sizes: list[int], seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+def crowds(sizes: list[int], noise: float = 0.15, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
     """Codes around as many directions as there are sizes, and whose they are."""
     random = np.random.default_rng(seed)
     kinds = np.repeat(np.arange(len(sizes)), sizes)
-    return torch.from_numpy(np.eye(8)[kinds] + 0.15 * random.normal(size=(len(kinds), 8))), kinds
+    return torch.from_numpy(np.eye(8)[kinds] + noise * random.normal(size=(len(kinds), 8))), kinds
 
 
 def doubtful(kinds: np.ndarray, wrong: float, seed: int = 1) -> torch.Tensor:
@@ -31,6 +31,12 @@ def test_neighbours_overrule_what_an_image_alone_says() -> None:
 def test_votes_give_no_domain_a_size() -> None:
     codes, kinds = crowds([300, 100, 50, 25, 25])
     assert (vote(codes, doubtful(kinds, 0.1)).numpy() == kinds).all()
+
+
+def test_a_large_crowd_does_not_swallow_a_small_one_beside_it() -> None:
+    """Votes that were not sharpened would: everything is in the large domain then."""
+    codes, kinds = crowds([400, 40], noise=0.35)
+    assert (vote(codes, doubtful(kinds, 0.1)).numpy() == kinds).mean() > 0.97
 
 
 def test_two_pictures_take_each_others_word() -> None:
