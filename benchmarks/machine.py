@@ -34,9 +34,15 @@ def write(name: str, device: torch.device, result: Mapping[str, Any]) -> None:
 
 
 def commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """The commit measured, with -dirty where anything but the results differs from it."""
+    short = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", ":/", ":(exclude,top)benchmarks/results")
+    return (short or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def hardware(device: torch.device) -> str:
