@@ -22,7 +22,7 @@ from open_tunit.config import Data, Model
 from open_tunit.data import critters
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.evaluation import measure as measuring
-from open_tunit.evaluation import truth
+from open_tunit.evaluation import names, truth
 from open_tunit.evaluation.compare import compare_runs
 from open_tunit.evaluation.judges import Judges, truth_of
 from open_tunit.evaluation.plan import make_plan
@@ -276,6 +276,17 @@ def test_a_score_is_certainty_times_what_comes_back() -> None:
 @pytest.fixture
 def run(held_out: Path, tmp_path: Path) -> Path:
     return _trained(held_out, tmp_path / "<run> & co")
+
+
+def test_every_loss_has_a_name_for_its_curve(run: Path) -> None:
+    logged = {name for line in (run / "log.jsonl").read_text().splitlines() for name in json.loads(line)}
+    losses = {name for name in logged if name.startswith("loss/")}
+    assert {"loss/d_mismatched", "loss/reconstruction"} <= losses <= set(names.CURVES)
+
+
+@pytest.mark.parametrize(("value", "said"), [(0.08241, "0.0824"), (66.2, "66.2"), (999.7, "1000"), (1043.2, "1043")])
+def test_numbers_beside_a_curve_have_no_exponent(value: float, said: str) -> None:
+    assert names.short(value) == said
 
 
 def _trained(data: Path, out: Path, **fields: Any) -> Path:

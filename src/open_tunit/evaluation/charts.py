@@ -69,7 +69,7 @@ def _chart(name: str, log: Sequence[Mapping[str, Any]], turns: Sequence[float]) 
     text = 'font-size="10" fill="#5b6472"'
     marks = "".join(
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down(v):.1f}" y2="{down(v):.1f}" stroke="#e2e5ea"/>'
-        f'<text x="{LEFT - 5}" y="{down(v) + 3.5:.1f}" text-anchor="end" {text}>{v:.3g}</text>'
+        f'<text x="{LEFT - 5}" y="{down(v) + 3.5:.1f}" text-anchor="end" {text}>{names.short(v)}</text>'
         for v in (low, (low + high) / 2, high)
     )
     marks += "".join(
@@ -84,7 +84,7 @@ def _chart(name: str, log: Sequence[Mapping[str, Any]], turns: Sequence[float]) 
         line = f'<circle cx="{across(points[0][0]):.1f}" cy="{down(values[0]):.1f}" r="2.5" fill="{COLOURS[0]}"/>'
     title = html.escape(names.CURVES.get(name) or name.rpartition("/")[2].replace("_", " "))
     return (
-        f"<figure><figcaption>{title} <span class=soft>{values[-1]:.3g} at the end</span></figcaption>"
+        f"<figure><figcaption>{title} <span class=soft>{names.short(values[-1])} at the end</span></figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title} over the steps">{marks}{ends}{line}</svg>'
         "</figure>"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-LEAST_SHOWN, MOST_SHOWN = 1e-3, 1e4
+LEAST_SHOWN, MOST_SHOWN, LEAST_WHOLE = 1e-3, 1e4, 999.5
 
 TRUTH, DOMAINS, OWN, FEATURES = "Against the truth", "Domains", "Translations, by the model itself", "In feature space"
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -64,6 +64,7 @@ CURVES = {
     "loss/labels": "E: labels",
     "loss/d_real": "D: real images",
     "loss/d_fake": "D: translations",
+    "loss/d_mismatched": "D: real images at a wrong domain",
     "loss/r1": "D: R1 penalty",
     "loss/g_translation": "G: what D says of translations",
     "loss/g_reconstruction": "G: what D says of pictures redrawn",
@@ -101,6 +102,11 @@ def number(value: float) -> str:
     """Three decimals, or four digits where those would show too little or too much."""
     plain = value == 0 or LEAST_SHOWN <= abs(value) < MOST_SHOWN
     return f"{value:.3f}" if plain else f"{value:.3e}"
+
+
+def short(value: float) -> str:
+    """Three digits, or the whole number where it has more: what fits beside a curve."""
+    return f"{value:.3g}" if abs(value) < LEAST_WHOLE else f"{value:.0f}"
 
 
 def interval(figures: Mapping[str, Any], name: str) -> str:
