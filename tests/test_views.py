@@ -228,10 +228,10 @@ def test_every_image_has_its_own_parameters_and_no_neighbours() -> None:
 
 
 def test_the_domain_view_changes_colours_whatever_the_settings() -> None:
-    red = torch.tensor([0.9, -0.5, -0.5])[None, :, None, None].expand(2, 3, 4, 4)
-    seen = (views.domain_view(red, draws(2, hue=[0.0, 1.0]), OFF) + 1) / 2
-    hues = [colorsys.rgb_to_hsv(*seen[n, :, 2, 2].tolist())[0] for n in range(2)]
-    np.testing.assert_allclose(hues, [0.7, 0.3], atol=1e-6)
+    red = torch.tensor([0.9, -0.5, -0.5])[None, :, None, None].expand(3, 3, 4, 4)
+    seen = (views.domain_view(red, draws(3, hue=[0.0, 0.1, 0.9]), OFF) + 1) / 2
+    hues = [colorsys.rgb_to_hsv(*seen[n, :, 2, 2].tolist())[0] for n in range(3)]
+    np.testing.assert_allclose(hues, [0.5, 0.6, 0.4], atol=1e-6)
 
 
 def test_the_domain_view_turns_wider() -> None:

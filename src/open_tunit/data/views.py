@@ -33,7 +33,8 @@ DRAWS = (
     *("patch_x", "patch_y", "patch_width", "patch_height"),
 )
 COLOUR_REACH = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE_TURNS}
-DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.8, "hue": 0.3}
+DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.8, "hue": 0.5}
+"""Any hue at all: with a hue turned by less, E can tell what it was, and backgrounds become domains."""
 LUMA = (0.299, 0.587, 0.114)
 
 
