@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--species", nargs="+", default=["3", "5", "8", "5:60/20/10/5/5"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1750)
     parser.add_argument("--out", type=Path, default=Path("runs/experiments/guiding"))
     arguments = parser.parse_args()
     for species in arguments.species:

@@ -229,34 +229,36 @@ def test_every_image_has_its_own_parameters_and_no_neighbours() -> None:
 
 def test_the_domain_view_changes_colours_whatever_the_settings() -> None:
     red = torch.tensor([0.9, -0.5, -0.5])[None, :, None, None].expand(3, 3, 4, 4)
-    seen = (views.domain_view(red, draws(3, hue=[0.0, 0.1, 0.9]), OFF) + 1) / 2
-    hues = [colorsys.rgb_to_hsv(*seen[n, :, 2, 2].tolist())[0] for n in range(3)]
+    seen = (views.domain_view(red, draws(3, hue=[0.0, 0.1, 0.9], patch_x=0.0), OFF) + 1) / 2
+    hues = [colorsys.rgb_to_hsv(*seen[n, :, 2, 3].tolist())[0] for n in range(3)]
     np.testing.assert_allclose(hues, [0.5, 0.6, 0.4], atol=1e-6)
 
 
 def test_the_domain_view_turns_wider() -> None:
-    moved = found(views.domain_view(marker(0.5, 0.0), draws(1, angle=1.0), AFFINE))
+    seen = views.domain_view(marker(0.5, 0.0), draws(1, angle=1.0, patch_x=0.0, patch_y=0.0), AFFINE)
+    seen[:, :, : SIDE // 3, : SIDE // 3] = -1  # the hidden patch
+    moved = found(seen)
     assert abs(math.degrees(math.atan2(moved[1], moved[0]))) == pytest.approx(25, abs=0.1)
 
 
-def test_the_hiding_view_greys_out_a_patch_of_its_drawn_size_and_place() -> None:
+def test_the_domain_view_greys_out_a_patch_of_its_drawn_size_and_place() -> None:
     white = torch.ones(1, 3, 20, 20, dtype=torch.float64)
     place = draws(1, patch_x=0.0, patch_y=1.0, patch_width=0.0, patch_height=1.0)
-    grey = (views.hiding_view(white, place, OFF) == 0).all(dim=1)[0]
+    grey = (views.domain_view(white, place, OFF) == 0).all(dim=1)[0]
     expected = torch.zeros(20, 20, dtype=torch.bool)
     expected[12:, :4] = True  # 0.4 of the height at the bottom, 0.2 of the width at the left
     assert torch.equal(grey, expected)
 
 
-def test_the_hiding_view_zooms_further_than_the_domain_view() -> None:
+def test_the_choosing_view_zooms_further_than_the_domain_view() -> None:
     near = draws(1, area=0.0)
     sides = {}
-    for name, view in (("domain", views.domain_view), ("hiding", views.hiding_view)):
+    for name, view in (("domain", views.domain_view), ("choosing", views.choosing_view)):
         x = torch.linspace(-1, 1, 65, dtype=torch.float64).expand(1, 3, 65, 65).clone()
         seen = view(x, near | draws(1, patch_x=0.0, patch_y=0.0, area=0.0), CROP)
         sides[name] = float((seen[0, 0, -1, -1] - seen[0, 0, -1, 40]) / (24 / 32))
     assert sides["domain"] == pytest.approx(0.65, abs=0.02)
-    assert sides["hiding"] == pytest.approx(0.5, abs=0.02)
+    assert sides["choosing"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_content_view_changes_colours_and_moves_nothing() -> None:

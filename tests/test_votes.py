@@ -1,10 +1,11 @@
 """Neighbours' votes, and the linear heads that follow them."""
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
-from open_tunit.training.votes import linear_heads, vote
+from open_tunit.training.votes import agreement, linear_heads, nearest_neighbours, vote
 
 
 def crowds(sizes: list[int], noise: float = 0.15, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -25,24 +26,38 @@ def test_neighbours_overrule_what_an_image_alone_says() -> None:
     codes, kinds = crowds([100, 100, 100])
     before = doubtful(kinds, 0.2)
     assert (before.argmax(dim=1).numpy() == kinds).mean() < 0.85
-    assert (vote(codes, before).numpy() == kinds).all()
+    assert (vote(nearest_neighbours(codes), before).numpy() == kinds).all()
 
 
 def test_votes_give_no_domain_a_size() -> None:
     codes, kinds = crowds([300, 100, 50, 25, 25])
-    assert (vote(codes, doubtful(kinds, 0.1)).numpy() == kinds).all()
+    assert (vote(nearest_neighbours(codes), doubtful(kinds, 0.1)).numpy() == kinds).all()
 
 
 def test_a_large_crowd_does_not_swallow_a_small_one_beside_it() -> None:
     """Votes that were not sharpened would: everything is in the large domain then."""
     codes, kinds = crowds([400, 40], noise=0.35)
-    assert (vote(codes, doubtful(kinds, 0.1)).numpy() == kinds).mean() > 0.97
+    assert (vote(nearest_neighbours(codes), doubtful(kinds, 0.1)).numpy() == kinds).mean() > 0.97
 
 
 def test_two_pictures_take_each_others_word() -> None:
     codes = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     said = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)
-    assert vote(codes, said).tolist() == [0, 1]  # exchanged an even number of times
+    assert vote(nearest_neighbours(codes), said).tolist() == [0, 1]  # exchanged an even number of times
+
+
+def test_agreement_is_cohens_kappa_of_neighbours_by_hand() -> None:
+    nearest = torch.tensor([[1], [0], [3], [0]])
+    domains = torch.tensor([0, 0, 1, 1])
+    assert agreement(nearest, domains) == pytest.approx((3 / 4 - 0.5) / 0.5)
+    assert agreement(nearest, torch.zeros(4, dtype=torch.long)) == 0
+
+
+def test_agreement_gives_no_domain_a_size() -> None:
+    codes, kinds = crowds([300, 100, 50, 25, 25])
+    split = np.where(kinds == 0, np.arange(len(kinds)) % 2, 1 + np.minimum(kinds, 3))  # of equal sizes, and wrong
+    nearest = nearest_neighbours(codes)
+    assert agreement(nearest, torch.from_numpy(kinds)) > agreement(nearest, torch.from_numpy(split)) + 0.1
 
 
 def test_linear_heads_tell_the_domains_in_every_view() -> None:

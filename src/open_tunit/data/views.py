@@ -23,9 +23,9 @@ HUE_TURNS = 0.125
 DOMAIN_GAIN = 1.25
 """How much wider than x+ the domain view turns and zooms."""
 DOMAIN_ZOOM = (0.65, 1.1)
-HIDING_ZOOM = (0.5, 1.1)
+CHOOSING_ZOOM = (0.5, 1.1)
 HIDDEN = (0.2, 0.4)
-"""Sides of the patch that the hiding view greys out, as a share of the image's."""
+"""Sides of the patch that is greyed out, as a share of the image's."""
 
 DRAWS = (
     *("flip", "flip_plus", "angle", "shift_x", "shift_y", "shear_x", "shear_y"),
@@ -33,8 +33,8 @@ DRAWS = (
     *("patch_x", "patch_y", "patch_width", "patch_height"),
 )
 COLOUR_REACH = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE_TURNS}
-DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.8, "hue": 0.5}
-"""Any hue at all: with a hue turned by less, E can tell what it was, and backgrounds become domains."""
+DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 1.0, "hue": 0.5}
+"""Any hue, and down to grey: with colours changed by less, E can tell what they were, and they become domains."""
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -60,20 +60,18 @@ def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
 
 def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
-    """The augmented view with its colours changed at will: what the domain objective compares with x.
+    """The augmented view in any colours and with a patch in middle grey: what the domain objective compares with x.
 
-    A departure from the paper, which has one augmented view for domain and style: where colour is style, a view
-    that keeps it lets the domains be colours (docs/experiments.md, "What the domains are made of").
+    A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
+    keeps it lets the domains be colours, and what only one place of the picture tells (random erasing, Zhong et al.
+    2020) becomes a domain too (docs/experiments.md, "What the domains are made of").
     """
-    return _recoloured(_moved(images, draws, views, DOMAIN_ZOOM), draws)
+    return _erased(_recoloured(_moved(images, draws, views, DOMAIN_ZOOM), draws), draws)
 
 
-def hiding_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
-    """The domain view, zoomed further and with a patch in middle grey (random erasing, Zhong et al. 2020).
-
-    What only one place of the picture tells does not survive it: by these views the domains are chosen.
-    """
-    return _erased(_recoloured(_moved(images, draws, views, HIDING_ZOOM), draws), draws)
+def choosing_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
+    """The domain view, zoomed further: by these views the domains are chosen."""
+    return _erased(_recoloured(_moved(images, draws, views, CHOOSING_ZOOM), draws), draws)
 
 
 def content_view(images: Tensor, draws: Draws) -> Tensor:

@@ -16,7 +16,7 @@ STARTS = 32
 """Heads that are fitted side by side; the one with the most information is kept."""
 FIT_STEPS, FIT_RATE = 100, 0.05
 SHARPNESS = 8.0
-"""Logits per unit of cosine between a code and its centre, before the heads are fitted."""
+"""Logits per unit of cosine between a code and its centre."""
 SPREAD = 4.0
 """Mean length of the codes that heads are fitted to, so that FIT_RATE means the same for every network."""
 RIDGE = 0.1

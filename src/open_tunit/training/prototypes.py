@@ -11,37 +11,45 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from open_tunit.config import Config, Views
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.training.heads import informative_heads, quieting_map
+from open_tunit.training.heads import SHARPNESS, informative_heads, kmeans, quieting_map
 from open_tunit.training.queue import Queue
 from open_tunit.training.state import State, full
 from open_tunit.training.statistics import measure_statistics
-from open_tunit.training.votes import linear_heads, vote
+from open_tunit.training.votes import agreement, linear_heads, nearest_neighbours, vote
 
 BEGIN_SAMPLE, BEGIN_VIEWS = 2048, 4
 SETTLE_SAMPLE, SETTLE_VIEWS = 4096, 2
+GAIN = 0.01
+"""By how much neighbours must agree more about k-means' clusters than about the most informative ones."""
 CHUNK = 128
 PURPOSE = 2
 
 
 @torch.no_grad()
 def begin_prototypes(state: State, batches: Batches, config: Config) -> None:
-    """Point the domain heads of E and its momentum copy at the clusters of the shape codes.
+    """Point the domain heads of E and its momentum copy at clusters of the shape codes.
 
-    The heads read the trunk, as before: weight . shape_head(features) + bias, a linear map of the features.
+    The heads that share the most information, unless neighbours agree more about k-means' clusters by GAIN.
     """
     generator = _generator(state, config)
-    features = _features(state, batches, config, generator, (views.hiding_view,) * BEGIN_VIEWS, BEGIN_SAMPLE)
-    heads = informative_heads(_shapes(state.E_ema, features), config.model.domains, generator)
-    for E in (state.E, state.E_ema):
-        assert E.shape_head is not None
-        E.domain_head.weight.copy_(heads.weight @ E.shape_head.weight)
-        E.domain_head.bias.copy_(heads.weight @ E.shape_head.bias + heads.bias)
+    changes = (views.choosing_view,) * BEGIN_VIEWS
+    features = _features(state, batches, config, generator, changes, BEGIN_SAMPLE)
+    codes = _shapes(state.E_ema, features)
+    nearest = _neighbours(codes)
+    heads = informative_heads(codes, config.model.domains, generator)
+    domains = vote(nearest, (codes[0] @ heads.weight.T + heads.bias).softmax(dim=1))
+    points = F.normalize(codes[0] - codes[0].mean(dim=0), dim=1)
+    likeness = points @ kmeans(points, config.model.domains, generator).T
+    loud = vote(nearest, (SHARPNESS * likeness).softmax(dim=1))
+    chosen = loud if agreement(nearest, loud) > agreement(nearest, domains) + GAIN else domains
+    _point_heads(state, features, chosen, config)
     state.logits = Queue(state.logits.size, state.logits.rows[:0])
 
 
@@ -50,13 +58,22 @@ def settle_prototypes(state: State, batches: Batches, config: Config) -> None:
     """Let neighbours in the shape codes vote on the domains, and both domain heads follow, before they are held."""
     changes = (views.domain_view,) * SETTLE_VIEWS
     features = _features(state, batches, config, _generator(state, config), changes, SETTLE_SAMPLE)
-    codes = _shapes(state.E_ema, features)
-    plain = (codes[0] - codes[0].mean(dim=0)) @ quieting_map(codes)
-    domains = vote(plain, state.E_ema.domain_head(features[0]).softmax(dim=1))
+    nearest = _neighbours(_shapes(state.E_ema, features))
+    domains = vote(nearest, state.E_ema.domain_head(features[0]).softmax(dim=1))
+    _point_heads(state, features, domains, config)
+
+
+def _point_heads(state: State, features: Tensor, domains: Tensor, config: Config) -> None:
+    """The domain heads of E and its copy tell the domains (N,) from the trunk's features (1 + V, N, d)."""
     weight, bias = linear_heads(features, domains, config.model.domains)
     for E in (state.E, state.E_ema):
         E.domain_head.weight.copy_(weight)
         E.domain_head.bias.copy_(bias)
+
+
+def _neighbours(codes: Tensor) -> Tensor:
+    """Whose plain codes are near when the changes of view in codes (1 + V, N, d) count little."""
+    return nearest_neighbours((codes[0] - codes[0].mean(dim=0)) @ quieting_map(codes))
 
 
 def _shapes(E: GuidingNetwork, features: Tensor) -> Tensor:

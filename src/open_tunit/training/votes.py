@@ -13,19 +13,33 @@ PENALTY = 1e-4
 SMALLEST = 1e-6
 
 
-def vote(codes: Tensor, probabilities: Tensor) -> Tensor:
-    """Domains (N,) after images have taken on what their NEIGHBOURS nearest by cosine think, over and over.
-
-    codes (N, d), probabilities (N, K). Label propagation (Zhu & Ghahramani 2002), sharpened in every round; borders
-    between domains move to where images are few. No domain is given a size.
-    """
+def nearest_neighbours(codes: Tensor) -> Tensor:
+    """(N, k) the NEIGHBOURS nearest of codes (N, d) by cosine, or as many as there are."""
     points = F.normalize(codes, dim=1)
-    likeness = points @ points.T
-    nearest = likeness.fill_diagonal_(-2).topk(min(NEIGHBOURS, len(codes) - 1), dim=1).indices  # (N, k)
+    return (points @ points.T).fill_diagonal_(-2).topk(min(NEIGHBOURS, len(codes) - 1), dim=1).indices
+
+
+def vote(nearest: Tensor, probabilities: Tensor) -> Tensor:
+    """Domains (N,) after images have taken on what their `nearest` neighbours (N, k) think, over and over.
+
+    probabilities (N, K). Label propagation (Zhu & Ghahramani 2002), sharpened in every round; borders between domains
+    move to where images are few. No domain is given a size.
+    """
     for _ in range(ROUNDS):
         probabilities = probabilities[nearest].mean(dim=1).square()
         probabilities = probabilities / probabilities.sum(dim=1, keepdim=True)
     return probabilities.argmax(dim=1)
+
+
+def agreement(nearest: Tensor, domains: Tensor) -> float:
+    """How often neighbours (N, k) share a domain (N,), corrected for chance: 1 = always, 0 = as drawn at random.
+
+    Also 0 where there is but one domain.
+    """
+    shares = domains.bincount().double() / len(domains)
+    chance = float(shares.square().sum())
+    agreeing = float((domains[nearest] == domains[:, None]).double().mean())
+    return (agreeing - chance) / max(1 - chance, SMALLEST)
 
 
 @torch.enable_grad()
