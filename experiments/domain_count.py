@@ -51,13 +51,13 @@ def run(species: str, seed: int, preset: str, folder: Path) -> None:
 
 
 def table(out: Path, cells: list[tuple[str, int]]) -> list[str]:
-    lines = ["| species | seed | found | agreement at 2, 3, … domains | seconds |", "|---|---|---|---|---|"]
+    lines = ["| species | seed | found | score at 2, 3, … domains | seconds |", "|---|---|---|---|---|"]
     near = 0
     for species, seed in cells:
         curve = json.loads((cell_folder(out, species, seed) / "domains.json").read_text(encoding="utf-8"))
         near += abs(curve["chosen"] - int(species.split(":")[0])) <= NEAR
-        agreement = " ".join(f"{value:.2f}".lstrip("0") for value in curve["agreement"])
-        lines.append(f"| {species} | {seed} | {curve['chosen']} | {agreement} | {curve['seconds']:.0f} |")
+        scores = " ".join(f"{value:.2f}".replace("0.", ".") for value in curve["scores"])
+        lines.append(f"| {species} | {seed} | {curve['chosen']} | {scores} | {curve['seconds']:.0f} |")
     return [*lines, "", f"within {NEAR} of the species in {near} of {len(cells)} cells"]
 
 

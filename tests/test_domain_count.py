@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch
 import torch.nn.functional as F
 import yaml
 from rich.console import Console
+from sklearn.metrics import mutual_info_score
 
 from open_tunit import Config, train
 from open_tunit.settings import ConfigError
-from open_tunit.training.domain_count import Curve, agreement_at, search_share, sweep
+from open_tunit.training.domain_count import PRICE, Curve, information_at, search_share, sweep
+from open_tunit.training.heads import kmeans
 from open_tunit.training.run import DifferentRunError
 
 TINY = {
@@ -39,34 +42,50 @@ def trained(config: Config) -> str:
 
 
 @pytest.mark.parametrize("kinds", [3, 5, 8])
-def test_views_agree_best_at_the_true_number(kinds: int) -> None:
+def test_the_true_number_scores_best(kinds: int) -> None:
     generator = torch.Generator().manual_seed(kinds)
     centres = F.normalize(torch.randn(kinds, 16, generator=generator), dim=1)
     place = centres[torch.arange(600) % kinds]
     inner = 0.25 * torch.randn(600, 16, generator=generator)  # what the views of one image share beside its kind
     codes, *viewed = (3 + place + inner + 0.2 * torch.randn(600, 16, generator=generator) for _ in range(3))
-    curve = [agreement_at(codes, torch.stack(viewed), k, np.random.default_rng(0)) for k in range(2, 12)]
-    assert int(np.argmax(curve)) + 2 == kinds
-    assert curve[kinds - 2] > 0.7
+    counts = tuple(range(2, 12))
+    found = [information_at(codes, torch.stack(viewed), k, np.random.default_rng(0)) for k in counts]
+    assert Curve(counts=counts, information=tuple(found), seconds=0).chosen == kinds
+    assert found[kinds - 2] > 0.7 * math.log(kinds)
 
 
-def test_views_that_tell_nothing_agree_by_chance() -> None:
+def test_information_is_scikit_learns_of_the_same_clusters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.eye(3).repeat(100, 1)
+    codes, viewed = (corners + 0.3 * torch.randn(300, 3, generator=generator) for _ in range(2))
+    middle = codes.mean(dim=0)
+    centres = kmeans(F.normalize(codes - middle, dim=1), 3, np.random.default_rng(0))
+    ours, theirs = ((F.normalize(x - middle, dim=1) @ centres.T).argmax(dim=1) for x in (codes, viewed))
+    both = (torch.cat([ours, theirs]), torch.cat([theirs, ours]))  # the joint is made symmetric
+    found = information_at(codes, viewed[None], 3, np.random.default_rng(0))
+    assert found == pytest.approx(mutual_info_score(*both), rel=1e-9)
+
+
+def test_views_that_tell_nothing_have_no_information() -> None:
     codes, *viewed = torch.randn(3, 600, 16, generator=torch.Generator().manual_seed(0))
-    assert abs(agreement_at(codes, torch.stack(viewed), 4, np.random.default_rng(0))) < 0.02
+    assert 0 <= information_at(codes, torch.stack(viewed), 4, np.random.default_rng(0)) < 0.02
 
 
 def test_a_curve_shows_what_it_chose(tmp_path: Path) -> None:
-    curve = Curve(counts=(2, 3, 4), agreement=(0.5, 0.8, 0.8), seconds=1.0)
+    curve = Curve(counts=(2, 3, 4), information=(0.5, 1.0, 1.1), seconds=1.0)
+    scores = [0.5 - PRICE * math.log(2), 1.0 - PRICE * math.log(3), 1.1 - PRICE * math.log(4)]
+    assert curve.scores == pytest.approx(scores)
     assert curve.chosen == 3
     assert [("chosen" in line, line.split("#")[0].split()) for line in curve.lines()] == [
-        (False, ["2", "domains", "agreement", "0.500"]),
-        (True, ["3", "domains", "agreement", "0.800"]),
-        (False, ["4", "domains", "agreement", "0.800"]),
+        (False, ["2", "domains", "information", "0.500", "score", "+0.038"]),
+        (True, ["3", "domains", "information", "1.000", "score", "+0.268"]),
+        (False, ["4", "domains", "information", "1.100", "score", "+0.176"]),
     ]
-    assert [line.count("#") for line in curve.lines()] == [20, 32, 32]
+    assert [line.count("#") for line in curve.lines()] == [1, 41, 25]
     curve.save(tmp_path / "out")
     saved = json.loads((tmp_path / "out" / "domains.json").read_text())
-    assert saved == {"chosen": 3, "counts": [2, 3, 4], "agreement": [0.5, 0.8, 0.8], "seconds": 1.0}
+    assert saved.pop("scores") == pytest.approx(scores)
+    assert saved == {"chosen": 3, "counts": [2, 3, 4], "information": [0.5, 1.0, 1.1], "seconds": 1.0}
 
 
 def test_a_run_finds_its_number_once(picture_folder: Path, tmp_path: Path) -> None:
@@ -77,7 +96,7 @@ def test_a_run_finds_its_number_once(picture_folder: Path, tmp_path: Path) -> No
     stored = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (stored["model"]["domains"], stored["auto_domains"]) == (2, True)
     assert "finding the number of domains: step 3 of 3" in said
-    assert "2 domains  agreement" in said
+    assert "2 domains  information" in said
     again = trained(config.replace({"training.steps": 7}))
     assert "going on from step 6 of 7" in again
     assert "finding the number" not in again
@@ -90,7 +109,7 @@ def test_a_sweep_is_a_function_of_its_seed(picture_folder: Path, tmp_path: Path)
         sweep(asked(picture_folder, tmp_path / "out", seed=seed), range(2, 9), console=Console(file=io.StringIO()))
         for seed in (1, 1, 2)
     ]
-    assert curves[0].agreement == curves[1].agreement != curves[2].agreement
+    assert curves[0].information == curves[1].information != curves[2].information
     assert not (tmp_path / "out").exists()
 
 
