@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "domain term at a half": {"training.translation_domain_weight": 0.5},
     "style contrast on translations at a half": {"training.translation_style_weight": 0.5},
     "E learns on": {"training.hold_domains": False},
+    "separate training": {"training.schedule": "separate"},
     "D reads no wrong domains": {"training.mismatched": False},
     "no cycle": {"training.cycle_weight": 0.0},
     "D's say at a fifth": {"training.adversarial_weight": 0.2},
