@@ -130,9 +130,9 @@ def generator_alarms(model: TUNIT, pixels: np.ndarray) -> dict[str, float]:
     """ignored_style and copied_content of a model on training images (N, S, S, 3) uint8.
 
     ignored_style: mean absolute difference of one source's translations after two references, in units of the
-    references' own. copied_content: share of the translations whose outlines (gradient magnitudes, less what all
-    images share) correlate more with the reference's than with the source's, sources and references being different
-    images.
+    references' own. copied_content: share of the translations in which the references tell more than the sources: by
+    the cosine of outlines (gradient magnitudes) between what a translation has and others after its reference have
+    not, and what its source has and other sources have not; against the same of its reference.
     """
     x = images.from_uint8(torch.from_numpy(pixels[: SOURCES + REFERENCES])).to(model.domain_styles.device)
     sources, references = x.chunk(2)
@@ -171,12 +171,16 @@ def _parts(pixels: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarra
 
 
 def _copied(sources: Tensor, references: Tensor, drawn: Tensor) -> float:
-    mean = torch.cat([_outlines(sources), _outlines(references)]).mean(dim=0)
-    of_source, of_reference = (F.normalize(_outlines(x) - mean, dim=1) for x in (sources, references))
-    of_drawn = F.normalize(_outlines(drawn.flatten(0, 1)) - mean, dim=1).unflatten(0, drawn.shape[:2])  # (M, N, d)
-    like_source = torch.einsum("mnd,md->mn", of_drawn, of_source)
-    like_reference = torch.einsum("mnd,nd->mn", of_drawn, of_reference)
+    outlines = _outlines(drawn.flatten(0, 1)).unflatten(0, drawn.shape[:2])  # (M, N, d)
+    of_sources, of_references = _outlines(sources), _outlines(references)
+    like_source = F.cosine_similarity(_own(outlines, 0), _own(of_sources, 0)[:, None], dim=2)
+    like_reference = F.cosine_similarity(_own(outlines, 1), _own(of_references, 0)[None], dim=2)
     return float((like_reference > like_source).float().mean())
+
+
+def _own(outlines: Tensor, dim: int) -> Tensor:
+    """What is not shared along the dimension."""
+    return outlines - outlines.mean(dim=dim, keepdim=True)
 
 
 def _outlines(x: Tensor) -> Tensor:
