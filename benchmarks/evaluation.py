@@ -7,24 +7,20 @@ python benchmarks/evaluation.py memory [--counts 125 500 2000]
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import machine
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from open_tunit.metrics.distances import frechet_distance
-from open_tunit.training.device import describe
 
-RESULTS = Path(__file__).parent / "results"
 FEW = 500
 REPEATS = 3
 SIZE, DOMAINS, TRAINING_PICTURES = 64, 5, 64
@@ -41,10 +37,7 @@ def main() -> None:
         rows: list[dict[str, object]] = [distances(count, arguments.dimensions) for count in (FEW, arguments.rows)]
     else:
         rows = [memory(count) for count in arguments.counts]
-    result = {"machine": describe(torch.device("cpu")), "torch": torch.__version__, "rows": rows}
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"evaluation_{arguments.what}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    machine.write(f"evaluation_{arguments.what}", torch.device("cpu"), {"rows": rows})
     for row in rows:
         print("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
@@ -99,13 +92,12 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
 
 def memory(pictures: int) -> dict[str, object]:
     """Peak memory of a fresh process that evaluates as many translations as there are held-out pictures."""
-    with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as pool:
-        peak, seconds = pool.apply(evaluated, (Path(folder), pictures))
-    return {"translations": pictures, "peak_mib": peak, "cpu_seconds": seconds}
+    with tempfile.TemporaryDirectory() as folder:
+        return {"translations": pictures, "peak_mib": machine.peak_mib(evaluate_noise, Path(folder), pictures)}
 
 
-def evaluated(folder: Path, pictures: int) -> tuple[float, float]:
-    """MiB at most, and CPU seconds, of all that `tunit evaluate` does, on an untrained model of the cpu preset."""
+def evaluate_noise(folder: Path, pictures: int) -> None:
+    """All that `tunit evaluate` does, on an untrained model of the cpu preset."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     from open_tunit import TUNIT, Config
     from open_tunit.evaluation.protocol import Asked
@@ -115,9 +107,7 @@ def evaluated(folder: Path, pictures: int) -> tuple[float, float]:
     config = Config.preset("cpu", data=str(folder / "data"), out=str(folder / "run"), size=SIZE, domains=DOMAINS)
     torch.manual_seed(0)
     TUNIT(config.model).save_pretrained(folder / "model")
-    begun = time.process_time()
     evaluate_run(folder / "model", data=str(folder / "data"), asked=Asked(pairs=pictures))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.process_time() - begun
 
 
 def save_noise(folder: Path, pictures: int) -> None:

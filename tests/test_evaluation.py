@@ -371,6 +371,16 @@ def test_a_command_gives_the_same_figures_twice(run: Path) -> None:
     assert without_cost[0] == without_cost[1]
 
 
+def test_a_run_with_its_own_cache_is_measured_with_it(
+    held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "usual"))
+    run = _trained(held_out, tmp_path / "run", cache=str(tmp_path / "own"))
+    evaluate_run(run, asked=Asked(pairs=4))
+    assert (tmp_path / "own").is_dir()
+    assert not (tmp_path / "usual").exists()
+
+
 def test_a_model_folder_and_other_images(run: Path, picture_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a model folder, not a run; name the images with --data FOLDER"):
         evaluate_run(run / "model")

@@ -413,3 +413,14 @@ def test_a_phone_shows_the_whole_width(browser: Any, server: Server) -> None:
         view.goto(server.address)
         view.wait_for_selector("#result img")
         assert view.evaluate("document.documentElement.scrollWidth") <= 390
+        _is_seen_whole(view, "#result img")
+        view.get_by_role("tab", name="In between", exact=True).first.click()
+        view.wait_for_selector("#between-here img")
+        _is_seen_whole(view, "#between-here img")
+
+
+def _is_seen_whole(view: Any, place: str) -> None:
+    """Without scrolling."""
+    box = view.locator(place).bounding_box()
+    assert box["width"] > 0
+    assert box["y"] + box["height"] <= view.viewport_size["height"]

@@ -6,8 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-import tyro
-
 from open_tunit.cli.critters import critters
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
@@ -19,6 +17,7 @@ from open_tunit.cli.push import push
 from open_tunit.cli.serve import serve
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
+from open_tunit.cli.words import parse
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     warnings.formatwarning = _warning_line
     try:
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="tunit", description=DESCRIPTION, args=words)
+        parse(words, COMMANDS, DESCRIPTION)()
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED

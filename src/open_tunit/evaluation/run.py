@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -39,7 +40,9 @@ def evaluate_run(
     model = TUNIT.from_pretrained(folder).to(choose_device(device))
     source = _data(config, model, data, labels)
     seed = config.seed if config is not None else 0
-    asked = asked or Asked(cache=config.cache if config is not None else None)
+    asked = asked or Asked()
+    if asked.cache is None and config is not None:
+        asked = dataclasses.replace(asked, cache=config.cache)
     evaluation = measure(model, source, seed=seed, asked=asked)
     about = model.about
     evaluation.figures["protocol"]["weights"] = weights

@@ -34,4 +34,17 @@ header p { max-width: 46rem; margin: 0; opacity: 0.75; }
 #domains .thumbnail-item { aspect-ratio: 3 / 4; }
 #domains .caption-label { top: 4px; bottom: auto; }
 #sort-result .grid-container { grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)) !important; }
+@media (max-width: 640px) { /* what is given side by side, so that the translation is on the first screen */
+  header h1 { font-size: 1.3rem; margin: 0; }
+  header p { font-size: 0.85rem; line-height: 1.35; }
+  .cards { display: grid !important; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px !important; }
+  .cards > .column { min-width: 0 !important; gap: 8px !important; }
+  .cards > .column:last-child:nth-child(odd) { grid-column: 1 / -1; }
+  #source, #reference, #between-source, #between-start, #between-end, #between-here { height: 180px !important; }
+  #result { height: 240px !important; }
+  .cards label.float { max-width: 75%; font-size: 0.7rem; line-height: 1.2; white-space: normal; }
+  .cards label.float svg, .cards button[aria-label="Fullscreen"] { display: none; }
+  .cards .about { min-height: 0; font-size: 0.85rem; }
+  .examples .grid-container { grid-template-columns: repeat(5, minmax(0, 1fr)) !important; }
+}
 """

@@ -1,0 +1,68 @@
+"""The words of a command line to a call; what they get wrong in one line, where tyro draws a box."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import tyro
+
+Command = Callable[..., None]
+REFUSED = 2
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+RULE = re.compile(r"╭|╰|[─-]{4,}")
+"""Between the parts of tyro's box: title, reason, usage; plain where the terminal is not known to take UTF-8."""
+KINDS, NONE = {"INT": "a whole number", "FLOAT": "a number"}, "{None}"
+HELP_INDENT = 8
+"""Of the help of an argument, in tyro's box of those that are missing."""
+
+
+def parse(words: Sequence[str], commands: Mapping[str, Command], description: str) -> Callable[[], None]:
+    """The command that `words` name, with its arguments, still to be called.
+
+    Raises SystemExit for `--help`, and ValueError, saying what came and what was expected, for words that are none.
+    """
+    if words and words[0] not in commands and not words[0].startswith("-"):
+        raise ValueError(f"{words[0]!r} is no command; expected one of {', '.join(commands)}")
+    later = {name: _deferred(command) for name, command in commands.items()}
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            call: Callable[[], None] = tyro.extras.subcommand_cli_from_dict(
+                later, prog="tunit", description=description, args=words
+            )
+    except SystemExit as stopped:
+        if stopped.code != REFUSED:
+            raise
+        command = " ".join(["tunit", *words[:1]]) if words and words[0] in commands else "tunit"
+        raise ValueError(f"{_reason(box.getvalue())}; {command} --help says what there is") from None
+    return call
+
+
+def _deferred(command: Command) -> Callable[..., Callable[[], None]]:
+    @functools.wraps(command)
+    def defer(*values: object, **named: object) -> Callable[[], None]:
+        return functools.partial(command, *values, **named)
+
+    return defer
+
+
+def _reason(box: str) -> str:
+    """What tyro's box says, in one line: `NAME is VALUE; expected WHAT` of a value, else its first paragraph."""
+    parts: list[list[str]] = [[]]
+    for line in COLOURS.sub("", box).splitlines():
+        if RULE.match(line.lstrip(" │")):
+            parts.append([])
+        else:
+            parts[-1].append(line[2:].rstrip(" │"))
+    _, reason, usage, *_ = [*parts, [], []]
+    paragraph = "\n".join(reason).partition("\n\n")[0].splitlines()
+    text = " ".join(line.strip() for line in paragraph if not line.startswith(" " * HELP_INDENT)).rstrip(".")
+    wrong = re.fullmatch(r"Error parsing (\S+): .*?('.*').*", text)
+    if wrong is None:
+        return text[:1].lower() + text[1:]
+    kinds = usage[1].split(maxsplit=1)[-1].split("|")
+    return f"{wrong[1]} is {wrong[2]}; expected {' or '.join(KINDS.get(kind, kind) for kind in kinds if kind != NONE)}"

@@ -1,0 +1,83 @@
+"""Words of a command line that are none get one clear line, and nothing is called."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from open_tunit.cli.main import COMMANDS, main
+from open_tunit.cli.words import parse
+
+NEEDED = {
+    "translate": "--source a --out b", "interpolate": "--source a --out b", "critters": "--out b",
+    "export": "--model a --out b", "import-official": "a --out b",
+}  # fmt: skip
+
+
+def _said(capsys: pytest.CaptureFixture[str], line: str) -> str:
+    assert main(line.split()) == 2
+    captured = capsys.readouterr()
+    (said,) = captured.err.splitlines()
+    assert captured.out == ""
+    assert said.startswith("tunit: ")
+    return said.removeprefix("tunit: ")
+
+
+def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = set()
+    for command, function in COMMANDS.items():
+        kinds = get_type_hints(function)
+        for name in inspect.signature(function).parameters:
+            if not {"int", "float"} & set(str(kinds[name]).replace("<class '", "").replace("'>", "").split(" | ")):
+                continue
+            flag = f"--{name.replace('_', '-')}"
+            line = _said(capsys, f"{command} {NEEDED.get(command, '')} {flag} x")
+            assert line.startswith(f"{flag} is 'x'; expected a "), line
+            assert "number" in line
+            assert f"tunit {command} --help" in line
+            seen.add(flag)
+    assert seen >= {"--pairs", "--features-side", "--size", "--minutes", "--steps", "--port", "--fps", "--count"}
+
+
+@pytest.mark.parametrize(("line", "expected"), [
+    ("evaluate x --pairs 1.5", "--pairs is '1.5'; expected a whole number"),
+    ("train --data a --out b --domains some", "--domains is 'some'; expected a whole number or {auto}"),
+    ("train --data a --out b --minutes soon", "--minutes is 'soon'; expected a number"),
+    ("evaluate --compare a", "--compare is 'a'; expected {PATH PATH}"),
+    ("evaluate x --part most", "invalid choice 'most' for argument '--part'. Expected one of ('test', 'val', "),
+    ("evaluate x --pears 3", "unrecognized options: --pears, 3; tunit evaluate --help"),
+    ("evaluate x y", "unrecognized options: y; "),
+    ("evaluate x --pairs", "missing value for argument '--pairs'"),
+    ("translate", "missing from tunit translate: --source PATH --out PATH; "),
+    ("evaluat x", "'evaluat' is no command; expected one of train, translate, "),
+    ("", "expected one of {train, translate, "),
+])  # fmt: skip
+def test_one_line(capsys: pytest.CaptureFixture[str], line: str, expected: str) -> None:
+    assert _said(capsys, line).startswith(expected)
+
+
+def test_a_narrow_terminal_changes_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = _said(capsys, "evaluate x --pairs x")
+    monkeypatch.setenv("COLUMNS", "30")
+    assert _said(capsys, "evaluate x --pairs x") == wide
+
+
+def test_a_command_is_called_with_its_arguments_when_asked() -> None:
+    called = []
+
+    def draw(out: Path, count: int = 3) -> None:
+        """Draw.
+
+        Args:
+            out: Where.
+            count: How many.
+        """
+        called.append((out, count))
+
+    call = parse(["draw", "--out", "here", "--count", "4"], {"draw": draw, "other": draw}, "Draws.")
+    assert called == []
+    call()
+    assert called == [(Path("here"), 4)]
