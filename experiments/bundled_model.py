@@ -34,8 +34,8 @@ LARGEST_DIFFERENCE = 4
 MOST_BYTES = 6_000_000
 CAPTION = "Top row: references. Left column: sources. After the gap: each source in the domains' mean styles."
 INTENDED_USE = (
-    "Trying open-tunit out, and its tests. It redraws any picture as one of five kinds of cartoon heads and knows "
-    "nothing else."
+    "Trying open-tunit out, and its tests. It knows five kinds of cartoon heads and nothing else; "
+    "photographs become blurs."
 )
 
 

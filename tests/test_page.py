@@ -414,7 +414,8 @@ def test_a_phone_shows_the_whole_width(browser: Any, server: Server) -> None:
         view.wait_for_selector("#result img")
         assert view.evaluate("document.documentElement.scrollWidth") <= 390
         _is_seen_whole(view, "#result img")
-        view.get_by_role("tab", name="In between", exact=True).first.click()
+        view.locator(".overflow-menu > button").first.click()
+        view.locator(".overflow-dropdown button", has_text="In between").first.click()
         view.wait_for_selector("#between-here img")
         _is_seen_whole(view, "#between-here img")
 

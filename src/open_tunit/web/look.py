@@ -42,8 +42,9 @@ header p { max-width: 46rem; margin: 0; opacity: 0.75; }
   .cards > .column:last-child:nth-child(odd) { grid-column: 1 / -1; }
   #source, #reference, #between-source, #between-start, #between-end, #between-here { height: 180px !important; }
   #result { height: 240px !important; }
-  .cards label.float { max-width: 75%; font-size: 0.7rem; line-height: 1.2; white-space: normal; }
-  .cards label.float svg, .cards button[aria-label="Fullscreen"] { display: none; }
+  .cards label.float { max-width: 78%; font-size: 0.68rem; line-height: 1.2; white-space: normal; }
+  .cards label.float span, .cards button[aria-label="Fullscreen"] { display: none; }
+  .cards .column:not(:last-child) .image-container img { padding-top: 40px; }
   .cards .about { min-height: 0; font-size: 0.85rem; }
   .examples .grid-container { grid-template-columns: repeat(5, minmax(0, 1fr)) !important; }
 }
