@@ -35,7 +35,7 @@ else:
         "markdown",
         """## At once
 
-The model that comes along redraws any picture as one of five kinds of cartoon heads, and knows nothing else. For two
+The model that comes along knows five kinds of cartoon heads and nothing else; of photographs it makes blurs. For two
 pictures of your own, upload them and write their names here.""",
     ),
     (
