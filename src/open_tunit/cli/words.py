@@ -58,7 +58,7 @@ def _reason(box: str) -> str:
             parts.append([])
         else:
             parts[-1].append(line[2:].rstrip(" │"))
-    _, reason, usage, *_ = [*parts, [], []]
+    reason, usage = (*parts, [], [])[1:3]
     paragraph = "\n".join(reason).partition("\n\n")[0].splitlines()
     text = " ".join(line.strip() for line in paragraph if not line.startswith(" " * HELP_INDENT)).rstrip(".")
     wrong = re.fullmatch(r"Error parsing (\S+): .*?('.*').*", text)
