@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,35 @@ def test_an_onnx_file(model: TUNIT, images: Tensor, tmp_path: Path, whole: bool)
     assert "to 20 px" in network.rule
 
 
+@pytest.mark.parametrize(("given", "results"), [(("x",), ("y", "z")), (("x", "w"), ("y",))])
+def test_an_onnx_file_of_several_inputs_or_outputs(
+    model: TUNIT, tmp_path: Path, given: tuple[str, ...], results: tuple[str, ...]
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: install the extra `export`")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: install the extra `export`")
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    inputs = [make.make_tensor_value_info(name, kind, ["n", 3, "h", "w"]) for name in given]
+    outputs = [make.make_tensor_value_info(name, kind, ["n", 3, 1, 1]) for name in results]
+    nodes = [make.make_node("GlobalAveragePool", [given[-1]], [name]) for name in results]
+    graph = make.make_graph(nodes, "several", inputs, outputs)
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=9), tmp_path / "n.onnx")
+    with pytest.raises(ValueError, match=f"{len(given)} inputs and {len(results)} outputs; expected one of each"):
+        open_features(str(tmp_path / "n.onnx"), model, cache_root=tmp_path)
+
+
+def test_an_archive_of_something_else(model: TUNIT, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "other.pt2", "w") as archive:
+        archive.writestr("a", "b")
+    with pytest.raises(ValueError, match=r"no archive of torch\.export, or a damaged one"):
+        open_features(str(tmp_path / "other.pt2"), model, cache_root=tmp_path)
+    assert capfd.readouterr().err == ""
+
+
+class _Both(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
 def test_files_that_are_no_feature_network(model: TUNIT, tmp_path: Path) -> None:
     for name in ("words.ts", "words.pt2"):
         (tmp_path / name).write_text("not a network")
@@ -143,6 +173,8 @@ def test_files_that_are_no_feature_network(model: TUNIT, tmp_path: Path) -> None
             open_features(str(tmp_path / name), model, cache_root=tmp_path)
     with pytest.raises(ValueError, match=r"gives \(2, 3, 32, 32\) for 2 images; expected finite features \(2, d\)"):
         open_features(str(_script(_Image(), tmp_path / "image.ts")), model, cache_root=tmp_path)
+    with pytest.raises(ValueError, match=r"gives tuple for 2 images; expected finite features \(2, d\)"):
+        open_features(str(_script(_Both(), tmp_path / "both.ts")), model, cache_root=tmp_path)
     with pytest.raises(ValueError, match="does not take images"):
         open_features(str(_script(nn.Linear(7, 2), tmp_path / "linear.ts")), model, cache_root=tmp_path)
     with pytest.raises(FileNotFoundError, match="is no file; expected own, inception or a network's file"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 import re
 import warnings
 import zipfile
@@ -140,17 +141,18 @@ def _from_file(path: Path, device: torch.device, side: int | None, pixel_range: 
         ) from error
     target = side or fixed
 
-    def run(pixels: Tensor) -> Tensor:
+    def run(pixels: Tensor) -> Any:
         sized = pixels if target is None else resize(pixels, target)
-        features: Tensor = network(RANGES[pixel_range](sized))
-        return features.flatten(1) if features.ndim == 4 and features.shape[2:] == (1, 1) else features
+        features = network(RANGES[pixel_range](sized))
+        pooled = isinstance(features, Tensor) and features.ndim == 4 and features.shape[2:] == (1, 1)
+        return features.flatten(1) if pooled else features
 
     _check_output(run, path, size)
     how = "as they are (the network resizes)" if target is None else f"antialiased bicubic (clean-fid) to {target} px"
     return FeatureNetwork(path.stem, f"8 bits, {how}, to {pixel_range}", file_sha256(path), run)
 
 
-def _check_output(run: Callable[[Tensor], Tensor], path: Path, size: int) -> None:
+def _check_output(run: Callable[[Tensor], Any], path: Path, size: int) -> None:
     """Raise ValueError unless two images give finite features (2, d)."""
     pixels = torch.arange(2.0 * 3 * size * size).remainder(256).reshape(2, 3, size, size)
     try:
@@ -171,7 +173,14 @@ def _open_torchscript(path: Path, device: torch.device) -> tuple[Callable[[Tenso
 
 
 def _open_exported(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Any], int | None]:
-    network = torch.export.load(path).module().to(device)
+    logger = logging.getLogger("torch.export")  # which prints a traceback
+    before, logger.disabled = logger.disabled, True
+    try:
+        network = torch.export.load(path).module().to(device)
+    except RuntimeError as error:
+        raise ValueError("no archive of torch.export, or a damaged one") from error
+    finally:
+        logger.disabled = before
     return lambda pixels: network(pixels.to(device)), None
 
 
@@ -181,7 +190,10 @@ def _open_onnx(path: Path, device: torch.device) -> tuple[Callable[[Tensor], Any
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("ONNX files need onnxruntime", name="onnxruntime") from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(f"{len(inputs)} inputs and {len(outputs)} outputs; expected one of each")
+    (given,) = inputs
     whole = "uint8" in given.type
     fixed = given.shape[-1] if isinstance(given.shape[-1], int) else None
 
