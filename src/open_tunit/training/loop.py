@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ class _Session:
     monitor: Monitor
     watch: Watch
     evaluator: Evaluator | None = None
+    report_seconds: float = 0.0
+    """What the last report took."""
 
     @classmethod
     def begin(
@@ -118,9 +121,8 @@ class _Session:
 
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way."""
-        training = self.run.config.training
         every = self._report_every()
-        if self.state.step >= training.steps:
+        if self.state.step >= self.run.config.training.steps:
             self.monitor.console.print(
                 f"finished: {self.state.step} steps, {self.run.model_folder}", highlight=False, markup=False
             )
@@ -128,10 +130,15 @@ class _Session:
                 self._save()
             return
         with self.monitor, interruptible() as interrupted:
-            while self.state.step < training.steps:
+            while self.state.step < self.run.config.training.steps:
                 phase = self._one_step()
-                if self.state.step % every == 0 or self.state.step == training.steps or interrupted.is_set():
+                if phase.train_generator and self._time_is_up():
+                    self._end_here()
+                last = self.state.step == self.run.config.training.steps
+                if self.state.step % every == 0 or last or interrupted.is_set():
+                    began = time.perf_counter()
                     self._save(phase)
+                    self.report_seconds = time.perf_counter() - began
                 if interrupted.is_set():
                     raise KeyboardInterrupt
 
@@ -149,6 +156,26 @@ class _Session:
             ) from None
         self.monitor.step(terms, self.state.step, phase.name, size)
         return phase
+
+    def _time_is_up(self) -> bool:
+        """Whether one more report would end beyond the run's minutes."""
+        config = self.run.config
+        if config.minutes is None:
+            return False
+        return self.monitor.elapsed() + self.report_seconds > _training_minutes(config) * 60
+
+    def _end_here(self) -> None:
+        """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
+        planned, step = self.run.config.training.steps, self.state.step
+        if step == planned:
+            return
+        self.monitor.console.print(
+            f"{self.run.config.minutes:g} minutes are up at step {step} of {planned} that were planned; "
+            "more --minutes go on from here",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self.run = self.monitor.run = runs.resume(self.run.config.replace({"training.steps": step}))
 
     def _turn_of_phase(self, phase: Phase) -> None:
         """What is done once, before the step at which the prototypes or the joint phase begin."""
@@ -241,7 +268,7 @@ def _open(config: Config, console: Console) -> Dataset:
 
 def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool, console: Console) -> Config:
     if config.minutes is not None:
-        minutes = config.minutes / (1 + search_share(config))
+        minutes = _training_minutes(config)
         fitted = steps_for(config.replace({"minutes": minutes}), batches, supervision, half=half)
         if fitted.training.steps < FEW_STEPS:
             console.print(
@@ -253,6 +280,12 @@ def _with_budget(config: Config, batches: Batches, supervision: Supervision, hal
             )
         return fitted.replace({"minutes": config.minutes})
     return config.replace({"training.joint_start": joint_start(config.training, supervision)})
+
+
+def _training_minutes(config: Config) -> float:
+    """The minutes that are left when the number of domains has been found."""
+    assert config.minutes is not None
+    return config.minutes / (1 + search_share(config))
 
 
 def _about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
