@@ -39,6 +39,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "guiding_learning_rate": 1e-3,
             "optimizer": "adam",
             "learning_rate": 2e-3,
+            "adversarial_weight": 0.5,
             "reconstruction_weight": 10.0,
             "cycle_weight": 10.0,
             "translations_teach_guiding": False,
