@@ -429,7 +429,7 @@ def test_sweeping_the_number_of_domains(capsys: Capture, tmp_path: Path, picture
     out = tmp_path / "swept"
     assert _main("domains", "sweep", "--data", picture_folder, "--size", 32, "--steps", 2, "--out", out) == 0
     said = capsys.readouterr().out
-    assert "2 domains  agreement" in said
+    assert "2 domains  information" in said
     assert json.loads((out / "domains.json").read_text())["chosen"] == 2
 
 
