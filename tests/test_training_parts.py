@@ -20,7 +20,7 @@ from open_tunit.data.batches import Batch, Batches
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.average import copy_buffers, decay_at, update_average
-from open_tunit.training.prototypes import begin_prototypes, settle_prototypes
+from open_tunit.training.prototypes import begin_prototypes, preferred, settle_prototypes
 from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
@@ -250,6 +250,22 @@ def noisy_batches(count: int) -> Batches:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     indices = np.arange(count)
     return Batches(pixels, np.full(count, -1), indices, seed=0, view=Views(), device=CPU, dtype=torch.float64)
+
+
+def test_neighbours_choose_between_two_answers_and_doubt_favours_the_informative() -> None:
+    crowd = torch.arange(100).reshape(2, 50)  # two crowds, each everyone's neighbours
+    nearest = crowd.repeat_interleave(50, dim=0)
+    right, wrong = torch.arange(100) // 50, torch.arange(100) % 2
+    nearly = right.clone()
+    nearly[0] = 1
+    assert preferred(nearest, wrong, right) is right
+    assert preferred(nearest, right, wrong) is right
+    assert preferred(nearest, nearly, right) is right  # one of fifty is .04 of the agreement
+    nearest = (
+        torch.cat([crowd] * 8).repeat_interleave(50, dim=0) + 100 * torch.arange(8).repeat_interleave(100)[:, None]
+    )
+    many, almost = (torch.cat([x] + [right] * 7) for x in (right, nearly))
+    assert preferred(nearest, almost, many) is almost  # one of four hundred is less than a hundredth
 
 
 def test_measured_statistics_are_those_of_the_training_images() -> None:

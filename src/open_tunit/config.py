@@ -96,7 +96,7 @@ class Views:
     colour: bool = True
     """Brightness, contrast, saturation 0.4, hue 0.125. Off where colour is the domain or the style."""
     domain_colour: bool = False
-    """Show the domain objective a view of any colour, so that domains are shapes and textures, not colours."""
+    """Show the domain objective a view of any colour with a patch hidden: domains are shapes and textures all over."""
     content_colour: bool = False
     """Show G's content encoder the image in other colours, so that colours come from the style code."""
     translation: bool = False

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+from open_tunit.cli.arguments import parse
 from open_tunit.cli.critters import critters
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
@@ -17,7 +18,6 @@ from open_tunit.cli.push import push
 from open_tunit.cli.serve import serve
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
-from open_tunit.cli.words import parse
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,

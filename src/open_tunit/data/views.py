@@ -66,12 +66,12 @@ def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     keeps it lets the domains be colours, and what only one place of the picture tells (random erasing, Zhong et al.
     2020) becomes a domain too (docs/experiments.md, "What the domains are made of").
     """
-    return _erased(_recoloured(_moved(images, draws, views, DOMAIN_ZOOM), draws), draws)
+    return _disguised(images, draws, views, DOMAIN_ZOOM)
 
 
 def choosing_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """The domain view, zoomed further: by these views the domains are chosen."""
-    return _erased(_recoloured(_moved(images, draws, views, CHOOSING_ZOOM), draws), draws)
+    return _disguised(images, draws, views, CHOOSING_ZOOM)
 
 
 def content_view(images: Tensor, draws: Draws) -> Tensor:
@@ -82,6 +82,10 @@ def content_view(images: Tensor, draws: Draws) -> Tensor:
 def translation_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """Translations as E sees them: moved, turned and cropped as x+ is, their colours kept; differentiable."""
     return _moved(images, draws, views, None)
+
+
+def _disguised(images: Tensor, draws: Draws, views: Views, zoom: Zoom) -> Tensor:
+    return _erased(_recoloured(_moved(images, draws, views, zoom), draws), draws)
 
 
 def _moved(images: Tensor, draws: Draws, views: Views, zoom: Zoom | None) -> Tensor:

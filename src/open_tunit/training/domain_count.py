@@ -137,6 +137,12 @@ def search_share(config: Config) -> float:
     return config.training.guiding_share * (config.training.prototypes_start or 1.0)
 
 
+def training_minutes(config: Config) -> float:
+    """The minutes of a budget that are left when the number of domains has been found."""
+    assert config.minutes is not None
+    return config.minutes / (1 + search_share(config))
+
+
 def information_at(codes: Tensor, viewed: Tensor, count: int, generator: np.random.Generator) -> float:
     """What the clusters of images and of their views tell about each other, in nats; `count` clusters by k-means.
 

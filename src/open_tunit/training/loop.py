@@ -22,7 +22,7 @@ from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import steps_for
 from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
-from open_tunit.training.domain_count import find_domains, search_share
+from open_tunit.training.domain_count import find_domains, training_minutes
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
@@ -162,7 +162,7 @@ class _Session:
         config = self.run.config
         if config.minutes is None:
             return False
-        return self.monitor.elapsed() + self.report_seconds > _training_minutes(config) * 60
+        return self.monitor.elapsed() + self.report_seconds > training_minutes(config) * 60
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
@@ -268,7 +268,7 @@ def _open(config: Config, console: Console) -> Dataset:
 
 def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool, console: Console) -> Config:
     if config.minutes is not None:
-        minutes = _training_minutes(config)
+        minutes = training_minutes(config)
         fitted = steps_for(config.replace({"minutes": minutes}), batches, supervision, half=half)
         if fitted.training.steps < FEW_STEPS:
             console.print(
@@ -280,12 +280,6 @@ def _with_budget(config: Config, batches: Batches, supervision: Supervision, hal
             )
         return fitted.replace({"minutes": config.minutes})
     return config.replace({"training.joint_start": joint_start(config.training, supervision)})
-
-
-def _training_minutes(config: Config) -> float:
-    """The minutes that are left when the number of domains has been found."""
-    assert config.minutes is not None
-    return config.minutes / (1 + search_share(config))
 
 
 def _about_data(config: Config, dataset: Dataset) -> dict[str, Any]:

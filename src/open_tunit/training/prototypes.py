@@ -48,9 +48,14 @@ def begin_prototypes(state: State, batches: Batches, config: Config) -> None:
     points = F.normalize(codes[0] - codes[0].mean(dim=0), dim=1)
     likeness = points @ kmeans(points, config.model.domains, generator).T
     loud = vote(nearest, (SHARPNESS * likeness).softmax(dim=1))
-    chosen = loud if agreement(nearest, loud) > agreement(nearest, domains) + GAIN else domains
-    _point_heads(state, features, chosen, config)
+    _point_heads(state, features, preferred(nearest, domains, loud), config)
     state.logits = Queue(state.logits.size, state.logits.rows[:0])
+
+
+def preferred(nearest: Tensor, informative: Tensor, loud: Tensor) -> Tensor:
+    """The informative one of two answers (N,), unless `nearest` neighbours (N, k) agree more about the loud by GAIN."""
+    gain = agreement(nearest, loud) - agreement(nearest, informative)
+    return loud if gain > GAIN else informative
 
 
 @torch.no_grad()

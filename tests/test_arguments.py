@@ -8,8 +8,8 @@ from typing import get_type_hints
 
 import pytest
 
+from open_tunit.cli.arguments import parse
 from open_tunit.cli.main import COMMANDS, main
-from open_tunit.cli.words import parse
 
 NEEDED = {
     "translate": "--source a --out b", "interpolate": "--source a --out b", "critters": "--out b",
