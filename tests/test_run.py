@@ -16,7 +16,9 @@ from PIL import Image
 from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
+from open_tunit.config import Training
 from open_tunit.training import loop
+from open_tunit.training.budget import slowed
 from open_tunit.training.run import DifferentRunError
 from open_tunit.training.step import NotFiniteError, Step
 
@@ -411,6 +413,31 @@ def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeyp
     assert f"finished: {steps} steps" in said
     _train(asked.replace({"minutes": 0.03}))
     assert _stored(asked)["training"]["steps"] > steps
+
+
+def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
+    planned = Training(steps=3000, joint_start=1000, prototypes_start=0.5)
+    assert slowed(planned, 100, seconds=10, allowed=100) == planned
+    assert slowed(planned, 100, seconds=5, allowed=100) == planned
+    fewer = slowed(planned, 100, seconds=20, allowed=100)  # twice as slow: half of the steps
+    assert (fewer.joint_start, fewer.steps) == (500, 1500)
+    late = slowed(planned, 400, seconds=80, allowed=100)
+    assert (late.joint_start, late.steps) == (802, 1802)  # prototypes begin at 401, and not before
+    assert slowed(planned, 499, seconds=499, allowed=100).joint_start == 1000
+
+
+def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hopeful(config: Config, *arguments: Any, **keywords: Any) -> Config:
+        return config.replace({"training.steps": 4000, "training.joint_start": 2000})
+
+    monkeypatch.setattr(loop, "steps_for", hopeful)
+    share = {"training.guiding_share": 0.5}
+    model, said = _train(config(joint_start=None, minutes=0.04, report_every=3, set=share))
+    phases = [line["phase"] for line in _lines(config())]
+    assert {"guiding", "joint"} == set(phases)
+    assert "minutes are up" in said or model.about["step"] == _stored(config())["training"]["steps"]
+    guiding = [line["seconds"] for line in _lines(config()) if line["phase"] == "guiding"]
+    assert guiding[-1] < 2.4 * 0.8  # half of the time, and what the last report took
 
 
 def test_fine_tuning_starts_from_a_models_weights(config: Begin, tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
-"""A budget in minutes, turned into steps once, after timing a few throw-away steps of each phase."""
+"""A budget in minutes: steps counted out after timing a few throw-away ones, and fewer where E turns out slower."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import time
 
 import torch
 
-from open_tunit.config import Config
+from open_tunit.config import Config, Training
 from open_tunit.data.batches import Batches
 from open_tunit.training.schedule import Phase, Supervision, batch_at, phase_at
 from open_tunit.training.state import State, new_state
@@ -30,6 +31,21 @@ def steps_for(config: Config, batches: Batches, supervision: Supervision, *, hal
     joint_start = round(seconds * share / guiding)
     steps = joint_start + round(seconds * (1 - share) / joint)
     return config.replace({"training.steps": max(steps, joint_start + 1), "training.joint_start": joint_start})
+
+
+def slowed(training: Training, step: int, seconds: float, allowed: float) -> Training:
+    """`training` with the steps of E that fit into `allowed` seconds, G's shortened alike, after `step` in `seconds`.
+
+    The same where E keeps its pace. What has begun stays begun: prototypes that did not begin yet begin after `step`.
+    """
+    assert training.joint_start is not None
+    pace = seconds / step * training.joint_start / allowed
+    if pace <= 1:
+        return training
+    soonest = math.ceil((step + 1) / (training.prototypes_start or 1))
+    joint_start = min(max(round(training.joint_start / pace), soonest), training.joint_start)
+    generator_steps = max(1, round((training.steps - training.joint_start) / pace))
+    return dataclasses.replace(training, joint_start=joint_start, steps=joint_start + generator_steps)
 
 
 def _seconds_per_step(config: Config, batches: Batches, supervision: Supervision, half: bool) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.training import run as runs
 from open_tunit.training.alarms import Watch
-from open_tunit.training.budget import steps_for
+from open_tunit.training.budget import slowed, steps_for
 from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.training.domain_count import find_domains, training_minutes
@@ -139,6 +139,7 @@ class _Session:
                     began = time.perf_counter()
                     self._save(phase)
                     self.report_seconds = time.perf_counter() - began
+                    self._keep_pace(phase)
                 if interrupted.is_set():
                     raise KeyboardInterrupt
 
@@ -163,6 +164,17 @@ class _Session:
         if config.minutes is None:
             return False
         return self.monitor.elapsed() + self.report_seconds > training_minutes(config) * 60
+
+    def _keep_pace(self, phase: Phase) -> None:
+        """Fewer steps where E's are slower than when they were counted out, so that G keeps its share of the time."""
+        config, training = self.run.config, self.run.config.training
+        begun = training.prototypes_start > 0 and phase.seek_domains
+        if config.minutes is None or phase.train_generator or begun:
+            return
+        allowed = training_minutes(config) * 60 * training.guiding_share
+        fewer = slowed(training, self.state.step, self.monitor.elapsed(), allowed)
+        if fewer != training:
+            self.run = self.monitor.run = runs.resume(dataclasses.replace(config, training=fewer))
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""

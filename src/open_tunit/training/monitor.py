@@ -62,7 +62,7 @@ class Monitor:
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
         self._images += count
-        self._progress.update(self._task, completed=step, description=phase)
+        self._progress.update(self._task, completed=step, total=self.run.config.training.steps, description=phase)
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all the sessions of the run."""
