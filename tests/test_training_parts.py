@@ -528,6 +528,20 @@ def test_the_guiding_network_steps_twice_in_the_joint_phase() -> None:
     assert {int(values["step"]) for values in state.opt_D.state.values()} == {1}
 
 
+@pytest.mark.parametrize(("joint_start", "moves"), [(1, True), (0, False)])
+def test_the_guiding_network_has_a_rate_of_its_own_in_the_joint_phase(joint_start: int, moves: bool) -> None:
+    config = tiny(
+        training__joint_start=joint_start,
+        training__joint_guiding_learning_rate=0.0,
+        training__guiding_learning_rate=1e-3,
+        training__guiding_weight_decay=0.0,
+    )
+    state = fresh(config)
+    before = parameters(state.E)
+    Step(config)(state, a_batch(), phase_at(0, config.training, "none"))
+    assert same(state.E, before) is not moves
+
+
 def test_translations_may_teach_g_alone() -> None:
     config = tiny(training__translation_domain_weight=1.0, training__guiding_learning_rate=1.0)
     domain_head_steps = {}

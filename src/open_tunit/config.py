@@ -203,6 +203,8 @@ class Training:
 
     guiding_learning_rate: float = 1e-4
     """Of E."""
+    joint_guiding_learning_rate: float | None = None
+    """Of E once G learns; None = guiding_learning_rate, as in the paper."""
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
     learning_rate: float = 1e-4
@@ -237,7 +239,9 @@ class Training:
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
         require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
-        rates = ("guiding_learning_rate", "learning_rate", "discriminator_learning_rate")
+        rates = (
+            "guiding_learning_rate", "joint_guiding_learning_rate", "learning_rate", "discriminator_learning_rate",
+        )  # fmt: skip
         for name in rates:
             rate = getattr(self, name)
             require(rate is None or rate >= 0, f"{name} is {rate}; it cannot be negative")

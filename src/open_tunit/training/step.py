@@ -56,7 +56,7 @@ class Step:
         return terms
 
     def _prepare(self, state: State, phase: Phase) -> None:
-        """Which parts learn in the phase, and in which mode."""
+        """Which parts learn in the phase, in which mode, and how fast E does."""
         for guide in (state.E, state.E_ema):
             guide.train(phase.train_guiding and not phase.hold_domains)
         for part in (state.E.trunk, state.E.domain_head, state.E.shape_head):
@@ -64,6 +64,10 @@ class Step:
                 part.requires_grad_(not phase.hold_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
+        training = self.config.training
+        slower = phase.train_generator and training.joint_guiding_learning_rate is not None
+        for group in state.opt_E.param_groups:
+            group["lr"] = training.joint_guiding_learning_rate if slower else training.guiding_learning_rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
