@@ -1,33 +1,49 @@
-"""One source redrawn with 16 references at 128 px, beside the plain way: benchmarks/results/translate.json.
+"""Translation: speed beside the plain way, and the memory of `tunit translate` on a folder; benchmarks/results/.
 
-python benchmarks/translate.py [--references 16 --device auto --rounds 5]
-The plain way, per pair: E on the reference, G's encoder and G's decoder as published, in float32.
+python benchmarks/translate.py [speed] [--references 16 --device auto --rounds 5]
+    One source redrawn with 16 references at 128 px: translate.json. The plain way, per pair: E on the reference, G's
+    encoder and G's decoder as published, in float32.
+python benchmarks/translate.py memory [--counts 250 2000]
+    Peak memory of a fresh process that redraws that many sources with one reference: translate_memory.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import machine
+import numpy as np
 import torch
+from PIL import Image
 from reference_step import Values, decode, encode
 from torch import Tensor
 
 from open_tunit import TUNIT, Config
+from open_tunit.cli.main import main as tunit
 from open_tunit.training.device import choose_device, keep_freed_memory
 
 SIZE = 128
+SHAPE = (320, 240)
+"""Of the pictures of a folder."""
 TARGETS = {"float32": 2.3, "bfloat16": 3.8}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=("speed", "memory"), default="speed")
     parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--counts", type=int, nargs="+", default=[250, 2000])
     arguments = parser.parse_args()
+    if arguments.what == "memory":
+        memory(arguments.counts)
+        return
     device = choose_device(arguments.device)
     keep_freed_memory()
     torch.manual_seed(0)
@@ -43,20 +59,16 @@ def main() -> None:
         ]
         return torch.cat(pairs)
 
-    def half() -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            return ours(model, source, references)
+    def ours(half: bool) -> Tensor:
+        model.in_bfloat16 = half
+        drawn: Tensor = model.translate(source, references)
+        return drawn
 
-    ways = {"published": published, "float32": lambda: ours(model, source, references), "bfloat16": half}
+    ways = {"published": published, "float32": lambda: ours(False), "bfloat16": lambda: ours(True)}
     result = compared(ways, model, plain, device, arguments.rounds)
     machine.write("translate", device, {"size": SIZE, "references": arguments.references, **result})
     for name, value in result.items():
         print(name, value)
-
-
-def ours(model: TUNIT, source: Tensor, references: Tensor) -> Tensor:
-    drawn: Tensor = model.translate(source, references)
-    return drawn.float()
 
 
 def compared(
@@ -87,6 +99,31 @@ def decoder_share(model: TUNIT, plain: Values, drawn: Tensor) -> float:
     with machine.Operations() as published:
         decode(plain, content, code, model.config)
     return fast.total / published.total
+
+
+def memory(counts: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [measured(Path(folder) / str(count), count) for count in counts]
+    machine.write("translate_memory", torch.device("cpu"), {"shape": SHAPE, "rows": rows})
+    for row in rows:
+        print("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
+
+
+def measured(folder: Path, count: int) -> dict[str, float]:
+    (folder / "sources").mkdir(parents=True)
+    for index in range(count):
+        noise = Image.fromarray(np.random.default_rng(index).integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        noise.resize(SHAPE).save(folder / "sources" / f"{index:05d}.jpg")
+    begun = time.perf_counter()
+    peak = machine.peak_mib(translated, folder)
+    return {"sources": count, "peak_mib": peak, "seconds": time.perf_counter() - begun}
+
+
+def translated(folder: Path) -> None:
+    """All that `tunit translate` does, with the model that comes along."""
+    reference = next((folder / "sources").iterdir())
+    words = ["translate", "--source", str(folder / "sources"), "--reference", str(reference)]
+    assert tunit([*words, "--out", str(folder / "out"), "--device", "cpu"]) == 0
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ import open_tunit
 LAYERS = [
     {"cli"},
     {"web", "scale"},
-    {"evaluation", "interop", "interpolation"},
+    {"evaluation", "interop", "interpolation", "folders"},
     {"training"},
     {"model", "data"},
     {"networks", "losses", "metrics", "naming"},
-    {"config", "images", "video"},
+    {"config", "images", "video", "parts"},
     {"places"},
     {"download", "files", "presets", "settings"},
 ]

@@ -6,10 +6,12 @@ import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from counted import counted
 from PIL import Image
 from torch import Tensor
 from untrained import untrained
@@ -318,3 +320,71 @@ def test_a_config_with_unknown_shapes(saved: Path) -> None:
     _edit(saved, model={**config["model"], "attention": 4})
     with pytest.raises(ValueError, match="model has no setting 'attention'"):
         TUNIT.from_pretrained(saved)
+
+
+def test_each_picture_is_encoded_once(model: TUNIT, files: list[Path]) -> None:
+    with counted(model) as images:
+        model.translate(files[0], files[1:17])
+    assert images == {"E": 16, "encoder": 1, "decoder": 16}
+    with counted(model) as images:
+        model.grid(files[:3], files[3:8])
+    assert images == {"E": 5, "encoder": 3, "decoder": 15}
+    with counted(model) as images:
+        list(model.redraw_all(files[:3], model.style(files[3:8]), strength=0.5))
+    assert images == {"E": 8, "encoder": 3, "decoder": 15}
+
+
+def test_the_memory_that_is_there_changes_nothing(
+    model: TUNIT, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, styles = model.grid(files[:3], files[3:8]), model.style(files[3:8])
+    decode, encode, features = model.G.decode, model.G.encode, model.E.features
+
+    def scarce(function: Any) -> Any:
+        def within(x: Tensor, *rest: Tensor) -> Any:
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return function(x, *rest)
+
+        return within
+
+    monkeypatch.setattr(model.G, "decode", scarce(decode))
+    monkeypatch.setattr(model.G, "encode", scarce(encode))
+    monkeypatch.setattr(model.E, "features", scarce(features))
+    torch.testing.assert_close(model.grid(files[:3], files[3:8]), expected, rtol=1e-3, atol=1e-4)
+    _close(model.style(files[3:8]), styles)
+
+
+def test_all_translations_come_one_after_the_other(model: TUNIT, files: list[Path]) -> None:
+    styles = model.style(files[-3:])
+    drawn = model.redraw_all(files[:2], styles, strength=0.5)
+    for source in files[:2]:
+        for style in styles:
+            (expected,) = model.redraw([source], style[None], strength=0.5)
+            assert np.abs(np.asarray(next(drawn), dtype=int) - np.asarray(expected, dtype=int)).max() <= 1
+    assert next(drawn, None) is None
+
+
+def test_an_opened_picture_stands_for_its_file(model: TUNIT, files: list[Path]) -> None:
+    opened = model.open(files[0])
+    assert np.array_equal(
+        np.asarray(model.translate(opened, files[-1])), np.asarray(model.translate(*files[:: len(files) - 1]))
+    )
+    assert model.open(opened) is opened
+
+
+def test_bfloat16_leaves_domains_alone_and_gives_float32(files: list[Path]) -> None:
+    model = untrained(SHAPES)
+    sources, references = _batch(files[:3]), _batch(files[-3:])
+    domains, drawn, styles = model.domains(sources), model.translate(sources, references), model.style(references)
+    model.in_bfloat16 = True
+    assert torch.equal(model.domains(sources), domains)
+    rounded = model.style(references)
+    for result, expected in ((model.translate(sources, references), drawn), (rounded, styles)):
+        assert result.dtype == torch.float32
+        assert not torch.equal(result, expected)
+    assert float((rounded - styles).norm() / styles.norm()) < 0.02
+    assert float((model.translate(sources, references) - drawn).abs().mean()) < 0.02
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = model.G(sources, rounded).float()
+    _close(model.redraw(sources, rounded), expected)

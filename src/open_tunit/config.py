@@ -20,6 +20,7 @@ FORMAT_VERSION = 1
 SIZES = (32, 64, 128, 256, 512)
 
 Fit = Literal["crop", "pad", "squash"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -267,7 +268,7 @@ class Config:
     """A model folder to start from instead of random weights (fine-tuning)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """auto = bfloat16 where the GPU or CPU multiplies in it, else float32. R1 is always float32."""
     report_every: int | None = None
     """Steps between reports (log line, sample grid, checkpoint); None = about 30 in the run, at least 20 apart."""

@@ -39,9 +39,8 @@ def strip(model: TUNIT, sources: Sequence[Picture], codes: Tensor) -> Image.Imag
 
 
 def moving_picture(model: TUNIT, source: Picture, codes: Tensor) -> Iterator[Image.Image]:
-    """The source redrawn at each style code in turn, in its own shape."""
-    for code in codes:
-        yield model.redraw(source, code[None])[0]
+    """The source redrawn at each style code in turn, in its own shape; it is read and encoded once."""
+    return model.redraw_all([source], codes)
 
 
 def moving_grid(model: TUNIT, sources: Sequence[Picture], stops: Tensor, frames: int) -> Iterator[Image.Image]:

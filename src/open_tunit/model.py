@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,38 @@ from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
+from open_tunit.parts import in_parts
 from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
 
-Picture = str | os.PathLike[str] | Image.Image
-Pictures = Picture | Sequence[Picture] | Tensor
-Layers = tuple[Image.Image, Image.Image | None]
-"""A picture's colours and its transparency, as `images.read_layers` gives them."""
 
-CHUNK = 32
+@dataclasses.dataclass(frozen=True, eq=False)
+class Opened:
+    """A picture that was read: what the networks see of it, and what its translation is laid over."""
+
+    square: Tensor
+    """(3, S, S) in [-1, 1]."""
+    colours: Image.Image
+    transparency: Image.Image | None
+
+
+Picture = str | os.PathLike[str] | Image.Image | Opened
+Pictures = Picture | Sequence[Picture] | Tensor
+
+FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
+"""Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with
+(docs/performance.md), on a GPU, where it was not measured, enough for 64 images of 128 px at width 64."""
 
 
 class TUNIT(nn.Module):
     """E, G and the domains' mean styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
 
-    Pictures come as paths or PIL images (any size; a list for several), or as a float tensor (N, 3, S, S) in
-    [-1, 1]. Paths and PIL give PIL back, in the source's shape and with its transparency; tensors give tensors.
+    Pictures come as paths or PIL images (any size; a list for several), read already or not (`open`), or as a float
+    tensor (N, 3, S, S) in [-1, 1]. Those give PIL back, in the source's shape and with its transparency; tensors give
+    tensors. Any number is computed in parts that the memory holds.
     """
+
+    in_bfloat16: bool = False
+    """Whether G and the style codes are computed in bfloat16; domains never are. Results are float32 all the same."""
 
     domain_styles: Tensor
     domain_counts: Tensor
@@ -79,17 +97,30 @@ class TUNIT(nn.Module):
         The codes are those of `style` and `domain_style`, or mixtures; `strength` as in `translate`. Returns a list of
         PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
         """
-        x, pictures = self._tensor(source)
+        x, opened = self._tensor(source)
         count = max(len(x), len(styles))
         if not {len(x), len(styles)} <= {1, count}:
             raise ValueError(f"{len(x)} sources and {len(styles)} references do not pair; expected N and N, 1 or N")
-        codes = styles.to(x).expand(count, -1)
-        if strength != 1:
-            codes = torch.lerp(self.style(x).expand(count, -1), codes, strength)
-        output = self._decode(x, codes)
-        if pictures is None:
+        codes = styles.expand(count, -1)
+        codes = codes[None] if len(x) == 1 else codes[:, None]  # (1, N, D) or (N, 1, D)
+        output = torch.cat(list(self._drawn(x, codes, strength)))
+        if opened is None:
             return output
-        return [self._unfit(output[i], pictures[i if len(pictures) > 1 else 0]) for i in range(count)]
+        return [self._unfit(output[i], opened[i if len(opened) > 1 else 0]) for i in range(count)]
+
+    @torch.inference_mode()
+    def redraw_all(self, sources: Sequence[Picture], styles: Tensor, *, strength: float = 1.0) -> Iterator[Image.Image]:
+        """All M x N translations of M pictures with N style codes (N, style_dim), the first picture's first.
+
+        They are given out as they are drawn, so that the memory does not grow with N. Each picture is read and encoded
+        once. `strength` and errors as in `redraw`.
+        """
+        opened = [self.open(source) for source in sources]
+        x, _ = self._tensor(opened)
+        drawn = itertools.chain.from_iterable(self._drawn(x, styles.expand(len(x), -1, -1), strength))
+        for original in opened:
+            for square in itertools.islice(drawn, len(styles)):
+                yield self._unfit(square, original)
 
     @torch.inference_mode()
     def grid(self, sources: Pictures, references: Pictures) -> Tensor:
@@ -98,11 +129,20 @@ class TUNIT(nn.Module):
         Each source is encoded once, each reference once.
         """
         styles = self.style(references)
-        rows = []
-        for x in self._tensor(sources)[0]:
-            content = self.G.encode(x[None])
-            rows.append(_chunked(lambda s, c=content: self.G.decode(c.expand(len(s), -1, -1, -1), s), styles))
-        return torch.stack(rows)
+        x, _ = self._tensor(sources)
+        drawn = torch.cat(list(self._drawn(x, styles.expand(len(x), -1, -1))))
+        return drawn.reshape(len(x), len(styles), *x.shape[1:])
+
+    def open(self, picture: Picture) -> Opened:
+        """The picture, read and fitted to the square: what takes time and needs no network.
+
+        Raises FileNotFoundError, UnreadableImage (a ValueError).
+        """
+        if isinstance(picture, Opened):
+            return picture
+        colours, transparency = images.read_layers(picture, background=self.background)
+        square = images.to_tensor(images.fit(colours, self.config.size, self.fit, self.background))
+        return Opened(square, colours, transparency)
 
     def squares(self, pictures: Pictures) -> Tensor:
         """N pictures as the networks see them: (N, 3, S, S) in [-1, 1]."""
@@ -111,7 +151,7 @@ class TUNIT(nn.Module):
     @torch.inference_mode()
     def style(self, pictures: Pictures) -> Tensor:
         """The style codes (N, style_dim) of N pictures."""
-        return self._guidance(pictures).style
+        return self._guidance(pictures, half=self.in_bfloat16).style
 
     @torch.inference_mode()
     def domains(self, pictures: Pictures) -> Tensor:
@@ -214,19 +254,51 @@ class TUNIT(nn.Module):
     def _probabilities(self, guidance: Guidance) -> Tensor:
         return self.naming.merged(guidance.logits.softmax(dim=1))
 
-    def _decode(self, x: Tensor, styles: Tensor) -> Tensor:
-        if len(x) == 1:
-            content = self.G.encode(x)
-            return _chunked(lambda s: self.G.decode(content.expand(len(s), -1, -1, -1), s), styles)
-        return _chunked(self.G, x, styles)
+    def _drawn(self, x: Tensor, codes: Tensor, strength: float = 1.0) -> Iterator[Tensor]:
+        """M images (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts.
 
-    def _guidance(self, pictures: Pictures) -> Guidance:
+        Each image is encoded once.
+        """
+        codes = codes.to(x)
+        if strength != 1:
+            codes = torch.lerp(self.style(x)[:, None], codes, strength)
+        at_once = self._at_once(self.config.generator_width)
+        for some, theirs in zip(x.split(at_once), codes.split(at_once), strict=True):
+            content = torch.cat(list(in_parts(self._encode, some, at_once=at_once)))
+            rows = torch.arange(len(some), device=x.device).repeat_interleave(codes.shape[1])
+            decode = functools.partial(self._decode, content)
+            yield from in_parts(decode, rows, theirs.flatten(0, 1), at_once=at_once)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        with self._autocast(self.in_bfloat16):
+            return self.G.encode(x)
+
+    def _decode(self, content: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
+        with self._autocast(self.in_bfloat16):
+            return self.G.decode(content[rows], codes).to(codes)
+
+    def _guidance(self, pictures: Pictures, *, half: bool = False) -> Guidance:
+        """What E says; with `half` its trunk computes in bfloat16, its heads in float32 all the same."""
         x, _ = self._tensor(pictures)
-        parts = [self.E(part) for part in x.split(CHUNK)]
+
+        def guide(part: Tensor) -> Guidance:
+            with self._autocast(half):
+                features = self.E.features(part)
+            return self.E.read(*(value.to(part) for value in features))
+
+        parts = in_parts(guide, x, at_once=self._at_once(self.config.guiding_width))
         return Guidance(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _tensor(self, pictures: Pictures) -> tuple[Tensor, list[Layers] | None]:
-        """Images (N, 3, S, S) on the model's device, and the layers they came from (None for a tensor)."""
+    def _autocast(self, half: bool) -> torch.autocast:
+        return torch.autocast(self.domain_styles.device.type, dtype=torch.bfloat16, enabled=half)
+
+    def _at_once(self, width: int) -> int:
+        """Images of a part for a network whose first layer has `width` channels."""
+        values = FULL_SIZE_VALUES["cpu" if self.domain_styles.is_cpu else "cuda"]
+        return max(1, values // (width * self.config.size**2))
+
+    def _tensor(self, pictures: Pictures) -> tuple[Tensor, list[Opened] | None]:
+        """Images (N, 3, S, S) on the model's device, and the pictures they came from (None for a tensor)."""
         weight = self.domain_styles
         size = self.config.size
         if isinstance(pictures, Tensor):
@@ -238,17 +310,11 @@ class TUNIT(nn.Module):
         several: Sequence[Picture] = pictures if isinstance(pictures, (list, tuple)) else [pictures]  # type: ignore[list-item]
         if not several:
             raise ValueError("the list of pictures is empty")
-        opened = [images.read_layers(picture, background=self.background) for picture in several]
-        fitted = [images.to_tensor(images.fit(colours, size, self.fit, self.background)) for colours, _ in opened]
-        return torch.stack(fitted).to(weight), opened
+        opened = [self.open(picture) for picture in several]
+        return torch.stack([each.square for each in opened]).to(weight), opened
 
-    def _unfit(self, output: Tensor, original: Layers) -> Image.Image:
-        colours, transparency = original
-        drawn = images.unfit(images.to_pil(output), colours.size, self.fit, colours)
-        if transparency is not None:
-            drawn.putalpha(transparency)
+    def _unfit(self, output: Tensor, original: Opened) -> Image.Image:
+        drawn = images.unfit(images.to_pil(output), original.colours.size, self.fit, original.colours)
+        if original.transparency is not None:
+            drawn.putalpha(original.transparency)
         return drawn
-
-
-def _chunked(function: Any, *tensors: Tensor) -> Tensor:
-    return torch.cat([function(*parts) for parts in zip(*(t.split(CHUNK) for t in tensors), strict=True)])

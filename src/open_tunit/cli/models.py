@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from open_tunit import places
 
 if TYPE_CHECKING:
+    from open_tunit.config import Precision
     from open_tunit.model import TUNIT
 
 BUNDLED = Path(places.BUNDLED)
 
 
-def open_model(model: Path, device: str) -> TUNIT:
+def open_model(model: Path, device: str, precision: Precision = "float32") -> TUNIT:
     """The model of a folder, hub id or `critters`, on the device; says so where it is the bundled one."""
     from open_tunit.model import TUNIT
-    from open_tunit.training.device import choose_device
+    from open_tunit.training.device import choose_device, use_half
 
-    network = TUNIT.from_pretrained(model).to(choose_device(device))
+    place = choose_device(device)
+    network = TUNIT.from_pretrained(model).to(place)
+    network.in_bfloat16 = use_half(precision, place)
     if places.is_bundled(model):
         print(f"model: {model}, which comes with open-tunit and draws nothing else; --model names another")
     return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def domain_codes(words: tuple[str, ...], network: TUNIT) -> list[tuple[str, Tens
     return [(network.naming.label(k), network.domain_style(k)[None]) for k in numbers]
 
 
-def refuse_taken(paths: list[Path], overwrite: bool) -> None:
+def refuse_taken(paths: Iterable[Path], overwrite: bool) -> None:
     """Raise ValueError when one of these files exists, unless they may be replaced."""
     taken = next((path for path in paths if path.exists()), None)
     if taken is not None and not overwrite:

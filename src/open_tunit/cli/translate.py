@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import tyro
 
 from open_tunit.cli.models import BUNDLED, open_model
+from open_tunit.config import Precision
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,7 @@ def translate(
     strength: float = 1.0,
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     device: str = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Redraw source pictures in the domain and style of references.
 
@@ -41,53 +43,95 @@ def translate(
         strength: 0 keeps the source's own style, 1 takes the reference's.
         overwrite: Replace pictures that are there already.
         device: auto, cpu, cuda, cuda:1, ...
+        precision: bfloat16 is faster where the hardware multiplies in it (auto: only there), and off by a grey level.
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
-    from open_tunit.cli.pictures import domain_codes, named_files, refuse_taken
-    from open_tunit.images import UnreadableImage
-    from open_tunit.video import FILMS, UnreadableFilm, ffmpeg, is_film
+    import torch
 
-    network = open_model(model, device)
+    from open_tunit.cli.pictures import domain_codes, named_files, refuse_taken
+    from open_tunit.folders import styles_of
+    from open_tunit.video import FILMS, ffmpeg, is_film
+
+    network = open_model(model, device, precision)
     sources = named_files(source, FILMS)
     if any(is_film(path) for _, path in sources):
         ffmpeg()
     if reference is not None:
-        targets = [(name.replace("/", "-"), network.style(path)) for name, path in named_files(reference)]
+        references = named_files(reference)
+        labels = [name.replace("/", "-") for name, _ in references]
+        codes = styles_of(network, [path for _, path in references])
     else:
-        targets = domain_codes((domain or "",), network)
-    jobs = [
-        (path, [(out / f"{name}--{label}{'.mp4' if is_film(path) else '.png'}", code) for label, code in targets])
-        for name, path in sources
-    ]
-    refuse_taken([result for _, results in jobs for result, _ in results], overwrite)
-    left_out = []
-    for path, results in jobs:
-        try:
-            for result, code in results:
-                _save(network, path, result, code, strength)
-        except (UnreadableImage, UnreadableFilm) as error:
-            left_out.append(str(error))
-            if len(left_out) == len(jobs):
-                raise
-    for line in left_out:
-        print(f"left out: {line}")
-    count = (len(jobs) - len(left_out)) * len(targets)
+        domains = domain_codes((domain or "",), network)
+        labels = [name for name, _ in domains]
+        codes = torch.cat([code for _, code in domains])
+    results = Results(out, {path: name for name, path in sources}, labels)
+    refuse_taken((results.of(path, k) for _, path in sources for k in range(len(labels))), overwrite)
+    left_out = _redraw_pictures(network, results, codes, strength) + _redraw_films(network, results, codes, strength)
+    if len(left_out) == len(sources):
+        raise left_out[-1]
+    for error in left_out:
+        print(f"left out: {error}")
+    count = (len(sources) - len(left_out)) * len(labels)
     print(f"{count} translation{'s' * (count != 1)} in {out}")
 
 
-def _save(network: TUNIT, source: Path, target: Path, code: Tensor, strength: float) -> None:
-    from open_tunit.images import save_image
-    from open_tunit.video import is_film, read_film, write_film
+class Results(NamedTuple):
+    """Where translations go."""
 
-    if is_film(source):
-        with read_film(source) as (rate, frames):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_film(target, _redrawn(network, frames, code, strength), rate, sound_of=source)
-        return
-    (image,) = network.redraw([source], code, strength=strength)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_image(image, target)
+    out: Path
+    names: dict[Path, str]
+    """Of the sources."""
+    labels: list[str]
+    """Of the references or domains."""
+
+    def of(self, source: Path, position: int) -> Path:
+        """The file of a source redrawn after the reference or domain at `position`."""
+        from open_tunit.video import is_film
+
+        return self.out / f"{self.names[source]}--{self.labels[position]}{'.mp4' if is_film(source) else '.png'}"
+
+
+def _redraw_pictures(network: TUNIT, results: Results, codes: Tensor, strength: float) -> list[ValueError]:
+    """Write the pictures' translations; returns what could not be read."""
+    from open_tunit.folders import ahead, redraw_files
+    from open_tunit.images import save_image
+    from open_tunit.video import is_film
+
+    def save(translation: tuple[Path, int, Image]) -> None:
+        source, position, image = translation
+        target = results.of(source, position)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_image(image, target)
+
+    left_out: list[ValueError] = []
+    pictures = itertools.filterfalse(is_film, results.names)
+    drawn = redraw_files(network, pictures, codes, strength=strength, left_out=left_out.append)
+    for _ in ahead(save, drawn):
+        pass
+    return left_out
+
+
+def _redraw_films(network: TUNIT, results: Results, codes: Tensor, strength: float) -> list[ValueError]:
+    """Write the films' translations; returns what could not be read."""
+    from open_tunit.video import UnreadableFilm, is_film
+
+    left_out: list[ValueError] = []
+    for path in filter(is_film, results.names):
+        try:
+            for position, code in enumerate(codes.split(1)):
+                _redraw_film(network, path, results.of(path, position), code, strength)
+        except UnreadableFilm as error:
+            left_out.append(error)
+    return left_out
+
+
+def _redraw_film(network: TUNIT, source: Path, target: Path, code: Tensor, strength: float) -> None:
+    from open_tunit.video import read_film, write_film
+
+    with read_film(source) as (rate, frames):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_film(target, _redrawn(network, frames, code, strength), rate, sound_of=source)
 
 
 def _redrawn(network: TUNIT, frames: Iterator[Image], code: Tensor, strength: float) -> Iterator[Image]:

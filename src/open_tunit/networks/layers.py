@@ -58,7 +58,7 @@ class UpsampleConv(nn.Module):
 
     Each of the four output phases is a 3x3 convolution of the input (25 taps fall on 9 cells), so the
     multiplications are 9/25. With the edge replicated once the outermost output row and column differ from
-    the reflected ones by one tap, which `_borders` gives. Equal to the plain form up to rounding.
+    the reflected ones by one line of taps, which `_borders` gives. Equal to the plain form up to rounding.
     """
 
     taps: Tensor
@@ -74,28 +74,41 @@ class UpsampleConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, 2H, 2W), channels last; H and W at least 3."""
-        kernels = _recombined(self.weight, self.taps).unflatten(1, (2, 2, 3, 3))  # (O, a, b, 3, 3, I)
-        kernels = kernels.permute(1, 2, 0, 3, 4, 5).flatten(0, 2).permute(0, 3, 1, 2)  # (4O, I, 3, 3)
+        cells = _recombined(self.weight, self.taps).unflatten(1, (2, 2, 3, 3))  # (O, a, b, 3, 3, I)
+        kernels = cells.permute(1, 2, 0, 3, 4, 5).flatten(0, 2).permute(0, 3, 1, 2)  # (4O, I, 3, 3)
         y = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernels, self.bias.repeat(4))
         y = y.unflatten(1, (2, 2, -1)).permute(0, 4, 1, 5, 2, 3)  # (N, H, a, W, b, O)
         y = y.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
-        return _add_borders(y, *self._borders(x.to(y.dtype)))
-
-    def _borders(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What top, bottom (N, O, 2W), left and right (N, O, 2H) lack."""
-        w = self.weight.to(x.dtype)
-        rows = torch.cat([x[:, :, 1] - x[:, :, 0], x[:, :, -2] - x[:, :, -1]], dim=1)  # (N, 2I, W)
-        columns = torch.cat([x[..., 1] - x[..., 0], x[..., -2] - x[..., -1]], dim=1)  # (N, 2I, H)
-        row_taps = torch.cat([w[:, :, 0], w[:, :, 4]])  # (2O, I, 5)
-        column_taps = torch.cat([w[:, :, :, 0], w[:, :, :, 4]])
-        top, bottom = _line_conv(rows, row_taps, "reflect").chunk(2, dim=1)
-        left, right = _line_conv(columns, column_taps, "replicate").chunk(2, dim=1)
-        return top, bottom, left, right
+        return _add_borders(y, *_borders(x.to(y.dtype), cells.to(y.dtype)))
 
 
-def _line_conv(lines: Tensor, taps: Tensor, edge: str) -> Tensor:
-    doubled = lines.repeat_interleave(2, dim=2)
-    return F.conv1d(F.pad(doubled, (2, 2), mode=edge), taps, groups=2)
+def _borders(x: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What top, bottom (N, O, 2W), left and right (N, O, 2H) lack.
+
+    cells (O, a, b, 3, 3, I): the phases' kernels. In a phase's outermost line of cells lies one line of taps alone,
+    that which the reflection puts elsewhere; of it, the ends of top and bottom again.
+    """
+    rows = torch.cat([x[:, :, 1] - x[:, :, 0], x[:, :, -2] - x[:, :, -1]], dim=1)  # (N, 2I, W)
+    columns = torch.cat([x[..., 1] - x[..., 0], x[..., -2] - x[..., -1]], dim=1)  # (N, 2I, H)
+    row_cells = torch.cat([cells[:, 1, :, 0], cells[:, 0, :, 2]])  # (2O, b, 3, I)
+    column_cells = torch.cat([cells[:, :, 1, :, 0], cells[:, :, 0, :, 2]])  # (2O, a, 3, I)
+    horizontal, vertical = _line_conv(rows, row_cells), _line_conv(columns, column_cells)  # (N, 2O, phase, L)
+    corner_cells = torch.cat([row_cells[:, 1, 0], row_cells[:, 0, 2]])  # (4O, I)
+    ends = torch.cat([rows[..., 1] - rows[..., 0], rows[..., -2] - rows[..., -1]], dim=1)  # (N, 4I)
+    corners = F.conv1d(ends[..., None], corner_cells[..., None], groups=4)
+    first, last = corners[..., 0].chunk(2, dim=1)
+    horizontal[:, :, 0, 0] += first
+    horizontal[:, :, 1, -1] += last
+    top, bottom = horizontal.transpose(2, 3).flatten(2).chunk(2, dim=1)
+    left, right = vertical.transpose(2, 3).flatten(2).chunk(2, dim=1)
+    return top, bottom, left, right
+
+
+def _line_conv(lines: Tensor, cells: Tensor) -> Tensor:
+    """Two lines (N, 2I, L), each to two phases with its own cells (2O, 2, 3, I) -> (N, 2O, 2, L)."""
+    kernels = cells.flatten(0, 1).mT  # (2O * 2, I, 3)
+    phases = F.conv1d(F.pad(lines, (1, 1), mode="replicate"), kernels, groups=2)
+    return phases.reshape(len(lines), -1, 2, lines.shape[2])
 
 
 def _recombined(weight: Tensor, taps: Tensor) -> Tensor:

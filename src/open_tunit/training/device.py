@@ -6,7 +6,7 @@ import ctypes
 
 import torch
 
-from open_tunit.config import Config
+from open_tunit.config import Precision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
@@ -26,13 +26,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def use_half(config: Config, device: torch.device) -> bool:
-    """Whether the bulk of the step runs in bfloat16: as asked, or where the hardware multiplies in it."""
-    if config.precision == "auto":
+def use_half(precision: Precision, device: torch.device) -> bool:
+    """Whether the bulk of the work runs in bfloat16: as asked, or where the hardware multiplies in it."""
+    if precision == "auto":
         if device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported())
         return bool(torch.cpu._is_avx512_bf16_supported())
-    return config.precision == "bfloat16"
+    return precision == "bfloat16"
 
 
 def describe(device: torch.device) -> str:

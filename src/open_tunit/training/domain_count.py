@@ -127,7 +127,7 @@ def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
     config, _ = fit_to_data(config, dataset)
     train = dataset.indices("train")
     batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=config.data.views, device=device)
-    return _shown(config, batches, counts, use_half(config, device), console)
+    return _shown(config, batches, counts, use_half(config.precision, device), console)
 
 
 def search_share(config: Config) -> float:

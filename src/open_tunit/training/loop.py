@@ -83,7 +83,7 @@ class _Session:
         cls, config: Config, stored: Config | None, dataset: Dataset, device: torch.device, console: Console
     ) -> _Session:
         supervision = supervision_of(dataset)
-        half = use_half(config, device)
+        half = use_half(config.precision, device)
         batches = Batches(
             dataset.images,
             dataset.labels,

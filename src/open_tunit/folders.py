@@ -1,0 +1,81 @@
+"""Folders of any size through a model at constant memory: a few pictures at once, read and written in threads."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from open_tunit.images import UnreadableImage
+from open_tunit.model import TUNIT, Opened
+
+AT_ONCE = 8
+"""Pictures in memory at each stage: opened, being translated, being written."""
+THREADS = 4
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`function` of each item, in order, computed in threads for up to AT_ONCE items more than were asked for."""
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def styles_of(model: TUNIT, files: Iterable[Path]) -> Tensor:
+    """The style codes (N, style_dim) of N picture files. Raises FileNotFoundError, UnreadableImage."""
+    opened = ahead(model.open, files)
+    return torch.cat([model.style(group) for group in _groups(opened)])
+
+
+def redraw_files(
+    model: TUNIT,
+    files: Iterable[Path],
+    styles: Tensor,
+    *,
+    strength: float = 1.0,
+    left_out: Callable[[UnreadableImage], object],
+) -> Iterator[tuple[Path, int, Image.Image]]:
+    """Each file redrawn with each style code of `styles` (N, style_dim): file, position of the code, translation.
+
+    The first file's come first. Each file is read and encoded once; one that holds no picture is told to `left_out`.
+    """
+
+    def opened() -> Iterator[tuple[Path, Opened]]:
+        for file, found in ahead(read, files):
+            if isinstance(found, Opened):
+                yield file, found
+            else:
+                left_out(found)
+
+    def read(file: Path) -> tuple[Path, Opened | UnreadableImage]:
+        try:
+            return file, model.open(file)
+        except UnreadableImage as error:
+            return file, error
+
+    for group in _groups(opened()):
+        drawn = model.redraw_all([picture for _, picture in group], styles, strength=strength)
+        for (file, _), position in itertools.product(group, range(len(styles))):
+            yield file, position, next(drawn)
+
+
+def _groups(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while group := list(itertools.islice(items, AT_ONCE)):
+        yield group

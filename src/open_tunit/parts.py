@@ -1,0 +1,37 @@
+"""Batches of any size, computed in parts that the memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Result = TypeVar("Result")
+CPU_REFUSES = "DefaultCPUAllocator"
+"""In torch's message when the system gives no memory; there is no exception class for it."""
+
+
+def in_parts(function: Callable[..., Result], *rows: Tensor, at_once: int) -> Iterator[Result]:
+    """`function` of the first rows of all tensors (N, ...), then of the next: at most `at_once`, at least one.
+
+    Where the memory does not suffice for a part, it and those after it are half as large. Raises what `function`
+    raises, and the lack of memory for a single row.
+    """
+    count, done = len(rows[0]), 0
+    at_once = max(1, min(at_once, count))
+    while done < count:
+        try:
+            part = function(*(tensor[done : done + at_once] for tensor in rows))
+        except (RuntimeError, MemoryError) as error:
+            if at_once == 1 or not _lacks_memory(error):
+                raise
+            at_once //= 2
+            continue
+        yield part
+        done += at_once
+
+
+def _lacks_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_REFUSES in str(error)

@@ -1,0 +1,82 @@
+"""folders.py: many files through a model, few in memory, each read and encoded once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from counted import counted
+from PIL import Image
+
+from open_tunit import TUNIT, images
+from open_tunit.folders import AT_ONCE, ahead, redraw_files, styles_of
+from open_tunit.images import UnreadableImage
+
+
+@pytest.fixture
+def files(picture_folder: Path) -> list[Path]:
+    return sorted(picture_folder.iterdir())
+
+
+def test_ahead_keeps_the_order_and_a_bounded_lead() -> None:
+    begun: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(50):
+            begun.append(item)
+            yield item
+
+    results = ahead(lambda item: item**2, items())
+    for number in range(50):
+        assert next(results) == number**2
+        assert len(begun) <= number + 1 + AT_ONCE
+    assert list(results) == []
+
+
+def test_ahead_computes_in_other_threads_and_hands_errors_on() -> None:
+    assert threading.get_ident() not in set(ahead(lambda _: threading.get_ident(), range(5)))
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda item: 1 / item, [2, 1, 0, 1]))
+
+
+def test_files_are_redrawn_with_every_style(random_model: TUNIT, files: list[Path]) -> None:
+    sources, references = files[:11], files[-2:]
+    styles = styles_of(random_model, references)
+    told: list[UnreadableImage] = []
+    found = list(redraw_files(random_model, sources, styles, left_out=told.append))
+    assert [(file, position) for file, position, _ in found] == [(file, k) for file in sources for k in (0, 1)]
+    for file, position, picture in found:
+        expected = random_model.translate(file, references[position])
+        assert np.abs(np.asarray(picture, dtype=int) - np.asarray(expected, dtype=int)).max() <= 1
+    assert told == []
+
+
+def test_files_without_a_picture_are_told(random_model: TUNIT, files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("no picture")
+    told: list[UnreadableImage] = []
+    sources = [files[0], tmp_path / "broken.png", files[1]]
+    style = random_model.style(files[2])
+    assert [file for file, _, _ in redraw_files(random_model, sources, style, left_out=told.append)] == files[:2]
+    assert "broken.png is not an image" in str(told[0])
+
+
+def test_each_file_is_read_and_encoded_once(
+    random_model: TUNIT, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    read_layers = images.read_layers
+
+    def reading(source: Path, *, background: str) -> tuple[Image.Image, Image.Image | None]:
+        read.append(source)
+        return read_layers(source, background=background)
+
+    monkeypatch.setattr(images, "read_layers", reading)
+    with counted(random_model) as networks:
+        styles = styles_of(random_model, files[:10])
+        pictures = list(redraw_files(random_model, files[10:21], styles, left_out=print))
+    assert len(pictures) == 110
+    assert sorted(map(str, read)) == sorted(map(str, files[:21]))
+    assert networks == {"E": 10, "encoder": 11, "decoder": 110}
