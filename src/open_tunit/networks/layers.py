@@ -107,8 +107,8 @@ def _borders(x: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _line_conv(lines: Tensor, cells: Tensor) -> Tensor:
     """Two lines (N, 2I, L), each to two phases with its own cells (2O, 2, 3, I) -> (N, 2O, 2, L)."""
     kernels = cells.flatten(0, 1).mT  # (2O * 2, I, 3)
-    phases = F.conv1d(F.pad(lines, (1, 1), mode="replicate"), kernels, groups=2)
-    return phases.reshape(len(lines), -1, 2, lines.shape[2])
+    phases: Tensor = F.conv1d(F.pad(lines, (1, 1), mode="replicate"), kernels, groups=2).unflatten(1, (-1, 2))
+    return phases
 
 
 def _recombined(weight: Tensor, taps: Tensor) -> Tensor:
