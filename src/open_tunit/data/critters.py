@@ -149,26 +149,33 @@ class _Canvas:
         self.x = math.cos(angle) * across + math.sin(angle) * down
         self.y = -math.sin(angle) * across + math.cos(angle) * down
         self.samples_per_unit = count * radius
-        self.colours = np.zeros((count, count, 3))
+        self.colours = np.zeros((3, count, count))
 
     def background(self) -> None:
         top = np.array(_background(self.style))
-        fade = np.linspace(1.04, 0.94, len(self.colours))
-        self.colours[:] = (top * fade[:, None])[:, None]
+        fade = np.linspace(1.04, 0.94, self.colours.shape[1])
+        self.colours[:] = (top[:, None] * fade)[..., None]
 
     def coverage(self, shape: Shape) -> Array:
         covered: Array = np.clip(shape(self.x, self.y) * self.samples_per_unit + 0.5, 0, 1)
         return covered
 
     def paint(self, shape: Shape, colour: Colour) -> None:
-        self.colours += self.coverage(shape)[..., None] * (np.asarray(colour, dtype=np.float64) - self.colours)
+        covered = self.coverage(shape)
+        rows, columns = (np.flatnonzero(covered.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        for plane, value in zip(self.colours, colour, strict=True):
+            inside = plane[box]
+            inside += covered[box] * (value - inside)
 
     def shrunk(self, samples: Array) -> Array:
         parts = samples.reshape(self.size, SUPERSAMPLING, self.size, SUPERSAMPLING, -1)
         return np.asarray(parts.mean(axis=(1, 3)))
 
     def pixels(self) -> NDArray[np.uint8]:
-        return np.clip(np.round(self.shrunk(self.colours)), 0, 255).astype(np.uint8)
+        return np.clip(np.round(self.shrunk(self.colours.transpose(1, 2, 0))), 0, 255).astype(np.uint8)
 
 
 def _coat(critter: Critter) -> Array:
