@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from open_tunit.training.device import describe
 
+Result = TypeVar("Result")
 RESULTS = Path(__file__).parent / "results"
 SIDE = 2048
 """Of the multiplied matrices."""
@@ -107,18 +108,23 @@ class Operations(TorchDispatchMode):
         return output
 
 
-def peak_mib(function: Callable[..., None], *arguments: object) -> float:
-    """Peak memory in MiB of `function` in a fresh process: the GPU's where it uses one, else all of the process's."""
+def peak_mib(function: Callable[..., object], *arguments: object) -> float:
+    """Peak memory in MiB of `function` in a fresh process."""
+    return in_fresh_process(function, *arguments)[1]
+
+
+def in_fresh_process(function: Callable[..., Result], *arguments: object) -> tuple[Result, float]:
+    """The result and the peak memory in MiB: the GPU's where it uses one, else all of the process's."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (function, arguments))
+        return pool.apply(_measured, (function, arguments))
 
 
-def _peak(function: Callable[..., None], arguments: tuple[object, ...]) -> float:
-    function(*arguments)
+def _measured(function: Callable[..., Result], arguments: tuple[object, ...]) -> tuple[Result, float]:
+    result = function(*arguments)
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
+        return result, torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
     if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024  # ru_maxrss would begin at the parent's
+    return result, int(line.split()[1]) / 1024  # ru_maxrss would begin at the parent's
