@@ -1,8 +1,8 @@
 """What R1 in bfloat16 would gain and cost, which no setting offers: benchmarks/results/r1_precision_*.json.
 
 python benchmarks/r1_precision.py [--preset paper --size 64 --batch 8 --device auto --rounds 5 --steps 20]
-The time of a step with R1, and how far D's gradient is from float64's (relative norm of the difference), of its loss and
-of R1 alone: on new networks, and after some steps.
+The time of a step with R1; and how far D's gradient is from float64's (relative norm of the difference), of its loss
+and of R1 alone, on new networks and after some steps.
 """
 
 from __future__ import annotations
