@@ -39,9 +39,10 @@ def main() -> None:
     for cell in arguments.cells:
         seconds, peak = machine.in_fresh_process(measured, cell, device, arguments.steps)
         batch = int(cell.split("/")[2])
-        rows[cell] = {"seconds_per_1000_images": 1000 * min(seconds) / batch, "peak_mib": peak}
+        least = 1000 * min(seconds) / batch
+        rows[cell] = {"seconds_per_1000_images": least, "peak_mib": peak, "commit": machine.commit()}
         machine.write(name, device, {"rows": rows})
-        print(f"{cell:24} {rows[cell]['seconds_per_1000_images']:8.1f} s per 1,000 images  {peak / 1024:5.2f} GiB")
+        print(f"{cell:24} {least:8.1f} s per 1,000 images  {peak / 1024:5.2f} GiB")
 
 
 def measured(cell: str, device: torch.device, steps: int) -> list[float]:
