@@ -432,10 +432,9 @@ def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(loop, "steps_for", hopeful)
     share = {"training.guiding_share": 0.5}
-    model, said = _train(config(joint_start=None, minutes=0.04, report_every=3, set=share))
+    _train(config(joint_start=None, minutes=0.04, report_every=3, set=share))
     phases = [line["phase"] for line in _lines(config())]
     assert {"guiding", "joint"} == set(phases)
-    assert "minutes are up" in said or model.about["step"] == _stored(config())["training"]["steps"]
     guiding = [line["seconds"] for line in _lines(config()) if line["phase"] == "guiding"]
     assert guiding[-1] < 2.4 * 0.8  # half of the time, and what the last report took
 

@@ -528,8 +528,11 @@ def test_the_guiding_network_steps_twice_in_the_joint_phase() -> None:
     assert {int(values["step"]) for values in state.opt_D.state.values()} == {1}
 
 
-@pytest.mark.parametrize(("joint_start", "moves"), [(1, True), (0, False)])
-def test_the_guiding_network_has_a_rate_of_its_own_in_the_joint_phase(joint_start: int, moves: bool) -> None:
+@pytest.mark.parametrize(
+    ("joint_start", "step", "moves"),
+    [(1, 0, True), (1, 1, False), (0, 0, True)],  # E alone; with G after that; with G from the first step
+)
+def test_the_guiding_network_slows_down_after_a_phase_of_its_own(joint_start: int, step: int, moves: bool) -> None:
     config = tiny(
         training__joint_start=joint_start,
         training__joint_guiding_learning_rate=0.0,
@@ -538,7 +541,7 @@ def test_the_guiding_network_has_a_rate_of_its_own_in_the_joint_phase(joint_star
     )
     state = fresh(config)
     before = parameters(state.E)
-    Step(config)(state, a_batch(), phase_at(0, config.training, "none"))
+    Step(config)(state, a_batch(), phase_at(step, config.training, "none"))
     assert same(state.E, before) is not moves
 
 

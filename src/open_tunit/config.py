@@ -205,7 +205,7 @@ class Training:
     guiding_learning_rate: float = 1e-4
     """Of E."""
     joint_guiding_learning_rate: float | None = None
-    """Of E once G learns; None = guiding_learning_rate, as in the paper."""
+    """Of E once G learns, after a phase of its own; None = guiding_learning_rate, as in the paper."""
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
     learning_rate: float = 1e-4

@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "guiding_learning_rate": 1e-3,
-            "joint_guiding_learning_rate": 1e-4,
+            "joint_guiding_learning_rate": 3e-4,
             "optimizer": "adam",
             "learning_rate": 2e-3,
             "adversarial_weight": 0.5,

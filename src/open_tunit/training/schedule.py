@@ -19,6 +19,8 @@ class Phase:
     train_generator: bool
     guiding_weight: float
     """Weight of E's own loss."""
+    guiding_learning_rate: float | None = None
+    """Of E; None = training.guiding_learning_rate."""
     generator_steps: int = 0
     """Steps that G and D have learned for before this one."""
     seek_domains: bool = True
@@ -71,12 +73,14 @@ def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
             labelled_only=labelled_only,
         )
     joint = training.schedule == "joint"
+    learned_alone = joint_start(training, supervision) > 0
     return Phase(
         name="joint" if joint else "separate",
         train_guiding=joint,
         train_generator=True,
         guiding_weight=training.guiding_weight,
+        guiding_learning_rate=training.joint_guiding_learning_rate if learned_alone else None,
         generator_steps=step - joint_start(training, supervision),
-        hold_domains=training.hold_domains and joint_start(training, supervision) > 0,
+        hold_domains=training.hold_domains and learned_alone,
         labelled_only=labelled_only,
     )

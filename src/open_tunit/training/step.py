@@ -64,10 +64,9 @@ class Step:
                 part.requires_grad_(not phase.hold_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
-        training = self.config.training
-        slower = phase.train_generator and training.joint_guiding_learning_rate is not None
+        rate = phase.guiding_learning_rate
         for group in state.opt_E.param_groups:
-            group["lr"] = training.joint_guiding_learning_rate if slower else training.guiding_learning_rate
+            group["lr"] = self.config.training.guiding_learning_rate if rate is None else rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
