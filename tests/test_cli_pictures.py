@@ -59,6 +59,19 @@ def test_transparency_is_kept(tmp_path: Path, model: Path) -> None:
     assert np.abs(drawn[..., :3].astype(int) - np.asarray(opaque)).max() <= 3
 
 
+def test_the_precision_that_is_asked_for(tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    words = ("translate", "--model", model, "--source", picture_folder / "disc_00.png", "--domain", 1)
+    for precision in ("float32", "bfloat16"):
+        assert _main(*words, "--out", tmp_path / precision, "--precision", precision) == 0
+    expected = TUNIT.from_pretrained(model)
+    exact = np.asarray(expected.translate(picture_folder / "disc_00.png", domain=1))
+    expected.in_bfloat16 = True
+    rounded = np.asarray(expected.translate(picture_folder / "disc_00.png", domain=1))
+    assert not np.array_equal(exact, rounded)
+    assert np.array_equal(_pixels(tmp_path / "float32" / "disc_00--domain1.png"), exact)
+    assert np.array_equal(_pixels(tmp_path / "bfloat16" / "disc_00--domain1.png"), rounded)
+
+
 def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
 ) -> None:

@@ -59,9 +59,10 @@ class Step:
         """Which parts learn in the phase, in which mode, and how fast E does."""
         for guide in (state.E, state.E_ema):
             guide.train(phase.train_guiding and not phase.hold_domains)
-        for part in (state.E.trunk, state.E.domain_head, state.E.shape_head):
+        learns_on = state.E.style_head if state.E.palette_head is None else state.E.palette_head
+        for part in (state.E.trunk, state.E.domain_head, state.E.shape_head, state.E.style_head):
             if part is not None:
-                part.requires_grad_(not phase.hold_domains)
+                part.requires_grad_(part is learns_on or not phase.hold_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
         rate = phase.guiding_learning_rate
