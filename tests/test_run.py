@@ -132,7 +132,7 @@ def test_the_model_is_the_average_of_the_checkpoint(config: Begin) -> None:
         assert torch.equal(value, state["G_ema"][name])
     for name, value in model.E.named_parameters():
         assert torch.equal(value, state["E_ema"][name])
-    assert not torch.equal(state["E_ema"]["style_head.weight"], state["E"]["style_head.weight"])
+    assert not torch.equal(state["E_ema"]["palette_head.weight"], state["E"]["palette_head.weight"])
 
 
 def test_the_joint_phase_gets_its_share_when_no_start_is_given(config: Begin) -> None:
