@@ -18,7 +18,9 @@ from open_tunit.evaluation.run import evaluate_run
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "preset": {},
-    "style code without early stages": {"model.palette_stages": 0},
+    "style code without a palette": {"model.palette_dim": 0, "model.style_dim": 64},
+    "pictures mirrored at random": {"data.views.flip": True},
+    "R1 at every step": {"training.r1_every": 1},
     "G begins as published": {"model.plain_start": False},
     "content in its own colours": {"data.views.content_colour": False},
     "no domain term on translations": {"training.translation_domain_weight": 0.0},

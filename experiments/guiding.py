@@ -5,8 +5,8 @@
 A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy, before and
 after the neighbours' vote; that of
 k-means on the same shape codes; how often the nearest neighbours' species is right (what a clustering could reach);
-and how much of the background's colour a linear map reads off the style code and off the averages of E's early
-stages (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for development.
+and how much of the background's colour a linear map reads off the style code and off what its palette
+reads (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for development.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import Ridge
-from torch import Tensor, nn
+from torch import Tensor
 
 from open_tunit import Config, images, train
 from open_tunit.config import Data
@@ -37,7 +37,7 @@ FIGURES = (
     "kmeans",
     "neighbours",
     "background_in_style",
-    "background_in_early_stages",
+    "background_in_palette_input",
     "seconds",
 )
 
@@ -84,7 +84,7 @@ def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
         "kmeans": matched_accuracy((codes @ centres.T).argmax(dim=1).numpy(), species),
         "neighbours": neighbours(codes, species),
         "background_in_style": explained(guidance.style, background),
-        "background_in_early_stages": explained(early, background),
+        "background_in_palette_input": explained(early, background),
         "seconds": model.about["seconds"],
         "domain_counts": model.domain_counts.tolist(),
     }
@@ -92,13 +92,9 @@ def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def seen(model: TUNIT, x: Tensor) -> tuple[Any, Tensor]:
-    """E's guidance of the images, and the averages of its first stages."""
-    averages, hidden = [], x
-    for layer in model.E.trunk:
-        hidden = layer(hidden)
-        if isinstance(layer, nn.MaxPool2d):
-            averages.append(hidden.mean(dim=(2, 3)))
-    return model.E(x), torch.cat(averages[: model.config.palette_stages], dim=1)
+    """E's guidance of the images, and the colours that its palette reads."""
+    features, colours = model.E.features(x)
+    return model.E.read(features, colours), colours
 
 
 def neighbours(codes: Tensor, species: np.ndarray) -> float:

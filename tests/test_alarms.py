@@ -185,7 +185,8 @@ def test_what_is_judged_when() -> None:
 
 def test_a_run_logs_its_alarms_and_says_them_once(picture_folder: Path, tmp_path: Path) -> None:
     overrides = {
-        "model.style_dim": 8, "model.guiding_width": 4, "model.projection_dim": 8, "model.generator_width": 4,
+        "model.style_dim": 8, "model.palette_dim": 3,
+        "model.guiding_width": 4, "model.projection_dim": 8, "model.generator_width": 4,
         "model.style_mlp_width": 16, "model.discriminator_width": 4, "model.discriminator_max_width": 8,
         "training.batch": 4, "training.guiding_batch": 8, "training.prototypes_start": 0.5, "training.joint_start": 2,
     }  # fmt: skip

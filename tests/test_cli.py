@@ -28,7 +28,8 @@ from open_tunit.networks.discriminator import Discriminator
 HELP_CPU_SECONDS = 0.5
 USER_ERROR = 2
 SETTINGS = (
-    "model.style_dim=8", "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
+    "model.style_dim=8", "model.palette_dim=3",
+    "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
     "model.projection_dim=8", "model.discriminator_width=4", "model.discriminator_max_width=8",
     "training.batch=4", "training.guiding_batch=8", "training.joint_start=1",
 )  # fmt: skip

@@ -61,7 +61,7 @@ def test_overrides_come_last() -> None:
 @pytest.mark.parametrize("name", ["cpu", "default"])
 def test_where_the_style_code_reads_colours_x_plus_keeps_them(name: str) -> None:
     config = preset(name)
-    assert config.model.palette_stages > 0
+    assert config.model.palette_dim > 0
     assert not config.data.views.colour
 
 
@@ -149,6 +149,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"model.domains": 1}, "domains", "1"),
     ({"training.steps": True}, "training.steps", "True"),
     ({"model.style_dim": 0}, "style_dim", "0"),
+    ({"model.style_dim": 8, "model.palette_dim": 8}, "palette_dim", "8"),
+    ({"model.guiding_width": 1, "model.palette_dim": 21}, "palette_dim", "21"),
     ({"model.guiding_depths": [1, 2]}, "guiding_depths", "2"),
     ({"model.guiding_depths": [1, 1, 0, 1, 1]}, "guiding_depths", "0"),
     ({"model.guiding_depths": 3}, "model.guiding_depths", "3"),

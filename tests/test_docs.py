@@ -37,7 +37,7 @@ PAGES = (
     "reliability.md", "faq.md",
 )  # fmt: skip
 TINY = (
-    "--size 32 --steps 2 --set model.guiding_width=4 --set model.generator_width=4 --set model.discriminator_width=4 "
+    "--size 32 --steps 2 --set model.guiding_width=5 --set model.generator_width=4 --set model.discriminator_width=4 "
     "--set model.discriminator_max_width=8 --set training.joint_start=1 --set training.guiding_batch=8"
 )
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\n)?```(?P<language>sh|python|yaml)\n(?P<body>.*?)```", re.DOTALL)

@@ -23,7 +23,8 @@ from open_tunit.training.heads import kmeans
 from open_tunit.training.run import DifferentRunError
 
 TINY = {
-    "model.style_dim": 8, "model.guiding_width": 4, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 8,
+    "model.style_dim": 8, "model.palette_dim": 3,
+    "model.guiding_width": 4, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 8,
     "model.generator_width": 4, "model.generator_blocks": 1, "model.style_mlp_width": 16,
     "model.discriminator_width": 4, "model.discriminator_max_width": 8, "training.batch": 4,
     "training.guiding_batch": 8, "training.joint_start": 4,

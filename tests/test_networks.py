@@ -260,8 +260,8 @@ def test_weights_start_as_published() -> None:
     assert checked > 20
 
 
-def test_the_style_code_reads_the_palette_of_the_early_stages() -> None:
-    config = dataclasses.replace(NARROW, palette_stages=2)
+def test_the_style_code_ends_with_the_palette() -> None:
+    config = dataclasses.replace(NARROW, palette_dim=2)
     E = GuidingNetwork(config).double().eval()
     x = normal(4, 3, 32, 32)
     assert E.palette_head is not None
@@ -271,9 +271,19 @@ def test_the_style_code_reads_the_palette_of_the_early_stages() -> None:
         after = E(x)
         first = F.max_pool2d(torch.relu(E.trunk[1](E.trunk[0](x))), 2)
         second = F.max_pool2d(torch.relu(E.trunk[5](E.trunk[4](first))), 2)
-        palette = torch.cat([first.mean(dim=(2, 3)), second.mean(dim=(2, 3))], dim=1) / math.sqrt(1 + 1e-5)
-    torch.testing.assert_close(before.style, GuidingNetwork.forward(E, x).style - palette @ E.palette_head.weight.T)
-    torch.testing.assert_close(after.style - before.style, palette @ E.palette_head.weight.T)
+        third = E.trunk[8:15](second)
+        colours = torch.cat(
+            [
+                part
+                for stage in (x, first, second, third)
+                for part in (stage.mean(dim=(2, 3)), (stage.var(dim=(2, 3), correction=0) + 1e-4).sqrt())
+            ],
+            dim=1,
+        )
+    assert colours.shape == (4, config.colours)
+    assert not before.style[:, -2:].any()
+    palette = colours / math.sqrt(1 + 1e-5) @ E.palette_head.weight.T
+    torch.testing.assert_close(after.style, torch.cat([before.style[:, :-2], palette], dim=1))
     assert torch.equal(after.logits, before.logits)
 
 

@@ -29,7 +29,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "translate_onnx.py"
 USER_ERROR = 2
 LIMIT = 1e-4
 SHAPES = Model(
-    size=32, domains=3, style_dim=8, guiding_width=4, palette_stages=2, generator_width=4, generator_bottleneck=8,
+    size=32, domains=3, style_dim=8, guiding_width=4, palette_dim=3, generator_width=4, generator_bottleneck=8,
     style_mlp_width=16,
 )  # fmt: skip
 
@@ -40,10 +40,9 @@ def network() -> TUNIT:
     torch.manual_seed(0)
     model = TUNIT(SHAPES)
     with torch.no_grad():
-        for head in (model.E.domain_head, model.E.style_head):
-            head.weight.normal_(std=2.0)
         assert model.E.palette_head is not None
-        model.E.palette_head.weight.normal_(std=0.5)
+        for head, std in ((model.E.domain_head, 2.0), (model.E.style_head, 1.0), (model.E.palette_head, 0.1)):
+            head.weight.normal_(std=std)
         for module in model.E.modules():
             if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
                 assert module.running_mean is not None

@@ -24,6 +24,7 @@ from open_tunit.training.step import NotFiniteError, Step
 
 TINY = {
     "model.style_dim": 8,
+    "model.palette_dim": 3,
     "model.guiding_width": 4,
     "model.guiding_depths": [1, 1, 1, 1, 1],
     "model.projection_dim": 8,

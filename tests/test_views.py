@@ -86,6 +86,14 @@ def test_x_plus_is_flipped_by_its_own_draw() -> None:
     np.testing.assert_allclose(seen[1].numpy(), x[1].numpy(), atol=1e-12)
 
 
+def test_the_domain_view_is_mirrored_even_where_x_is_not() -> None:
+    x = pictures(1)
+    given = {"patch_width": 0.0, "patch_height": 0.0, "patch_x": 0.5, "patch_y": 0.5}
+    straight, mirrored = (views.domain_view(x, draws(1, flip_plus=draw, **given), OFF) for draw in (0.9, 0.1))
+    torch.testing.assert_close(mirrored, straight.flip(3), rtol=0, atol=1e-9)
+    assert not torch.allclose(mirrored, straight)
+
+
 @pytest.mark.parametrize("draw", [0.0, 0.25, 1.0])
 def test_a_turn_moves_a_marker_by_its_angle(draw: float) -> None:
     moved = found(views.augmented_view(marker(0.5, 0.1), draws(1, angle=draw), AFFINE))

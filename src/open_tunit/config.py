@@ -33,12 +33,12 @@ class Model:
     """Number of domains, K."""
     style_dim: int = 128
     """Length of a style code."""
+    palette_dim: int = 0
+    """How many of its numbers are the palette: colours as E's input and first stages see them. The paper: none."""
     guiding_width: int = 64
     """Channels of E's first convolution; the five stages have 1, 2, 4, 8, 8 times as many."""
     guiding_depths: tuple[int, ...] = (1, 1, 2, 2, 2)
     """Convolutions in each of E's stages; a 2x2 max pool ends each."""
-    palette_stages: int = 0
-    """How many of E's first stages the style code reads beside the last, for their colours. The paper: none."""
     projection_dim: int = 0
     """Length of the shape code, by which E learns what survives a change of colours; 0 = none, as in the paper."""
     generator_width: int = 64
@@ -76,8 +76,14 @@ class Model:
             f"discriminator_width is {self.discriminator_width}; "
             f"expected 1 to discriminator_max_width = {self.discriminator_max_width}",
         )
-        require(0 <= self.palette_stages <= 4, f"palette_stages is {self.palette_stages}; expected 0 to 4")
+        most = min(self.style_dim - 1, self.colours)
+        require(0 <= self.palette_dim <= most, f"palette_dim is {self.palette_dim}; expected 0 to {most}")
         require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
+
+    @property
+    def colours(self) -> int:
+        """What the palette is made of: means and deviations of the image's channels and of E's first three stages."""
+        return 2 * (3 + 7 * self.guiding_width)
 
     @property
     def halvings(self) -> int:

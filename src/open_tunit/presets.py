@@ -12,7 +12,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {
             "size": 32,
             "domains": 5,
-            "style_dim": 64,
+            "style_dim": 128,
+            "palette_dim": 64,
             "guiding_width": 16,
             "generator_width": 16,
             "plain_start": True,
@@ -21,7 +22,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "discriminator_max_width": 128,
             "normalize_contrast": True,
             "projection_dim": 64,
-            "palette_stages": 3,
         },
         "training": {
             "steps": 3000,
@@ -54,6 +54,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "hold_domains": True,
         },
         "views": {
+            "flip": False,
             "colour": False,
             "outside": "reflect",
             "domain_colour": True,
@@ -63,7 +64,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     # What we would advise on one GPU, from what the small runs taught; it has not been trained yet.
     "default": {
-        "model": {"normalize_contrast": True, "projection_dim": 128, "palette_stages": 3, "plain_start": True},
+        "model": {
+            "style_dim": 192,
+            "palette_dim": 64,
+            "normalize_contrast": True,
+            "projection_dim": 128,
+            "plain_start": True,
+        },
         "training": {
             "guiding_share": 0.2,
             "domain_objective": "balanced_prototypes",
@@ -84,6 +91,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "hold_domains": True,
         },
         "views": {
+            "flip": False,
             "colour": False,
             "outside": "reflect",
             "domain_colour": True,

@@ -60,7 +60,8 @@ def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
 
 def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
-    """The augmented view in any colours and with a patch in middle grey: what the domain objective compares with x.
+    """The augmented view, mirrored or not, in any colours and with a patch in middle grey: what the domain objective
+    compares with x.
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
     keeps it lets the domains be colours, and what only one place of the picture tells (random erasing, Zhong et al.
@@ -120,7 +121,8 @@ def _spread(draws: np.ndarray, reach: float) -> np.ndarray:
 
 def _geometry(draws: Draws, views: Views, *, zoom: Zoom | None = None) -> np.ndarray | None:
     """(N, 2, 3) maps from output to input coordinates in [-1, 1], or None when nothing moves."""
-    if not (views.affine or views.crop or views.flip):
+    mirrored = views.flip or zoom is not None
+    if not (views.affine or views.crop or mirrored):
         return None
     count = len(draws["flip"])
     total = np.tile(np.eye(3), (count, 1, 1))
@@ -128,7 +130,7 @@ def _geometry(draws: Draws, views: Views, *, zoom: Zoom | None = None) -> np.nda
         total = total @ _affine(draws, wide=zoom is not None)
     if views.crop:
         total = total @ _crop(draws, zoom)
-    if views.flip:
+    if mirrored:
         mirror = np.tile(np.eye(3), (count, 1, 1))
         mirror[:, 0, 0] = np.where(draws["flip_plus"] < 0.5, -1.0, 1.0)
         total = total @ mirror

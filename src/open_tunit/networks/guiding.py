@@ -13,6 +13,8 @@ from open_tunit.networks.layers import init_kaiming
 HEAD_STD = 0.01
 STAGES = (1, 2, 4, 8, 8)
 """Channels of each stage, in guiding_widths."""
+PALETTE_STAGES = 3
+VARIANCE_FLOOR = 1e-4
 
 
 class Guidance(NamedTuple):
@@ -29,9 +31,10 @@ class Guidance(NamedTuple):
 class GuidingNetwork(nn.Module):
     """VGG-11 with batch norm, global average pool, linear heads (Baek et al. 2021, section 3.1).
 
-    The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2). A departure, with `palette_stages`: the
-    style code also reads the averages of the first stages, which know the colours that the last has learned to ignore
-    (docs/experiments.md, "What the style code knows"). That head is 0 until the joint phase opens it.
+    The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2). A departure, with `palette_dim`: the last
+    so many numbers of the style code are the palette: they read the means and deviations of the image's channels and
+    of the first stages, which know the colours that the last stage has learned to ignore (docs/experiments.md, "What
+    the style code knows"). They are 0 until the joint phase opens them.
     """
 
     def __init__(self, config: Model) -> None:
@@ -46,20 +49,18 @@ class GuidingNetwork(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.trunk = nn.Sequential(*layers)
         self.domain_head = nn.Linear(channels, config.domains)
-        self.style_head = nn.Linear(channels, config.style_dim)
+        self.style_head = nn.Linear(channels, config.style_dim - config.palette_dim)
         self.shape_head = nn.Linear(channels, config.projection_dim) if config.projection_dim else None
         init_kaiming(self.trunk, mode="fan_out")
         for head in (self.domain_head, self.style_head, self.shape_head):
             if head is not None:
                 nn.init.normal_(head.weight, std=HEAD_STD)
                 nn.init.zeros_(head.bias)
-        self.palette_stages = config.palette_stages
         self.palette_norm: nn.BatchNorm1d | None = None
         self.palette_head: nn.Linear | None = None
-        if config.palette_stages:
-            colours = sum(STAGES[: config.palette_stages]) * config.guiding_width
-            self.palette_norm = nn.BatchNorm1d(colours, affine=False)
-            self.palette_head = nn.Linear(colours, config.style_dim, bias=False)
+        if config.palette_dim:
+            self.palette_norm = nn.BatchNorm1d(config.colours, affine=False)
+            self.palette_head = nn.Linear(config.colours, config.palette_dim, bias=False)
             nn.init.zeros_(self.palette_head.weight)
 
     def forward(self, x: Tensor) -> Guidance:
@@ -67,18 +68,31 @@ class GuidingNetwork(nn.Module):
         return self.read(*self.features(x))
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the heads read: averages (N, 8 * guiding_width) of the trunk's end, (N, colours) of its first stages."""
-        early: list[Tensor] = []
+        """What the heads read: averages of the trunk's end (N, 8 * guiding_width), and the colours (N, config.colours).
+
+        Without a palette there are no colours, (N, 0).
+        """
+        early = [x]
         for layer in self.trunk:
             x = layer(x)
-            if isinstance(layer, nn.MaxPool2d) and len(early) < self.palette_stages:
-                early.append(x.mean(dim=(2, 3)))
-        return x.mean(dim=(2, 3)), torch.cat([x.new_zeros(len(x), 0), *early], dim=1)
+            if isinstance(layer, nn.MaxPool2d) and len(early) <= PALETTE_STAGES:
+                early.append(x)
+        features = x.mean(dim=(2, 3))
+        if self.palette_head is None:
+            return features, features[:, :0]
+        return features, torch.cat([part for stage in early for part in _mean_and_deviation(stage)], dim=1)
 
-    def read(self, features: Tensor, early: Tensor) -> Guidance:
+    def read(self, features: Tensor, colours: Tensor) -> Guidance:
         """The Guidance of images with these `features`."""
         shape = features[:, :0] if self.shape_head is None else self.shape_head(features)
         style = self.style_head(features)
         if self.palette_norm is not None and self.palette_head is not None:
-            style = style + self.palette_head(self.palette_norm(early))
+            style = torch.cat([style, self.palette_head(self.palette_norm(colours))], dim=1)
         return Guidance(self.domain_head(features), style, shape)
+
+
+def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.float() if x.dtype == torch.bfloat16 else x
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    variance = (x - mean).square().mean(dim=(2, 3))
+    return mean[:, :, 0, 0], (variance + VARIANCE_FLOOR).sqrt()

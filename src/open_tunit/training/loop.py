@@ -201,7 +201,7 @@ class _Session:
                 settle_statistics(self.state, self.batches, config.seed)
                 if unlabelled:
                     settle_prototypes(self.state, self.batches, config)
-            open_palette(self.state, config.seed)
+            open_palette(self.state, self.batches, config.seed)
 
     def _save(self, phase: Phase | None = None) -> None:
         if not self.state.is_finite():

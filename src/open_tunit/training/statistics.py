@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from open_tunit.data.batches import Batches
@@ -12,7 +13,9 @@ from open_tunit.training.state import State
 
 SAMPLE, CHUNK = 512, 64
 PURPOSE = 3
-PALETTE_STD = 0.05
+PALETTE_SCALE = 0.5
+PALETTE_FLOOR = 0.03
+"""Added to the variances (of 1 on average) of the directions that the palette begins with."""
 
 
 @torch.no_grad()
@@ -23,10 +26,8 @@ def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the parts
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE))))
-    chosen = generator.permutation(batches.indices)[:SAMPLE]
     E.train()
-    for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
+    for part in _sample(batches, seed):
         E(batches.pictures(part))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -43,12 +44,25 @@ def settle_statistics(state: State, batches: Batches, seed: int) -> None:
 
 
 @torch.no_grad()
-def open_palette(state: State, seed: int) -> None:
-    """Let the style code read the early stages from now on, by random directions for G to learn from."""
-    head = state.E_ema.palette_head
-    if head is None:
+def open_palette(state: State, batches: Batches, seed: int) -> None:
+    """Let the style code read the palette from now on: its leading principal directions, all equally loud.
+
+    Colours that matter may hardly vary; whitened, G hears them as soon as the others. A palette that is open already
+    (of a model to start from) stays as it is.
+    """
+    guide = state.guide()
+    if guide.palette_head is None or guide.palette_norm is None or guide.palette_head.weight.any():
         return
-    drawn = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(seed))
+    parts = [guide.palette_norm(guide.features(batches.pictures(part))[1]) for part in _sample(batches, seed)]
+    variances, directions = torch.linalg.eigh(torch.cov(torch.cat(parts).T.double()))
+    whitened = directions / (variances.clamp(min=0) + PALETTE_FLOOR).sqrt()
+    weight = PALETTE_SCALE * whitened.flip(1).T[: len(guide.palette_head.weight)]
     for E in (state.E, state.E_ema):
         assert E.palette_head is not None
-        E.palette_head.weight.copy_(drawn * PALETTE_STD)
+        E.palette_head.weight.copy_(weight)
+
+
+def _sample(batches: Batches, seed: int) -> list[NDArray[np.int64]]:
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE))))
+    chosen = generator.permutation(batches.indices)[:SAMPLE]
+    return np.array_split(chosen, -(-len(chosen) // CHUNK))
