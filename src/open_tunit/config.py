@@ -227,8 +227,8 @@ class Training:
     measure_statistics: bool = False
     """Give the averaged E batch statistics measured on training images, not E's own (the published code)."""
     hold_domains: bool = False
-    """After its own phase E keeps its trunk, heads and statistics (measured on training images); only the style code's
-    share of early stages learns on with G, or the whole code where it has none."""
+    """After its own phase E keeps trunk, heads and statistics (measured on training images); only the palette learns
+    on with G, or the whole style code where there is none."""
     average_warmup: bool = False
     """Let the decay rise as (1 + t) / (10 + t) at first, so that short runs have averages worth using."""
 
