@@ -74,7 +74,7 @@ def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     species = np.array([critter.species for critter in drawn])
     pixels = np.ascontiguousarray(dataset.images[held_out])
     x = images.from_uint8(torch.from_numpy(pixels))
-    guidance, early = seen(model, x)
+    guidance, colours = seen(model, x)
     codes = F.normalize(guidance.shape - guidance.shape.mean(dim=0), dim=1)
     centres = kmeans(codes, count, np.random.default_rng(0))
     background = pixels[:, :3].reshape(len(pixels), -1, 3).mean(axis=1) / 255.0
@@ -84,7 +84,7 @@ def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
         "kmeans": matched_accuracy((codes @ centres.T).argmax(dim=1).numpy(), species),
         "neighbours": neighbours(codes, species),
         "background_in_style": explained(guidance.style, background),
-        "background_in_palette_input": explained(early, background),
+        "background_in_palette_input": explained(colours, background),
         "seconds": model.about["seconds"],
         "domain_counts": model.domain_counts.tolist(),
     }

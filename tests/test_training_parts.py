@@ -494,9 +494,9 @@ def test_the_palette_waits_for_the_joint_phase() -> None:
 def test_the_palette_begins_with_the_leading_directions_all_as_loud() -> None:
     config = tiny(model__palette_dim=3)
     state, batches = fresh(config), noisy_batches(200)
-    measure_statistics(state.E, batches, 0)
     open_palette(state, batches, seed=0)
     guide = state.guide()
+    measure_statistics(guide, batches, 0)
     assert guide.palette_norm is not None
     with torch.no_grad():
         x = batches.pictures(batches.indices)
@@ -509,6 +509,24 @@ def test_the_palette_begins_with_the_leading_directions_all_as_loud() -> None:
     torch.testing.assert_close(torch.cov(palette.T), expected, rtol=1e-6, atol=1e-9)
     along = torch.cov(torch.cat([palette, centred @ directions[:3].T], dim=1).T)[:3, 3:].abs()
     torch.testing.assert_close(along, 0.5 * torch.diag(variances / (variances + 0.03).sqrt()), rtol=1e-6, atol=1e-9)
+
+
+def test_a_palette_of_few_pictures_has_no_directions_that_they_do_not_tell() -> None:
+    state = fresh(tiny(model__palette_dim=5))
+    open_palette(state, noisy_batches(4), seed=0)
+    assert state.E.palette_head is not None
+    assert [bool(row.any()) for row in state.E.palette_head.weight] == [True, True, True, False, False]
+
+
+def test_e_alone_does_not_hear_a_palette_that_is_open() -> None:
+    config = tiny(model__palette_dim=3, training__joint_start=1)
+    states = [fresh(config), fresh(config)]
+    open_palette(states[1], noisy_batches(200), seed=0)
+    terms = [Step(config)(state, a_batch(), phase_at(0, config.training, "none")) for state in states]
+    assert terms[0] == terms[1]
+    for one, other in zip(states[0].E.trunk.parameters(), states[1].E.trunk.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not states[1].keys.rows[:, -3:].any()
 
 
 def test_the_cycle_teaches_g_alone_and_from_a_fixed_translation() -> None:

@@ -96,7 +96,7 @@ class Views:
     """How an image becomes the batch's x (flip) and its augmented view x+ (all of them)."""
 
     flip: bool = True
-    """Mirror x and x+ at random. Off where left and right are style; the domain view is mirrored all the same."""
+    """Mirror x and x+ at random. Off where left and right are style; `domain_colour` mirrors its view all the same."""
     affine: bool = True
     """Rotation within 20 degrees, translation within 10 %, shear within 10 degrees."""
     crop: bool = True

@@ -26,7 +26,7 @@ class Phase:
     seek_domains: bool = True
     """Whether the domain objective counts yet."""
     hold_domains: bool = False
-    """Whether E learns no more than its style code."""
+    """Whether E learns no more than its palette, or its style code where it has none."""
     labelled_only: bool = False
     """Draw the batch from the labelled images alone."""
 

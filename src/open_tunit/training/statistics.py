@@ -14,8 +14,9 @@ from open_tunit.training.state import State
 SAMPLE, CHUNK = 512, 64
 PURPOSE = 3
 PALETTE_SCALE = 0.5
-PALETTE_FLOOR = 0.03
-"""Added to the variances (of 1 on average) of the directions that the palette begins with."""
+"""Standard deviation of the palette's numbers at first: together about as loud as the rest of the style code."""
+PALETTE_FLOOR, PALETTE_LEAST = 0.03, 1e-6
+"""Added to the variances (of 1 on average) of the palette's first directions; those with less than the least are 0."""
 
 
 @torch.no_grad()
@@ -53,9 +54,11 @@ def open_palette(state: State, batches: Batches, seed: int) -> None:
     guide = state.guide()
     if guide.palette_head is None or guide.palette_norm is None or guide.palette_head.weight.any():
         return
+    measure_statistics(guide, batches, seed)
     parts = [guide.palette_norm(guide.features(batches.pictures(part))[1]) for part in _sample(batches, seed)]
     variances, directions = torch.linalg.eigh(torch.cov(torch.cat(parts).T.double()))
-    whitened = directions / (variances.clamp(min=0) + PALETTE_FLOOR).sqrt()
+    gains = torch.where(variances > PALETTE_LEAST, (variances.clamp(min=0) + PALETTE_FLOOR).rsqrt(), 0.0)
+    whitened = directions * gains
     weight = PALETTE_SCALE * whitened.flip(1).T[: len(guide.palette_head.weight)]
     for E in (state.E, state.E_ema):
         assert E.palette_head is not None

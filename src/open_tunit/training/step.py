@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit import losses
@@ -43,7 +44,7 @@ class Step:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
         self._prepare(state, phase)
         held = self._held_features(state, batch, phase)
-        keys = self._momentum_keys(state, batch, held)
+        keys = self._momentum_keys(state, batch, phase, held)
         terms: objectives.Terms = {}
         if phase.train_guiding:
             terms |= self._update_guiding(state, batch, phase, keys, held)
@@ -72,10 +73,18 @@ class Step:
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
-    def _guidance(self, E: GuidingNetwork, x: Tensor, features: Features | None = None) -> Guidance:
-        """What E says of x, from `features` of its held trunk where they are given."""
+    def _guidance(self, E: GuidingNetwork, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
+        """What E says of x, from `features` of its held trunk where they are given.
+
+        Before G learns without the palette: one that is open already (of a model to start from) would satisfy the
+        style contrast by colours alone.
+        """
         with self._autocast(x):
-            return Guidance(*(full(part) for part in (E(x) if features is None else E.read(*features))))
+            guidance = Guidance(*(full(part) for part in (E(x) if features is None else E.read(*features))))
+        palette = self.config.model.palette_dim
+        if phase.train_generator or not palette:
+            return guidance
+        return guidance._replace(style=F.pad(guidance.style[:, :-palette], (0, palette)))
 
     @torch.no_grad()
     def _held_features(self, state: State, batch: Batch, phase: Phase) -> _Held:
@@ -83,22 +92,22 @@ class Step:
         if not phase.hold_domains:
             return _Held(None, None)
         with self._autocast(batch.x):
-            features, early = state.E.features(torch.cat([batch.x, batch.x_plus]))
-        (plain, plus), (plain_early, plus_early) = features.chunk(2), early.chunk(2)
-        return _Held((plain, plain_early), (plus, plus_early))
+            features, colours = state.E.features(torch.cat([batch.x, batch.x_plus]))
+        (plain, plus), (plain_colours, plus_colours) = features.chunk(2), colours.chunk(2)
+        return _Held((plain, plain_colours), (plus, plus_colours))
 
     @torch.no_grad()
-    def _momentum_keys(self, state: State, batch: Batch, held: _Held) -> _Keys:
-        plus = self._guidance(state.E_ema, batch.x_plus, held.plus)
-        plain = self._guidance(state.E_ema, batch.x, held.plain)
+    def _momentum_keys(self, state: State, batch: Batch, phase: Phase, held: _Held) -> _Keys:
+        plus = self._guidance(state.E_ema, batch.x_plus, phase, held.plus)
+        plain = self._guidance(state.E_ema, batch.x, phase, held.plain)
         if not len(state.keys.rows):
             state.keys.push(objectives.contrast_code(plus, self.config))
         return _Keys(plain, plus)
 
     def _update_guiding(self, state: State, batch: Batch, phase: Phase, keys: _Keys, held: _Held) -> objectives.Terms:
         inputs = objectives.GuidingInputs(
-            view=self._guidance(state.E, batch.x, held.plain),
-            view_domain=None if phase.hold_domains else self._guidance(state.E, batch.x_domain),
+            view=self._guidance(state.E, batch.x, phase, held.plain),
+            view_domain=None if phase.hold_domains else self._guidance(state.E, batch.x_domain, phase),
             key=keys.plus,
             momentum=keys.plain,
             negatives=state.keys.rows,
@@ -118,7 +127,7 @@ class Step:
     def _update_discriminator_and_generator(
         self, state: State, batch: Batch, phase: Phase, keys: _Keys, held: _Held
     ) -> objectives.Terms:
-        guidance = self._guidance(state.E, batch.x, held.plain)
+        guidance = self._guidance(state.E, batch.x, phase, held.plain)
         domains = self._domains(guidance, keys, batch.labels)
         reference_domains = domains[batch.permutation]
         with self._autocast(batch.x):
@@ -134,7 +143,7 @@ class Step:
             judged = full(state.D(drawn))
         fakes = _at(judged, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
-        translated = self._translated(state.E, batch, translation)
+        translated = self._translated(state.E, batch, phase, translation)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
             redrawn=redrawn,
@@ -154,15 +163,15 @@ class Step:
         _descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
 
-    def _translated(self, E: GuidingNetwork, batch: Batch, translation: Tensor) -> Guidance:
+    def _translated(self, E: GuidingNetwork, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """What E says of the translations."""
         view = self.config.data.views
         if view.translation:
             translation = views.translation_view(translation, batch.translation_draws, view)
         if self.config.training.translations_teach_guiding:
-            return self._guidance(E, translation)
+            return self._guidance(E, translation, phase)
         with _fixed(E):
-            return self._guidance(E, translation)
+            return self._guidance(E, translation, phase)
 
     def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
         """The sources drawn again from their translations in other colours, which are given and hide nothing."""
