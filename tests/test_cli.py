@@ -164,7 +164,8 @@ def test_training_data_that_cannot_be(capsys: Capture, tmp_path: Path, picture_f
     (("--set", "training.batch=many"), "config.training.batch is 'many'; expected int"),
     (("--set", "training.batch=[1"), "training.batch"),
     (("--set", "training.batch.size=1"), "training.batch"),
-    (("--minutes", -1), "minutes is -1.0; it must be above 0"),
+    (("--minutes", 1), "train takes --minutes or --steps, not both"),
+    (("--set", "minutes=-1"), "minutes is -1.0; it must be above 0"),
     (("--device", "abacus"), "device 'abacus' is not available here"),
     (("--labels", "no.csv"), "no.csv"),
     (("--init", "no"), "no is not a model folder"),
@@ -319,6 +320,7 @@ def test_translate_into_domains(capsys: Capture, tmp_path: Path, model: Path, pi
     assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", "cats")
     assert "and not both" in _refused(capsys, *words)
     assert "and not both" in _refused(capsys, *words, "--domain", 0, "--reference", source)
+    assert "strength is 7; expected 0" in _refused(capsys, *words, "--domain", 0, "--strength", 7)
     assert "no.png does not exist" in _refused(capsys, *words, "--reference", tmp_path / "no.png")
     (tmp_path / "text.png").write_text("no picture")
     assert "is not an image" in _refused(capsys, *words, "--reference", tmp_path / "text.png")

@@ -34,7 +34,7 @@ def train(
         domains: Number of domains, K; auto finds it in the images, for about as long as E learns alone.
         size: Side of the images in pixels: 32, 64, 128, 256 or 512.
         minutes: Time budget, turned into steps once; fewer where the machine becomes slower.
-        steps: Length of the run in steps.
+        steps: Length of the run in steps, in place of minutes.
         labels: folders, or a CSV file with columns file,label.
         init: Model folder to start from, a hub id, or critters, which comes along.
         seed: Seed of everything random (0).
@@ -46,6 +46,8 @@ def train(
         raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
     if not out and config is None:
         raise ValueError("train needs --out FOLDER for the run")
+    if minutes is not None and steps is not None:
+        raise ValueError("train takes --minutes or --steps, not both")
     from open_tunit.config import Config
 
     given: dict[str, Any] = {"model.size": size, "data.labels": labels}

@@ -47,6 +47,8 @@ def translate(
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
     import torch
 
     from open_tunit.cli.pictures import domain_codes, named_files, refuse_taken
