@@ -3,10 +3,10 @@
     python experiments/guiding.py --species 3 5 8 5:60/20/10/5/5 --seeds 0 1 2 3 4
 
 A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy, before and
-after the neighbours' vote; that of
-k-means on the same shape codes; how often the nearest neighbours' species is right (what a clustering could reach);
-and how much of the background's colour a linear map reads off the style code and off what its palette
-reads (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for development.
+after the neighbours' vote; that of k-means on the same shape codes; how often the nearest neighbours' species is right
+(what a clustering could reach); and how much of the background's colour a linear map reads off the style code and off
+what its palette reads (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for
+development.
 """
 
 from __future__ import annotations

@@ -59,10 +59,11 @@ def test_overrides_come_last() -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu", "default"])
-def test_where_the_style_code_reads_colours_x_plus_keeps_them(name: str) -> None:
+def test_where_the_style_code_reads_colours_x_plus_keeps_them_and_sides_too(name: str) -> None:
     config = preset(name)
     assert config.model.palette_dim > 0
     assert not config.data.views.colour
+    assert not config.data.views.flip
 
 
 def test_critters_know_their_domains_and_keep_their_colours() -> None:

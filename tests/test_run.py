@@ -136,6 +136,12 @@ def test_the_model_is_the_average_of_the_checkpoint(config: Begin) -> None:
     assert not torch.equal(state["E_ema"]["palette_head.weight"], state["E"]["palette_head.weight"])
 
 
+def test_the_palette_is_open_once_g_learns(config: Begin) -> None:
+    model, _ = _train(config(set={"training.schedule": "separate"}))  # in which E learns nothing more
+    assert model.E.palette_head is not None
+    assert bool(model.E.palette_head.weight.any())
+
+
 def test_the_joint_phase_gets_its_share_when_no_start_is_given(config: Begin) -> None:
     asked = config(steps=8, joint_start=None, set={"training.guiding_share": 0.25})
     _train(asked)

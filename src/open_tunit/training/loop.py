@@ -26,11 +26,12 @@ from open_tunit.training.domain_count import find_domains, training_minutes
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
+from open_tunit.training.palette import open_palette
 from open_tunit.training.prototypes import begin_prototypes, settle_prototypes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
-from open_tunit.training.statistics import measure_statistics, open_palette, settle_statistics
+from open_tunit.training.statistics import measure_statistics, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS, FEWEST_STEPS = 30, 20

@@ -13,10 +13,6 @@ from open_tunit.training.state import State
 
 SAMPLE, CHUNK = 512, 64
 PURPOSE = 3
-PALETTE_SCALE = 0.5
-"""Standard deviation of the palette's numbers at first: together about as loud as the rest of the style code."""
-PALETTE_FLOOR, PALETTE_LEAST = 0.03, 1e-6
-"""Added to the variances (of 1 on average) of the palette's first directions; those with less than the least are 0."""
 
 
 @torch.no_grad()
@@ -28,7 +24,7 @@ def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the parts
     E.train()
-    for part in _sample(batches, seed):
+    for part in sample(batches, seed):
         E(batches.pictures(part))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -44,28 +40,8 @@ def settle_statistics(state: State, batches: Batches, seed: int) -> None:
     state.E.load_state_dict(state.E_ema.state_dict())
 
 
-@torch.no_grad()
-def open_palette(state: State, batches: Batches, seed: int) -> None:
-    """Let the style code read the palette from now on: its leading principal directions, all equally loud.
-
-    Colours that matter may hardly vary; whitened, G hears them as soon as the others. A palette that is open already
-    (of a model to start from) stays as it is.
-    """
-    guide = state.guide()
-    if guide.palette_head is None or guide.palette_norm is None or guide.palette_head.weight.any():
-        return
-    measure_statistics(guide, batches, seed)
-    parts = [guide.palette_norm(guide.features(batches.pictures(part))[1]) for part in _sample(batches, seed)]
-    variances, directions = torch.linalg.eigh(torch.cov(torch.cat(parts).T.double()))
-    gains = torch.where(variances > PALETTE_LEAST, (variances.clamp(min=0) + PALETTE_FLOOR).rsqrt(), 0.0)
-    whitened = directions * gains
-    weight = PALETTE_SCALE * whitened.flip(1).T[: len(guide.palette_head.weight)]
-    for E in (state.E, state.E_ema):
-        assert E.palette_head is not None
-        E.palette_head.weight.copy_(weight)
-
-
-def _sample(batches: Batches, seed: int) -> list[NDArray[np.int64]]:
+def sample(batches: Batches, seed: int) -> list[NDArray[np.int64]]:
+    """Positions of up to SAMPLE training images, in parts of about CHUNK: a function of the seed."""
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE))))
     chosen = generator.permutation(batches.indices)[:SAMPLE]
     return np.array_split(chosen, -(-len(chosen) // CHUNK))
