@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # pip install onnxruntime
 from PIL import Image, ImageOps
 
 folder, source, reference, out = sys.argv[1:]

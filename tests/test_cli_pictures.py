@@ -164,7 +164,7 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     words = ("interpolate", "--model", model, "--source", source, "--out", out)
     assert "and not both" in _refused(capsys, *words)
     assert "and not both" in _refused(capsys, *words, "--reference", source, source, "--domain", 0, 1)
-    assert "1 reference is no path" in _refused(capsys, *words, "--reference", source)
+    assert "there is nothing between 1 reference" in _refused(capsys, *words, "--reference", source)
     assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 0, 2)
     assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 0, "cats")
     assert "frames is 0" in _refused(capsys, *words, "--domain", "all", "--frames", 0)

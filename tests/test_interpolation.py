@@ -52,7 +52,7 @@ def test_a_path_passes_each_stop_and_goes_straight_between() -> None:
 
 
 def test_paths_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="1 reference is no path; at least 2"):
+    with pytest.raises(ValueError, match="there is nothing between 1 reference; give at least 2"):
         path(torch.zeros(1, 2), 4)
     with pytest.raises(ValueError, match="frames is 0; at least 1"):
         path(torch.zeros(2, 2), 0)

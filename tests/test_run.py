@@ -400,7 +400,7 @@ def test_minutes_too_few_to_learn_from(config: Begin, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loop, "steps_for", counted)
     _, said = _train(config(joint_start=None, minutes=0.001, report_every=1000))
-    assert (f"note: 0.001 minutes are {steps} steps on this machine, too few to learn from" in said) == noted
+    assert (f"note: --minutes 0.001 makes {steps} steps on this machine, too few to learn from" in said) == noted
 
 
 def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

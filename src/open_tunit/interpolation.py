@@ -23,7 +23,7 @@ def path(stops: Tensor, frames: int, *, loop: bool = False) -> Tensor:
     ends one step before it: (P * frames, D). Raises ValueError for fewer than two stops or one frame.
     """
     if len(stops) < 2:
-        raise ValueError(f"{len(stops)} reference is no path; at least 2 are needed")
+        raise ValueError(f"there is nothing between {len(stops)} reference{'s' * (len(stops) != 1)}; give at least 2")
     if frames < 1:
         raise ValueError(f"frames is {frames}; at least 1 is needed from one reference to the next")
     turn = torch.arange(frames, device=stops.device, dtype=stops.dtype)[:, None] / frames  # (F, 1)

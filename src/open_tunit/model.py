@@ -25,6 +25,7 @@ from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.parts import in_parts
 from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
+from open_tunit.settings import ConfigError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -234,7 +235,11 @@ class TUNIT(nn.Module):
         source = model_folder(folder, revision=revision)
         where = str(source / CONFIG)
         values = read_model_config((source / CONFIG).read_text(encoding="utf-8"), where)
-        model = cls(model_from_dict(values["model"]), fit=values["fit"], background=values["background"])
+        try:
+            config = model_from_dict(values["model"])
+        except ConfigError as error:
+            raise ConfigError(f"{where} is not of this version of open-tunit: {error}") from error
+        model = cls(config, fit=values["fit"], background=values["background"])
         model.about = values.get("about", {})
         try:
             model.load_state_dict(safetensors.torch.load_file(source / WEIGHTS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) 
         return Path(__file__).parent / "bundled" / BUNDLED
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
-            its_own = f"; its model is {path / 'model'}" if (path / "model" / name).is_file() else ""
-            raise FileNotFoundError(f"{path} is not a model folder: it has no {name}{its_own}")
+            raise FileNotFoundError(f"{path} is not a model folder: it has no {name}{_perhaps(path)}")
     return path
+
+
+def _perhaps(path: Path) -> str:
+    """What the user may have meant instead of a `path` that is no model folder."""
+    if (path / "model" / CONFIG).is_file():
+        return f"; its model is {path / 'model'}"
+    if difflib.get_close_matches(path.as_posix(), [BUNDLED]):
+        return f"; the model that comes along is called {BUNDLED}"
+    return ""

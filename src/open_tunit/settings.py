@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -47,7 +48,10 @@ def build(cls: type, values: Any, path: str) -> Any:
     hints = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]
     unknown = sorted(set(values) - set(names), key=str)
-    require(not unknown, f"{path} has no setting {', '.join(map(repr, unknown))}; it has {', '.join(names)}")
+    if unknown:
+        meant = [near for name in unknown for near in difflib.get_close_matches(str(name), names, n=1)]
+        hint = f"did you mean {', '.join(meant)}?" if len(meant) == len(unknown) else f"it has {', '.join(names)}"
+        raise ConfigError(f"{path} has no setting {', '.join(map(repr, unknown))}; {hint}")
     missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
     require(not missing, f"{path} lacks {', '.join(missing)}")
     return cls(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})

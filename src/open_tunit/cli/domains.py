@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from open_tunit.cli.models import open_model
+from open_tunit.cli.models import BUNDLED, open_model
 
 
 def domains(
     action: Annotated[Literal["sort", "sweep"], tyro.conf.Positional] = "sort",
     data: str = "",
-    model: Path | None = None,
+    model: Path = BUNDLED,
     out: Path | None = None,
     map: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     preset: str = "cpu",
@@ -27,7 +27,7 @@ def domains(
     """Sort a folder of pictures into a model's domains, or sweep: ask a folder how many domains it has.
 
     Args:
-        action: sort needs --model, --data, --out; sweep needs --data and trains a guiding network to see.
+        action: sort needs --data and --out; sweep needs --data and trains a guiding network to see.
         data: Folder of pictures; sweep also takes critters:K.
         model: sort: model folder, such as RUN/model, a hub id, or critters, which comes along.
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
@@ -44,8 +44,8 @@ def domains(
         raise ValueError("domains needs --data FOLDER")
     if action == "sweep":
         _sweep(data, out, preset, size, steps, (fewest, most), seed, device)
-    elif model is None or out is None:
-        raise ValueError("domains needs --model FOLDER and --out FOLDER, or sweep as its first word")
+    elif out is None:
+        raise ValueError("domains needs --out FOLDER, or sweep as its first word")
     else:
         _sort(model, Path(data), out, device, map)
 

@@ -53,7 +53,7 @@ def evaluate(
             print(f"{name:44} {names.number(figures[name]):>10}   {names.interval(figures, name)}".rstrip())
     print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
-        print(f"left out: {line}")
+        print(f"careful: {line}")
     print(f"figures: {run / 'metrics.json'}   report: {run / 'report' / 'index.html'}")
 
 

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import tyro
 
+from open_tunit.cli.models import BUNDLED
 
-def export(model: Path, out: Path, archive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
+
+def export(out: Path, model: Path = BUNDLED, archive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
     """Write a model as ONNX files, compared with PyTorch: guiding.onnx, generator.onnx, export.json.
 
     Args:
-        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
         out: New folder for the files.
+        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
         archive: Also write guiding.pt2 and generator.pt2 for torch.export.load.
     """
     from open_tunit.interop.onnx import TOLERANCE, export_onnx

@@ -18,19 +18,24 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
         place: A run (RUN), a model folder (RUN/model), a hub id, or critters, which comes along.
     """
     from open_tunit.config import read_model_config
+    from open_tunit.naming import read_naming
 
     run = place / "model"
     path = model_folder(run if run.is_dir() else place) / CONFIG
     values = read_model_config(path.read_text(encoding="utf-8"), str(path))
+    names = read_naming(path.parent, values["model"]["domains"]).names
+    if any(name != str(number) for number, name in enumerate(names)):
+        print(f"{'domain names':24} {', '.join(names)}")
     for name, value in {**values["model"], "fit": values["fit"], **_flat(values.get("about", {}))}.items():
         print(f"{name:24} {value}")
     log = place / "log.jsonl"
     if log.is_file() and (lines := log.read_text(encoding="utf-8").splitlines()):
-        print(f"{'last report':24} {json.loads(lines[-1])}")
+        for name, value in _flat(json.loads(lines[-1]), "last report.").items():
+            print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

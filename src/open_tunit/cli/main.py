@@ -69,6 +69,8 @@ def _warning_line(
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, FileExistsError) and error.filename is not None:
+        return f"{error.filename} is not a folder; name another --out"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

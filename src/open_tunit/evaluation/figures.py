@@ -21,6 +21,8 @@ from open_tunit.metrics.neighbours import neighbour_hits, neighbourhoods
 from open_tunit.metrics.resampling import Interval, bootstrap_interval, jackknife_interval
 
 LEAST_LABELLED = 2
+MERGED_SHARE = 0.9
+"""One domain with more of the images than this is all there is."""
 LEAST_PER_DOMAIN = 10
 """Translations, and real images, that an ordered pair of domains needs to have its Fréchet distance taken."""
 INTERVALS = (
@@ -35,7 +37,7 @@ SCORE = (
 
 @dataclasses.dataclass
 class Figures:
-    """Values by name, intervals of some of them, and a line about each that had too few images."""
+    """Values by name, intervals of some of them, and a line about each that cannot be had or says nothing."""
 
     seed: int
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -64,7 +66,12 @@ class Figures:
 def add_own_figures(figures: Figures, seen: Opinions, made: Translations, plan: Plan, domains: int) -> None:
     """What needs neither labels nor a feature network."""
     figures.values |= {"held_out_images": len(plan.images), "pairs": len(plan.sources)}
-    figures.values["images_per_domain"] = np.bincount(seen.domains, minlength=domains).tolist()
+    counts = np.bincount(seen.domains, minlength=domains)
+    figures.values["images_per_domain"] = counts.tolist()
+    if counts.max() > MERGED_SHARE * counts.sum():
+        figures.notes.append(
+            f"{counts.max()} of {counts.sum()} images are in one domain: that translations reach it says nothing"
+        )
     figures.mean("reconstruction_error", seen.reconstruction)
     figures.mean("domain_reached_by_own_judgement", made.reached, plan.sources)
     figures.mean("cycle_error", made.cycle_error, plan.sources)

@@ -78,8 +78,8 @@ def evaluate(
     """Figures of a model on the held-out (test) images of a folder, or on critters with their true answers.
 
     `labels` is None, `folders` or a CSV file; `seed` draws the pairs (and the critters). Returns name -> figure, with
-    `intervals`, `protocol` and `notes` (what had too few images) beside them. Raises what opening the data and the
-    feature network raises.
+    `intervals`, `protocol` and `notes` (what had too few images, or says nothing) beside them. Raises what opening the
+    data and the feature network raises.
     """
     asked = asked or Asked()
     given = Data(folder=data, labels=labels, fit=model.fit, background=model.background)

@@ -91,7 +91,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
             heading += note(f"Features: {names.features(figures)}.")
         parts.append(f"{heading}{table(('', 'value', '95 % interval'), cells)}")
     left_out = "".join(f"<li>{html.escape(line)}</li>" for line in figures["notes"])
-    return "".join(parts) + _judges(figures) + (f"<h3>Left out</h3><ul>{left_out}</ul>" if left_out else "")
+    return "".join(parts) + _judges(figures) + (f"<h3>Careful</h3><ul>{left_out}</ul>" if left_out else "")
 
 
 def _label(words: str, explanation: str) -> str:

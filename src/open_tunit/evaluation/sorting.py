@@ -46,7 +46,7 @@ def sort_folder(model: TUNIT, data: Path, out: Path, *, style_map: bool = False)
     """
     table = out / TABLE
     if table.exists():
-        raise ValueError(f"{table} exists already; name another folder")
+        raise ValueError(f"{table} exists already; name another folder with --out, or delete it")
     store = build_store(data, model.config.size, model.fit, model.background)
     parts = [images.from_uint8(store.images[i : i + CHUNK]) for i in range(0, len(store.files), CHUNK)]
     sure, domains = (part.numpy() for part in torch.cat([model.domains(x).cpu() for x in parts]).max(dim=1))

@@ -86,10 +86,11 @@ def draw_style_map(
 
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
-    colours = colormaps["tab20"]
+    colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for domain in np.unique(domains):
         x, y = places[domains == domain].T
         axes.scatter(x, y, s=9, linewidths=0, color=colours(int(domain) % colours.N), label=names[domain])
+    axes.set_title("Style codes: near is alike, far says little", fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.legend(title="domain", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from open_tunit.config import Config
+from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.model import TUNIT
@@ -109,7 +109,9 @@ class _Session:
         if checkpoint is not None:
             seconds, first_domains = checkpoint.pop("seconds"), checkpoint.pop("first_domains", None)
             state.load_state_dict(checkpoint)
-            console.print(f"going on from step {state.step} of {run.config.training.steps}", highlight=False)
+            planned = run.config.training.steps
+            if state.step < planned:
+                console.print(f"going on from step {state.step} of {planned}", highlight=False)
         elif config.init is not None:
             _start_from(state, TUNIT.from_pretrained(config.init), config.init)
         run.cut_log(state.step)
@@ -282,11 +284,12 @@ def _open(config: Config, console: Console) -> Dataset:
 def _with_budget(config: Config, batches: Batches, supervision: Supervision, half: bool, console: Console) -> Config:
     if config.minutes is not None:
         minutes = training_minutes(config)
+        console.print("timing a few steps, to turn minutes into steps", highlight=False)
         fitted = steps_for(config.replace({"minutes": minutes}), batches, supervision, half=half)
         if fitted.training.steps < FEW_STEPS:
             console.print(
-                f"note: {config.minutes:g} minutes are {fitted.training.steps} steps on this machine, too few to learn "
-                "from: more --minutes, or a smaller --size",
+                f"note: --minutes {config.minutes:g} makes {fitted.training.steps} steps on this machine, too few to "
+                f"learn from: more --minutes{', or a smaller --size' if config.model.size > SIZES[0] else ''}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
