@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "separate training": {"training.schedule": "separate"},
     "D reads no wrong domains": {"training.mismatched": False},
     "no cycle": {"training.cycle_weight": 0.0},
+    "no patches": {"training.patch_weight": 0.0},
     "D's say at one": {"training.adversarial_weight": 1.0},
     "D's say at a fifth": {"training.adversarial_weight": 0.2},
     "content at 8 x 8 cells": {"model.generator_bottleneck": 8},

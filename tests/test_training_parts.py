@@ -449,6 +449,8 @@ def test_the_other_losses_are_weighed_as_published() -> None:
     query, key = codes.view.style, codes.key.style
     inputs = objectives.GeneratorInputs(
         x=x,
+        references=x,
+        translation=x,
         redrawn=redrawn,
         cycled=None,
         fake_translation=fake,
@@ -470,6 +472,12 @@ def test_the_other_losses_are_weighed_as_published() -> None:
     expected += 0.5 * (0.25 + 1.25) + 3.0 * 0.25 + 2.0 * math.log(5 / 3)
     assert found.total.item() == pytest.approx(expected, rel=1e-6)
     assert {"cycle", "translation_domain"} <= set(found.terms)
+
+    drawn = torch.full((2, 3, 32, 32), 0.25)
+    inputs = inputs._replace(references=drawn - 1, translation=drawn)
+    patches = objectives.generator(inputs, more.replace({"training.patch_weight": 2.0}))
+    assert patches.total.item() == pytest.approx(expected + 2.0 * 1.0, rel=1e-6)
+    assert patches.terms["patches"].item() == pytest.approx(1.0)
 
 
 # --- one step

@@ -189,6 +189,8 @@ class Training:
     cycle_weight: float = 0.0
     """Weight of the L1 error of the source drawn again from its translation (held fixed), in its own style. The paper:
     none."""
+    patch_weight: float = 0.0
+    """Weight of the difference of each patch of a translation from the like of it in the reference. The paper: none."""
     mismatched: bool = False
     """D also learns that a real image is no image of another domain; with the fakes' loss as one mean of the two."""
     adversarial_weight: float = 1.0

@@ -8,6 +8,10 @@ from torch import Tensor
 
 MUTUAL_INFORMATION_FLOOR = 1e-10
 SINKHORN_ROUNDS = 3
+PATCH_GRID, PATCH_SIDE, PATCH_STEP = 32, 8, 2
+"""Patches are a quarter of the image's side, a sixteenth apart, compared at this resolution."""
+PATCH_SHARING = 0.02
+"""Added to the squared distance of the nearest drawn patch; small, it makes every patch of the reference wanted."""
 
 
 def mutual_information(logits: Tensor, logits_plus: Tensor) -> Tensor:
@@ -115,3 +119,24 @@ def label_cross_entropy(logits: Tensor, logits_plus: Tensor, labels: Tensor) -> 
     count = (labels >= 0).sum().clamp(min=1)
     total = sum(F.cross_entropy(x, labels, ignore_index=-1, reduction="sum") for x in (logits, logits_plus))
     return torch.as_tensor(total) / count
+
+
+def patch_likeness(drawn: Tensor, references: Tensor) -> Tensor:
+    """Mean absolute difference of each patch of `drawn` from the one of its reference that it should be like.
+
+    Both (N, C, S, S) with S at least 32. Which one that is carries no gradient: the smallest squared distance, divided
+    by how near the reference's patch has any drawn one, so that a patch that nothing is like yet is chosen before one
+    that is drawn already (Granot et al. 2022, eq. 1; patches of a style image as targets: Li and Wand 2016).
+    """
+    ours, theirs = _patches(drawn), _patches(references)
+    with torch.no_grad():
+        distances = torch.cdist(ours, theirs).square() / ours.shape[2]  # (N, P, P)
+        nearest = distances.min(dim=1, keepdim=True).values
+        chosen = (distances / (nearest + PATCH_SHARING)).argmin(dim=2)
+    rows = torch.arange(len(theirs), device=theirs.device)[:, None]
+    return F.l1_loss(ours, theirs[rows, chosen])
+
+
+def _patches(x: Tensor) -> Tensor:
+    """(N, C, S, S) -> (N, P, C * PATCH_SIDE ** 2)."""
+    return F.unfold(F.adaptive_avg_pool2d(x, PATCH_GRID), PATCH_SIDE, stride=PATCH_STEP).transpose(1, 2)

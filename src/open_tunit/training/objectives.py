@@ -123,6 +123,9 @@ class GeneratorInputs(NamedTuple):
     """What G's loss reads."""
 
     x: Tensor
+    references: Tensor
+    translation: Tensor
+    """G(x, the references' styles)."""
     redrawn: Tensor
     """G(x, its own style)."""
     cycled: Tensor | None
@@ -161,6 +164,9 @@ def generator(inputs: GeneratorInputs, config: Config) -> Objective:
     if inputs.cycled is not None:
         terms["cycle"] = losses.reconstruction(inputs.x, inputs.cycled)
         total = total + training.cycle_weight * terms["cycle"]
+    if training.patch_weight > 0:
+        terms["patches"] = losses.patch_likeness(inputs.translation, inputs.references)
+        total = total + training.patch_weight * terms["patches"]
     if training.translation_domain_weight > 0:
         terms["translation_domain"] = F.cross_entropy(inputs.translation_logits, inputs.reference_domains)
         total = total + training.translation_domain_weight * terms["translation_domain"]

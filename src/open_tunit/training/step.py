@@ -146,6 +146,8 @@ class Step:
         translated = self._translated(state.E, batch, phase, translation)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
+            references=batch.x[batch.permutation],
+            translation=translation,
             redrawn=redrawn,
             cycled=self._cycled(state, batch, translation, guidance.style),
             fake_translation=fake_translation,
