@@ -17,8 +17,8 @@ from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
 from open_tunit.config import Training
-from open_tunit.training import loop
-from open_tunit.training.budget import slowed
+from open_tunit.training import budget, loop
+from open_tunit.training.budget import quickened, slowed
 from open_tunit.training.run import DifferentRunError
 from open_tunit.training.step import NotFiniteError, Step
 
@@ -431,6 +431,31 @@ def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
     late = slowed(planned, 400, seconds=80, allowed=100)
     assert (late.joint_start, late.steps) == (802, 1802)  # prototypes begin at 401, and not before
     assert slowed(planned, 499, seconds=499, allowed=100).joint_start == 1000
+
+
+def test_time_that_is_left_is_steps_of_g() -> None:
+    planned = Training(steps=3000, joint_start=1000)
+    assert quickened(planned, 2000, pace=0.1, left=100) == planned  # 950 fit
+    assert quickened(planned, 2000, pace=0.1, left=107) == planned  # 1016: not worth a report
+    assert quickened(planned, 2000, pace=0.05, left=100).steps == 3900
+    assert quickened(planned, 3000, pace=0.1, left=-1) == planned
+
+
+def test_a_run_that_is_faster_than_it_was_timed_uses_its_minutes(
+    config: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timid(config: Config, *arguments: Any, **keywords: Any) -> Config:
+        return config.replace({"training.steps": 6, "training.joint_start": 2})
+
+    monkeypatch.setattr(loop, "steps_for", timid)
+    monkeypatch.setattr(budget, "WORTHWHILE", 1)
+    asked = config(joint_start=None, minutes=0.1, report_every=2)
+    _train(asked)
+    steps = _stored(asked)["training"]["steps"]
+    last = _lines(asked)[-1]
+    assert (steps > 6, last["step"]) == (True, steps)
+    assert 3 < last["seconds"] < 7
+    assert f"finished: {steps} steps" in _train(asked)[1]
 
 
 def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,7 +272,7 @@ class Config:
     auto_domains: bool = False
     """Find model.domains in the images before training begins, once; it needs training.shape_weight above 0."""
     minutes: float | None = None
-    """Time budget; turned into steps once, at the start."""
+    """Time budget, turned into steps at the start, and anew at reports where the machine is slower or faster."""
     init: str | None = None
     """A model folder to start from instead of random weights (fine-tuning)."""
     device: str = "auto"

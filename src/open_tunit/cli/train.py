@@ -33,7 +33,7 @@ def train(
         preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
         domains: Number of domains, K; auto finds it in the images, for about as long as E learns alone.
         size: Side of the images in pixels: 32, 64, 128, 256 or 512.
-        minutes: Time budget, turned into steps once; fewer where the machine becomes slower.
+        minutes: Time budget, turned into steps; fewer where the machine becomes slower, more where time is left.
         steps: Length of the run in steps, in place of minutes.
         labels: folders, or a CSV file with columns file,label.
         init: Model folder to start from, a hub id, or critters, which comes along.

@@ -1,4 +1,4 @@
-"""A budget in minutes: steps counted out after timing a few throw-away ones, and fewer where E turns out slower."""
+"""A budget in minutes: steps counted out after timing a few throw-away ones, then fewer or more at its pace."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from open_tunit.training.step import Step
 WARM_STEPS, TIMED_STEPS = 3, 8
 REPORTS_SHARE = 0.08
 """Share of the time that reports and checkpoints take."""
+CERTAIN, WORTHWHILE = 0.95, 20
+"""Share of the steps that seem to fit which is planned (the next report plans again), and so many more at the least."""
 
 
 def steps_for(config: Config, batches: Batches, supervision: Supervision, *, half: bool) -> Config:
@@ -46,6 +48,12 @@ def slowed(training: Training, step: int, seconds: float, allowed: float) -> Tra
     joint_start = min(max(round(training.joint_start / pace), soonest), training.joint_start)
     generator_steps = max(1, round((training.steps - training.joint_start) / pace))
     return dataclasses.replace(training, joint_start=joint_start, steps=joint_start + generator_steps)
+
+
+def quickened(training: Training, step: int, pace: float, left: float) -> Training:
+    """`training` with as many steps after `step` as fit into `left` seconds, at `pace` seconds each; never fewer."""
+    fitting = step + math.floor(CERTAIN * left / pace)
+    return training if fitting < training.steps + WORTHWHILE else dataclasses.replace(training, steps=fitting)
 
 
 def _seconds_per_step(config: Config, batches: Batches, supervision: Supervision, half: bool) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.training import run as runs
 from open_tunit.training.alarms import Watch
-from open_tunit.training.budget import slowed, steps_for
+from open_tunit.training.budget import quickened, slowed, steps_for
 from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.training.domain_count import find_domains, training_minutes
@@ -78,6 +78,8 @@ class _Session:
     evaluator: Evaluator | None = None
     report_seconds: float = 0.0
     """What the last report took."""
+    joint_report: tuple[int, float] | None = None
+    """Step and time of the last report since G learns."""
 
     @classmethod
     def begin(
@@ -169,15 +171,22 @@ class _Session:
         return self.monitor.elapsed() + self.report_seconds > training_minutes(config) * 60
 
     def _keep_pace(self, phase: Phase) -> None:
-        """Fewer steps where E's are slower than when they were counted out, so that G keeps its share of the time."""
-        config, training = self.run.config, self.run.config.training
-        begun = training.prototypes_start > 0 and phase.seek_domains
-        if config.minutes is None or phase.train_generator or begun:
+        """Plan anew: fewer steps where E is slower than timed, so that G keeps its share; more where time is left."""
+        config, training, step = self.run.config, self.run.config.training, self.state.step
+        if config.minutes is None:
             return
-        allowed = training_minutes(config) * 60 * training.guiding_share
-        fewer = slowed(training, self.state.step, self.monitor.elapsed(), allowed)
-        if fewer != training:
-            self.run = self.monitor.run = runs.resume(dataclasses.replace(config, training=fewer))
+        seconds, elapsed = training_minutes(config) * 60, self.monitor.elapsed()
+        planned = training
+        if phase.train_generator:
+            if self.joint_report is not None:
+                before, then = self.joint_report
+                pace = (elapsed - then) / (step - before)
+                planned = quickened(training, step, pace, seconds - elapsed - self.report_seconds)
+            self.joint_report = step, elapsed
+        elif training.prototypes_start == 0 or not phase.seek_domains:
+            planned = slowed(training, step, elapsed, seconds * training.guiding_share)
+        if planned != training:
+            self.run = self.monitor.run = runs.resume(dataclasses.replace(config, training=planned))
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
