@@ -158,7 +158,8 @@ def test_training_data_that_cannot_be(capsys: Capture, tmp_path: Path, picture_f
     (("--domains", 1), "domains is 1; at least 2 are needed"),
     (("--size", 48), "size is 48; it must be one of 32, 64, 128, 256, 512 (a power of two)"),
     (("--preset", "gpu"), "preset is 'gpu'; expected one of paper, cpu, default"),
-    (("--set", "training.bach=8"), "config.training has no setting 'bach'"),
+    (("--set", "training.bach=8"), "config.training has no setting 'bach'; did you mean batch?"),
+    (("--set", "training.zzz=8"), "config.training has no setting 'zzz'; it has "),
     (("--set", "trainig.batch=8"), "config has no setting 'trainig'"),
     (("--set", "training.batch"), "expected NAME=VALUE"),
     (("--set", "training.batch=many"), "config.training.batch is 'many'; expected int"),
@@ -434,6 +435,14 @@ def test_sweeping_the_number_of_domains(capsys: Capture, tmp_path: Path, picture
     said = capsys.readouterr().out
     assert "2 domains  information" in said
     assert json.loads((out / "domains.json").read_text())["chosen"] == 2
+
+
+def test_info_names_the_domains(capsys: Capture, model: Path) -> None:
+    assert _main("info", model) == 0
+    assert "domain names" not in capsys.readouterr().out
+    (model / "domains.yaml").write_text("cat: 0\n")
+    assert _main("info", model) == 0
+    assert capsys.readouterr().out.startswith("domain names             cat, 1")
 
 
 def test_info_of_nothing(capsys: Capture, tmp_path: Path) -> None:

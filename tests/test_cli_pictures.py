@@ -72,6 +72,16 @@ def test_the_precision_that_is_asked_for(tmp_path: Path, model: Path, picture_fo
     assert np.array_equal(_pixels(tmp_path / "bfloat16" / "disc_00--domain1.png"), rounded)
 
 
+def test_a_file_where_the_results_folder_should_be(
+    capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    words = ("translate", "--model", model, "--source", picture_folder / "disc_00.png", "--domain", 1)
+    line = _refused(capsys, *words, "--out", tmp_path / "taken")
+    assert f"{tmp_path / 'taken'} is not a folder; name another --out" in line
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
 ) -> None:

@@ -198,6 +198,16 @@ def test_a_plan_of_a_part_that_is_empty_or_large(held_out: Path) -> None:
         make_plan(dataset, pairs=0)
 
 
+def test_a_model_of_one_domain_is_told(held_out: Path) -> None:
+    model = _untrained()
+    with torch.no_grad():
+        model.E.domain_head.weight.zero_()
+        model.E.domain_head.bias.copy_(torch.arange(model.config.domains))
+    figures = evaluate(model, str(held_out), seed=3)
+    assert figures["domain_reached_by_own_judgement"] == 1
+    assert "20 of 20 images are in one domain: that translations reach it says nothing" in figures["notes"]
+
+
 def test_a_folder_is_measured_the_same_twice(held_out: Path) -> None:
     model = _untrained()
     figures = evaluate(model, str(held_out), seed=3)

@@ -277,6 +277,8 @@ def test_a_folder_that_lacks_a_file(saved: Path, name: str) -> None:
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a model folder"):
         TUNIT.from_pretrained(tmp_path / "no")
+    with pytest.raises(FileNotFoundError, match=r"crittters is not .* comes along is called critters"):
+        TUNIT.from_pretrained("crittters")
 
 
 def test_a_newer_version_is_refused(saved: Path) -> None:
@@ -318,7 +320,7 @@ def test_a_config_that_says_too_little(saved: Path, text: str) -> None:
 def test_a_config_with_unknown_shapes(saved: Path) -> None:
     config = json.loads((saved / "config.json").read_text())
     _edit(saved, model={**config["model"], "attention": 4})
-    with pytest.raises(ValueError, match="model has no setting 'attention'"):
+    with pytest.raises(ValueError, match="not of this version of open-tunit: model has no setting 'attention'"):
         TUNIT.from_pretrained(saved)
 
 
