@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections import Counter
 from typing import Any
@@ -594,6 +595,16 @@ def test_the_guiding_network_slows_down_after_a_phase_of_its_own(joint_start: in
     before = parameters(state.E)
     Step(config)(state, a_batch(), phase_at(step, config.training, "none"))
     assert same(state.E, before) is not moves
+
+
+def test_the_rate_of_e_falls_with_the_steps_of_g() -> None:
+    settings = {"joint_start": 10, "guiding_learning_rate": 1e-3, "joint_guiding_learning_rate": 1e-4}
+    falls = Training(**settings, joint_guiding_full_steps=5)  # type: ignore[arg-type]
+    rates = [phase_at(step, falls, "none").guiding_learning_rate for step in (9, 10, 14, 15, 19, 109)]
+    assert rates == [None, *(pytest.approx(1e-4 * share) for share in (1, 1, 5 / 6, 0.5, 0.05))]
+    assert phase_at(109, Training(**settings), "none").guiding_learning_rate == 1e-4  # type: ignore[arg-type]
+    assert phase_at(10, Training(joint_start=10), "none").guiding_learning_rate == 1e-4  # the paper's, throughout
+    assert phase_at(10, dataclasses.replace(falls, joint_start=0), "none").guiding_learning_rate is None
 
 
 def test_translations_may_teach_g_alone() -> None:

@@ -215,6 +215,8 @@ class Training:
     """Of E."""
     joint_guiding_learning_rate: float | None = None
     """Of E once G learns, after a phase of its own; None = guiding_learning_rate, as in the paper."""
+    joint_guiding_full_steps: int | None = None
+    """Steps of G for which E keeps that rate, which then falls as 1 / steps; None = all, as in the paper."""
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
     """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
     learning_rate: float = 1e-4
@@ -247,6 +249,10 @@ class Training:
         require(
             self.joint_start is None or self.joint_start >= 0,
             f"joint_start is {self.joint_start}; it cannot be negative",
+        )
+        require(
+            self.joint_guiding_full_steps is None or self.joint_guiding_full_steps >= 1,
+            f"joint_guiding_full_steps is {self.joint_guiding_full_steps}; it must be at least 1",
         )
         require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
         rates = (

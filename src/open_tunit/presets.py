@@ -38,6 +38,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "supervised_label_weight": 5.0,
             "guiding_learning_rate": 1e-3,
             "joint_guiding_learning_rate": 3e-4,
+            "joint_guiding_full_steps": 100,
             "optimizer": "adam",
             "learning_rate": 2e-3,
             "adversarial_weight": 0.5,
@@ -74,6 +75,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "training": {
             "guiding_share": 0.2,
+            "joint_guiding_full_steps": 1000,
             "domain_objective": "balanced_prototypes",
             "domain_weight": 1.0,
             "style_weight": 0.2,

@@ -74,13 +74,21 @@ def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
         )
     joint = training.schedule == "joint"
     learned_alone = joint_start(training, supervision) > 0
+    generator_steps = step - joint_start(training, supervision)
     return Phase(
         name="joint" if joint else "separate",
         train_guiding=joint,
         train_generator=True,
         guiding_weight=training.guiding_weight,
-        guiding_learning_rate=training.joint_guiding_learning_rate if learned_alone else None,
-        generator_steps=step - joint_start(training, supervision),
+        guiding_learning_rate=_joint_rate(training, generator_steps) if learned_alone else None,
+        generator_steps=generator_steps,
         hold_domains=training.hold_domains and learned_alone,
         labelled_only=labelled_only,
     )
+
+
+def _joint_rate(training: Training, generator_steps: int) -> float:
+    """E's rate after so many steps of G: a palette that follows G for long grows in one direction."""
+    own, full = training.joint_guiding_learning_rate, training.joint_guiding_full_steps
+    rate = training.guiding_learning_rate if own is None else own
+    return rate if full is None else rate * min(1.0, full / (generator_steps + 1))
