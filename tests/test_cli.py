@@ -160,6 +160,7 @@ def test_training_data_that_cannot_be(capsys: Capture, tmp_path: Path, picture_f
     (("--preset", "gpu"), "preset is 'gpu'; expected one of paper, cpu, default"),
     (("--set", "training.bach=8"), "config.training has no setting 'bach'; did you mean batch?"),
     (("--set", "training.zzz=8"), "config.training has no setting 'zzz'; it has "),
+    (("--set", "batch=8"), "config has no setting 'batch'; did you mean training.batch?"),
     (("--set", "trainig.batch=8"), "config has no setting 'trainig'"),
     (("--set", "training.batch"), "expected NAME=VALUE"),
     (("--set", "training.batch=many"), "config.training.batch is 'many'; expected int"),
@@ -400,7 +401,8 @@ def test_names_and_merges_are_honoured(capsys: Capture, tmp_path: Path, model: P
     assert "Großkatze.png" in _names(tmp_path / "sorted")
     written = (tmp_path / "sorted" / "domains.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(written) == {"Großkatze": [0, 1]}
-    assert f"# NAME: 2  # {sum(row['domain'] == '2' for row in rows)} images, domain2.png" in written
+    count = sum(row["domain"] == "2" for row in rows)
+    assert f"# NAME: 2  # {count} images{', domain2.png' if count else ''}\n" in written
     translate = ("translate", "--model", model, "--source", picture_folder / "disc_00.png", "--out", tmp_path / "out")
     assert _main(*translate, "--domain", "Großkatze") == 0
     assert _names(tmp_path / "out") == ["disc_00--Großkatze.png"]
@@ -448,6 +450,7 @@ def test_info_names_the_domains(capsys: Capture, model: Path) -> None:
 def test_info_of_nothing(capsys: Capture, tmp_path: Path) -> None:
     assert "is not a model folder: it has no config.json" in _refused(capsys, "info", tmp_path)
     assert "is not a run" in _refused(capsys, "evaluate", tmp_path)
+    assert "critters comes with open-tunit, where no figures" in _refused(capsys, "evaluate", "critters")
     assert "evaluate needs a run" in _refused(capsys, "evaluate")
     assert "evaluate needs a run" in _refused(capsys, "evaluate", tmp_path, "--compare", tmp_path, tmp_path)
     assert "has no metrics.json" in _refused(capsys, "evaluate", "--compare", tmp_path, tmp_path)

@@ -135,7 +135,7 @@ def test_interrupted_and_begun_again(straight: Path, picture_folder: Path, tmp_p
     code, said = _stop_after(words, run / "checkpoints" / "00000004.pt", signal.SIGINT)
     assert code == 130, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "stopped; the same command goes on from what is saved"
     step = _newest(run)["step"]
     assert 4 <= step < STEPS
     about = json.loads((run / "model" / "config.json").read_text())["about"]

@@ -35,8 +35,8 @@ def download(name: str, needed: Sequence[str], *, optional: Sequence[str] = (), 
     except RevisionNotFoundError as error:
         raise FileNotFoundError(f"{name} on the hub has no revision {revision}") from error
     except Exception as error:  # which HTTP library it uses, and so what that raises, changes with its versions
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise FileNotFoundError(f"{name} is no folder here and cannot be had from the hub: {reason}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].removeprefix("Got: ")
+        raise FileNotFoundError(f"{name} is no folder here and cannot be had from the hub: {reason}") from None
     missing = [file for file in needed if not (folder / file).is_file()]
     if missing:
         raise FileNotFoundError(f"{name} on the hub is not a model of open-tunit: it has no {', '.join(missing)}")

@@ -49,12 +49,18 @@ def build(cls: type, values: Any, path: str) -> Any:
     names = [field.name for field in dataclasses.fields(cls)]
     unknown = sorted(set(values) - set(names), key=str)
     if unknown:
-        meant = [near for name in unknown for near in difflib.get_close_matches(str(name), names, n=1)]
+        nested = {field: f"{part}.{field}" for part in names for field in _fields_of(hints[part])}
+        near = [difflib.get_close_matches(str(name), [*nested, *names], n=1) for name in unknown]
+        meant = [nested.get(name, name) for found in near for name in found]
         hint = f"did you mean {', '.join(meant)}?" if len(meant) == len(unknown) else f"it has {', '.join(names)}"
         raise ConfigError(f"{path} has no setting {', '.join(map(repr, unknown))}; {hint}")
     missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
     require(not missing, f"{path} lacks {', '.join(missing)}")
     return cls(**{name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _fields_of(hint: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -23,5 +23,5 @@ def open_model(model: Path, device: str, precision: Precision = "float32") -> TU
     network = TUNIT.from_pretrained(model).to(place)
     network.in_bfloat16 = use_half(precision, place)
     if places.is_bundled(model):
-        print(f"model: {model}, which comes with open-tunit and draws nothing else; --model names another")
+        print(f"model: {model}, which comes with open-tunit and knows nothing but critters; --model names another")
     return network

@@ -72,6 +72,7 @@ CURVES = {
     "loss/translation_style": "G: style of translations",
     "loss/translation_domain": "G: domain of translations",
     "loss/cycle": "G: the way there and back",
+    "loss/patches": "G: patches unlike the reference's",
     "images_per_second": "Images per second",
 }
 """Of log.jsonl."""

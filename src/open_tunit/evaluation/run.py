@@ -17,6 +17,7 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
+from open_tunit.places import is_bundled
 from open_tunit.training.device import choose_device, describe
 
 
@@ -58,6 +59,8 @@ def evaluate_run(
 def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, Path]:
     """The run's config, None for a bare model folder, and where the model lies."""
     path = run / "config.yaml"
+    if is_bundled(run):
+        raise ValueError(f"{run} comes with open-tunit, where no figures are written; measure a run, or a model folder")
     if path.is_file():
         folder = run / ("best" if weights == "best" else "model")
         if weights == "best" and not folder.is_dir():

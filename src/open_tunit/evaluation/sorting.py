@@ -76,7 +76,7 @@ def contact_sheet(pixels: np.ndarray, columns: int = SHEET_COLUMNS) -> Image.Ima
 def names_to_fill_in(naming: Naming, counts: list[int]) -> str:
     """A domains.yaml with the names there are, and a line to complete for each domain without one."""
     lines = [
-        f"# NAME: {number}  # {counts[number]} images, {naming.label(number)}.png\n"
+        f"# NAME: {number}  # {counts[number]} images{f', {naming.label(number)}.png' if counts[number] else ''}\n"
         for number, name in enumerate(naming.names)
         if name == str(number) and naming.heads.count(number) == 1 and naming.heads[number] == number
     ]

@@ -26,7 +26,7 @@ def fit_to_data(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
     notes: list[str] = []
     if dataset.unreadable:
         path, reason = dataset.unreadable[0]
-        notes.append(f"{len(dataset.unreadable)} unreadable files are left out, such as {path}: {reason}")
+        notes.append(f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}: {reason}")
     labelled = supervision_of(dataset) != "none"
     require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
     if labelled and config.model.domains != len(dataset.label_names):
