@@ -476,7 +476,7 @@ def test_the_other_losses_are_weighed_as_published() -> None:
 
     drawn = torch.full((2, 3, 32, 32), 0.25)
     inputs = inputs._replace(references=drawn - 1, translation=drawn)
-    patches = objectives.generator(inputs, more.replace({"training.patch_weight": 2.0}))
+    patches = objectives.generator(inputs, more, patch_weight=2.0)
     assert patches.total.item() == pytest.approx(expected + 2.0 * 1.0, rel=1e-6)
     assert patches.terms["patches"].item() == pytest.approx(1.0)
 
@@ -605,6 +605,15 @@ def test_the_rate_of_e_falls_with_the_steps_of_g() -> None:
     assert phase_at(109, Training(**settings), "none").guiding_learning_rate == 1e-4  # type: ignore[arg-type]
     assert phase_at(10, Training(joint_start=10), "none").guiding_learning_rate == 1e-4  # the paper's, throughout
     assert phase_at(10, dataclasses.replace(falls, joint_start=0), "none").guiding_learning_rate is None
+
+
+def test_the_weight_of_patches_falls_with_the_steps_of_g() -> None:
+    falls = Training(joint_start=10, patch_weight=8.0, patch_full_steps=5)
+    weights = [phase_at(step, falls, "none").patch_weight for step in (9, 10, 14, 19, 109)]
+    assert weights == [0, *(pytest.approx(weight) for weight in (8, 8, 4, 0.4))]
+    assert phase_at(109, Training(joint_start=10, patch_weight=8.0), "none").patch_weight == 8
+    config = tiny(training__patch_weight=1.0)
+    assert "patches" in Step(config)(fresh(config), a_batch(), phase_at(0, config.training, "none"))
 
 
 def test_translations_may_teach_g_alone() -> None:

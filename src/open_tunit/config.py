@@ -191,6 +191,8 @@ class Training:
     none."""
     patch_weight: float = 0.0
     """Weight of the difference of each patch of a translation from the like of it in the reference. The paper: none."""
+    patch_full_steps: int | None = None
+    """Steps of G for which patches keep that weight, which then falls as 1 / steps; None = all."""
     mismatched: bool = False
     """D also learns that a real image is no image of another domain; with the fakes' loss as one mean of the two."""
     adversarial_weight: float = 1.0
@@ -250,10 +252,9 @@ class Training:
             self.joint_start is None or self.joint_start >= 0,
             f"joint_start is {self.joint_start}; it cannot be negative",
         )
-        require(
-            self.joint_guiding_full_steps is None or self.joint_guiding_full_steps >= 1,
-            f"joint_guiding_full_steps is {self.joint_guiding_full_steps}; it must be at least 1",
-        )
+        for name in ("joint_guiding_full_steps", "patch_full_steps"):
+            full = getattr(self, name)
+            require(full is None or full >= 1, f"{name} is {full}; it must be at least 1")
         require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; expected 0 to below 1")
         rates = (
             "guiding_learning_rate", "joint_guiding_learning_rate", "learning_rate", "discriminator_learning_rate",

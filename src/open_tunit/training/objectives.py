@@ -145,8 +145,8 @@ class GeneratorInputs(NamedTuple):
     negatives: Tensor
 
 
-def generator(inputs: GeneratorInputs, config: Config) -> Objective:
-    """The loss of G, and of E through the style codes."""
+def generator(inputs: GeneratorInputs, config: Config, *, patch_weight: float = 0.0) -> Objective:
+    """The loss of G, and of E through the style codes; patches count by `patch_weight`, which falls in the end."""
     training = config.training
     terms = {
         "g_translation": losses.generator_adversarial(inputs.fake_translation, kind=training.adversarial),
@@ -164,9 +164,9 @@ def generator(inputs: GeneratorInputs, config: Config) -> Objective:
     if inputs.cycled is not None:
         terms["cycle"] = losses.reconstruction(inputs.x, inputs.cycled)
         total = total + training.cycle_weight * terms["cycle"]
-    if training.patch_weight > 0:
+    if patch_weight > 0:
         terms["patches"] = losses.patch_likeness(inputs.translation, inputs.references)
-        total = total + training.patch_weight * terms["patches"]
+        total = total + patch_weight * terms["patches"]
     if training.translation_domain_weight > 0:
         terms["translation_domain"] = F.cross_entropy(inputs.translation_logits, inputs.reference_domains)
         total = total + training.translation_domain_weight * terms["translation_domain"]

@@ -21,6 +21,8 @@ class Phase:
     """Weight of E's own loss."""
     guiding_learning_rate: float | None = None
     """Of E; None = training.guiding_learning_rate."""
+    patch_weight: float = 0.0
+    """Weight of patches in G's loss."""
     generator_steps: int = 0
     """Steps that G and D have learned for before this one."""
     seek_domains: bool = True
@@ -81,6 +83,7 @@ def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
         train_generator=True,
         guiding_weight=training.guiding_weight,
         guiding_learning_rate=_joint_rate(training, generator_steps) if learned_alone else None,
+        patch_weight=_falling(training.patch_weight, training.patch_full_steps, generator_steps),
         generator_steps=generator_steps,
         hold_domains=training.hold_domains and learned_alone,
         labelled_only=labelled_only,
@@ -89,6 +92,11 @@ def phase_at(step: int, training: Training, supervision: Supervision) -> Phase:
 
 def _joint_rate(training: Training, generator_steps: int) -> float:
     """E's rate after so many steps of G: a palette that follows G for long grows in one direction."""
-    own, full = training.joint_guiding_learning_rate, training.joint_guiding_full_steps
+    own = training.joint_guiding_learning_rate
     rate = training.guiding_learning_rate if own is None else own
-    return rate if full is None else rate * min(1.0, full / (generator_steps + 1))
+    return _falling(rate, training.joint_guiding_full_steps, generator_steps)
+
+
+def _falling(value: float, full_steps: int | None, steps: int) -> float:
+    """`value` for so many steps, and from then on falling as 1 / steps."""
+    return value if full_steps is None else value * min(1.0, full_steps / (steps + 1))

@@ -158,7 +158,7 @@ class Step:
             reference_code=objectives.contrast_code(keys.plain, self.config)[batch.permutation],
             negatives=state.keys.rows,
         )
-        g_objective = objectives.generator(inputs, self.config)
+        g_objective = objectives.generator(inputs, self.config, patch_weight=phase.patch_weight)
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
