@@ -3,7 +3,8 @@
     python experiments/bundled_model.py --size 32 --minutes 6
 
 Stopped, the same line goes on; when the run is finished it only measures and writes. Half precision is compared with
-the full one on critters of a seed that was not trained on, and refused above LARGEST_DIFFERENCE.
+the full one on critters of a seed that was not trained on, and refused above LARGEST_DIFFERENCE. Without patches, which
+cost content in runs of this length (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ def main() -> None:
     arguments = parser.parse_args()
     train(
         Config.preset(
-            "cpu", data="critters:5", out=str(arguments.run), size=arguments.size, minutes=arguments.minutes, seed=0
+            "cpu",
+            data="critters:5",
+            out=str(arguments.run),
+            size=arguments.size,
+            minutes=arguments.minutes,
+            seed=0,
+            overrides={"training.patch_weight": 0.0},
         )
     )
     figures = evaluate_run(arguments.run)
@@ -67,9 +74,13 @@ def bundle(run: Path, figures: dict[str, Any], target: Path) -> dict[str, Any]:
         found = difference(model, TUNIT.from_pretrained(staged), x)
         model.about["half_precision"] = found
         card = Publication(
-            name=places.BUNDLED, license="apache-2.0", intended_use=INTENDED_USE, metrics=figures,
-            picture="samples.png", caption=CAPTION,
-        )  # fmt: skip
+            name=places.BUNDLED,
+            license="apache-2.0",
+            intended_use=INTENDED_USE,
+            metrics=figures,
+            picture="samples.png",
+            caption=CAPTION,
+        )
         text = published_card(model.config, model.about, card, run=config)
         model.save_pretrained(staged, card=f"{text}\n{storage(found)}", examples=examples(config), half=True)
         shutil.copy(newest, staged / "samples.png")
