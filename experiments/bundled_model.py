@@ -4,7 +4,8 @@
 
 Stopped, the same line goes on; when the run is finished it only measures and writes. Half precision is compared with
 the full one on critters of a seed that was not trained on, and refused above LARGEST_DIFFERENCE. Without patches, which
-cost content in runs of this length (docs/experiments.md).
+cost content in runs of this length, and with the palette's rate that the model that comes along was trained with
+(docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def main() -> None:
             size=arguments.size,
             minutes=arguments.minutes,
             seed=0,
-            overrides={"training.patch_weight": 0.0},
+            overrides={"training.patch_weight": 0.0, "training.joint_guiding_full_steps": None},
         )
     )
     figures = evaluate_run(arguments.run)

@@ -72,6 +72,17 @@ def test_the_precision_that_is_asked_for(tmp_path: Path, model: Path, picture_fo
     assert np.array_equal(_pixels(tmp_path / "bfloat16" / "disc_00--domain1.png"), rounded)
 
 
+def test_domains_without_images_are_told(
+    capsys: Capture, tmp_path: Path, random_model: TUNIT, picture_folder: Path
+) -> None:
+    random_model.domain_counts[1:] = 0
+    random_model.save_pretrained(tmp_path / "model")
+    words = ("translate", "--model", tmp_path / "model", "--source", picture_folder / "disc_00.png", "--domain", "all")
+    assert _main(*words, "--out", tmp_path / "out") == 0
+    assert f"left out {random_model.config.domains - 1} domain" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
 def test_a_file_where_the_results_folder_should_be(
     capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
 ) -> None:

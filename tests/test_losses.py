@@ -224,7 +224,7 @@ def all_patches(image: Array) -> Array:
     return np.stack([image[:, row : row + 8, column : column + 8].ravel() for row in places for column in places])
 
 
-def test_patch_likeness() -> None:
+def test_patch_difference() -> None:
     drawn, references = normal(2, 3, 32, 32).requires_grad_(), normal(2, 3, 32, 32, seed=1).requires_grad_()
     found = []
     for image, reference in zip(drawn.detach().numpy(), references.detach().numpy(), strict=True):
@@ -232,7 +232,7 @@ def test_patch_likeness() -> None:
         squared = np.array([[np.mean((a - b) ** 2) for b in theirs] for a in ours])
         chosen = theirs[(squared / (squared.min(axis=0) + 0.02)).argmin(axis=1)]
         found.append(np.abs(ours - chosen).mean())
-    value = losses.patch_likeness(drawn, references)
+    value = losses.patch_difference(drawn, references)
     assert value.item() == pytest.approx(np.mean(found), rel=1e-12)
     value.backward()
     assert drawn.grad is not None
@@ -242,16 +242,16 @@ def test_patch_likeness() -> None:
 def test_patches_of_a_larger_image_are_those_of_its_averages() -> None:
     drawn, references = normal(2, 3, 64, 64), normal(2, 3, 64, 64, seed=1)
     small = (x.unflatten(2, (32, 2)).unflatten(4, (32, 2)).mean(dim=(3, 5)) for x in (drawn, references))
-    expected = losses.patch_likeness(*small).item()
-    assert losses.patch_likeness(drawn, references).item() == pytest.approx(expected, rel=1e-12)
+    expected = losses.patch_difference(*small).item()
+    assert losses.patch_difference(drawn, references).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_patches_that_are_elsewhere_in_the_reference_are_alike() -> None:
     reference = torch.zeros(1, 3, 32, 32, dtype=torch.float64)
     reference[..., 8:16, 8:16] = 1.0
-    assert losses.patch_likeness(reference.roll(8, dims=3), reference).item() == 0.0
-    assert losses.patch_likeness(reference.transpose(2, 3), reference).item() == 0.0
-    assert losses.patch_likeness(reference + 0.5, reference).item() == pytest.approx(0.5)
+    assert losses.patch_difference(reference.roll(8, dims=3), reference).item() == 0.0
+    assert losses.patch_difference(reference.transpose(2, 3), reference).item() == 0.0
+    assert losses.patch_difference(reference + 0.5, reference).item() == pytest.approx(0.5)
 
 
 def test_a_patch_that_nothing_is_like_yet_is_wanted_most() -> None:
@@ -260,7 +260,7 @@ def test_a_patch_that_nothing_is_like_yet_is_wanted_most() -> None:
     drawn = torch.zeros_like(reference)
     drawn[..., 16:] = 0.45  # nearer to the black half, which is drawn already
     drawn.requires_grad_()
-    losses.patch_likeness(drawn, reference).backward()
+    losses.patch_difference(drawn, reference).backward()
     assert drawn.grad is not None
     assert drawn.grad[..., 16:].max() <= 0  # towards the white half
     assert drawn.grad[..., 24:].max() < 0

@@ -612,8 +612,29 @@ def test_the_weight_of_patches_falls_with_the_steps_of_g() -> None:
     weights = [phase_at(step, falls, "none").patch_weight for step in (9, 10, 14, 19, 109)]
     assert weights == [0, *(pytest.approx(weight) for weight in (8, 8, 4, 0.4))]
     assert phase_at(109, Training(joint_start=10, patch_weight=8.0), "none").patch_weight == 8
-    config = tiny(training__patch_weight=1.0)
-    assert "patches" in Step(config)(fresh(config), a_batch(), phase_at(0, config.training, "none"))
+
+
+def test_patches_are_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    still = {"training__guiding_learning_rate": 0.0}
+    config, plain = tiny(training__patch_weight=3.0, **still), tiny(**still)
+    batch, seen = a_batch(), []
+    original = losses.patch_difference
+
+    def spied(drawn: Tensor, references: Tensor) -> Tensor:
+        seen.append((drawn, references))
+        return original(drawn, references)
+
+    monkeypatch.setattr(losses, "patch_difference", spied)
+    states = [fresh(config), fresh(plain)]
+    for state, of in zip(states, (config, plain), strict=True):
+        terms = Step(of)(state, batch, phase_at(0, of.training, "none"))
+        assert ("patches" in terms) == (of is config)
+    ((drawn, references),) = seen
+    assert torch.equal(references, batch.x[batch.permutation])
+    before = fresh(config)
+    style = before.E(batch.x).style[batch.permutation]
+    torch.testing.assert_close(drawn, before.G.decode(before.G.encode(batch.x_content), style), rtol=1e-9, atol=1e-9)
+    assert not same(states[0].G, parameters(states[1].G))
 
 
 def test_translations_may_teach_g_alone() -> None:

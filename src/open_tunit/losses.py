@@ -121,7 +121,7 @@ def label_cross_entropy(logits: Tensor, logits_plus: Tensor, labels: Tensor) -> 
     return torch.as_tensor(total) / count
 
 
-def patch_likeness(drawn: Tensor, references: Tensor) -> Tensor:
+def patch_difference(drawn: Tensor, references: Tensor) -> Tensor:
     """Mean absolute difference of each patch of `drawn` from the one of its reference that it should be like.
 
     Both (N, C, S, S) with S at least 32. Which one that is carries no gradient: the smallest squared distance, divided

@@ -67,8 +67,9 @@ def translate(
         domains = domain_codes((domain or "",), network)
         labels = [name for name, _ in domains]
         codes = torch.cat([code for _, code in domains])
-        if domain == "all" and len(domains) < len(set(network.naming.heads)):
-            print(f"{len(set(network.naming.heads)) - len(domains)} domains have no images, and so no mean style")
+        empty = len(set(network.naming.heads)) - len(domains)
+        if domain == "all" and empty:
+            print(f"left out {empty} domain{'s' * (empty != 1)} without images, and so without a mean style")
     results = Results(out, {path: name for name, path in sources}, labels)
     refuse_taken((results.of(path, k) for _, path in sources for k in range(len(labels))), overwrite)
     left_out = _redraw_pictures(network, results, codes, strength) + _redraw_films(network, results, codes, strength)

@@ -36,6 +36,8 @@ from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS, FEWEST_STEPS = 30, 20
 """Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
+LONGER = 1.5
+"""How much longer than the last report the next one may take, so that minutes are kept."""
 FEW_STEPS = 100
 """A run of fewer has not seen a few thousand pictures once."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
@@ -77,7 +79,7 @@ class _Session:
     watch: Watch
     evaluator: Evaluator | None = None
     report_seconds: float = 0.0
-    """What the last report took."""
+    """What the next report may take, by the last one."""
     joint_report: tuple[int, float] | None = None
     """Step and time of the last report since G learns."""
 
@@ -143,7 +145,7 @@ class _Session:
                 if self.state.step % every == 0 or last or interrupted.is_set():
                     began = time.perf_counter()
                     self._save(phase)
-                    self.report_seconds = time.perf_counter() - began
+                    self.report_seconds = LONGER * (time.perf_counter() - began)
                     self._keep_pace(phase)
                 if interrupted.is_set():
                     raise KeyboardInterrupt

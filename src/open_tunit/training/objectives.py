@@ -165,7 +165,7 @@ def generator(inputs: GeneratorInputs, config: Config, *, patch_weight: float = 
         terms["cycle"] = losses.reconstruction(inputs.x, inputs.cycled)
         total = total + training.cycle_weight * terms["cycle"]
     if patch_weight > 0:
-        terms["patches"] = losses.patch_likeness(inputs.translation, inputs.references)
+        terms["patches"] = losses.patch_difference(inputs.translation, inputs.references)
         total = total + patch_weight * terms["patches"]
     if training.translation_domain_weight > 0:
         terms["translation_domain"] = F.cross_entropy(inputs.translation_logits, inputs.reference_domains)
