@@ -443,6 +443,13 @@ def test_sweeping_the_number_of_domains(capsys: Capture, tmp_path: Path, picture
     assert json.loads((out / "domains.json").read_text())["chosen"] == 2
 
 
+def test_info_names_what_is_nested(capsys: Capture, tmp_path: Path, random_model: TUNIT) -> None:
+    random_model.about = {"data": {"parts": {"train": 7}}}
+    random_model.save_pretrained(tmp_path / "model")
+    assert _main("info", tmp_path / "model") == 0
+    assert "data.parts.train         7" in capsys.readouterr().out
+
+
 def test_info_names_the_domains(capsys: Capture, model: Path) -> None:
     assert _main("info", model) == 0
     assert "domain names" not in capsys.readouterr().out

@@ -106,6 +106,7 @@ def test_the_facts_beside_the_files(network: TUNIT, exported: Path) -> None:
 def test_the_example_needs_neither_pytorch_nor_open_tunit(network: TUNIT, exported: Path, tmp_path: Path) -> None:
     for index, name in enumerate(("source", "reference")):
         Image.fromarray(critters.draw(critters.critter(100, index), 32)).save(tmp_path / f"{name}.png")
+    _turn_and_hide(tmp_path / "reference.png")
     code = (
         "import runpy, sys; sys.modules.update(torch=None, open_tunit=None); "
         f"sys.argv[1:] = {[str(exported), 'source.png', 'reference.png', 'out.png']}; runpy.run_path({str(EXAMPLE)!r})"
@@ -117,6 +118,16 @@ def test_the_example_needs_neither_pytorch_nor_open_tunit(network: TUNIT, export
         assert np.abs(np.asarray(drawn, dtype=int) - expected).max() <= 1
     domain = int(network.domains(tmp_path / "reference.png").argmax())
     assert f"domain {domain} with probability" in done.stdout
+
+
+def _turn_and_hide(path: Path) -> None:
+    """Store the picture as cameras do, on its side with a note of it, and its lower half transparent."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGBA")
+    picture.putalpha(Image.fromarray(np.repeat(np.uint8([[255], [0]]), [16, 16], axis=0).repeat(32, axis=1)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn a quarter to the right
+    picture.save(path, exif=exif)
 
 
 def test_the_command_overwrites_nothing(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
