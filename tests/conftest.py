@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 from untrained import untrained
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,10 +51,10 @@ def picture_folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def random_model() -> TUNIT:
-    """A model that was never trained, of three domains."""
-    return untrained(Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16))
+    """A model that was never trained, of three domains, for this test alone."""
+    return untrained()
 
 
 def _disc(random: np.random.Generator) -> Image.Image:

@@ -201,7 +201,7 @@ def test_a_run_logs_its_alarms_and_says_them_once(picture_folder: Path, tmp_path
     assert [set(values) & set(ALARMS) for values in logged] == [set(values) for values in logged]
     assert "empty_domain" not in logged[0]
     assert [values["empty_domain"] for values in logged[1:]] == [0] * 4  # 30 domains, 21 images
-    assert said.getvalue().count("alarm: empty_domain: a domain is nearly empty") == 1
+    assert said.getvalue().count("alarm: empty_domain: the smallest domain is nearly empty") == 1
     said = io.StringIO()
     train(config.replace({"training.steps": 6}), console=Console(file=said, width=200))
     assert "going on from step 5 of 6" in said.getvalue()

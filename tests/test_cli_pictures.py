@@ -93,6 +93,25 @@ def test_a_file_where_the_results_folder_should_be(
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+def test_one_translation_under_its_own_name(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    source = picture_folder / "disc_00.png"
+    words = ("translate", "--model", model, "--source", source, "--domain")
+    assert _main(*words, 1, "--out", tmp_path / "new" / "mine.png") == 0
+    expected = TUNIT.from_pretrained(model).translate(source, domain=1)
+    assert np.array_equal(_pixels(tmp_path / "new" / "mine.png"), np.asarray(expected))
+    assert "mine.png exists already" in _refused(capsys, *words, 0, "--out", tmp_path / "new" / "mine.png")
+    several = _refused(capsys, *words, "all", "--out", tmp_path / "all.jpg")
+    assert "all.jpg is a file's name, but there are 2 translations; name a folder" in several
+    assert "of another kind than the source" in _refused(capsys, *words, 1, "--out", tmp_path / "a.mp4")
+    Image.new("LA", (40, 40)).save(tmp_path / "clear.png")
+    words = ("translate", "--model", model, "--source", tmp_path / "clear.png", "--domain", 1)
+    assert "cannot hold transparency" in _refused(capsys, *words, "--out", tmp_path / "clear.jpg")
+    (tmp_path / "folder.png").mkdir()
+    assert _main(*words, "--out", tmp_path / "folder.png") == 0
+    assert (tmp_path / "folder.png" / "clear--domain1.png").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["clear.png"]
+
+
 def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
 ) -> None:
@@ -191,6 +210,7 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     assert "frames is 0" in _refused(capsys, *words, "--domain", "all", "--frames", 0)
     assert "--fps is 0.0" in _refused(capsys, *words, "--domain", "all", "--fps", 0)
     assert "no.png does not exist" in _refused(capsys, *words, "--reference", source, tmp_path / "no.png")
-    assert "expected a picture's suffix" in _refused(capsys, *words, "--domain", "all", "--out", tmp_path / "a.xyz")
+    wrong = _refused(capsys, *words, "--domain", "all", "--out", tmp_path / "a.xyz")
+    assert "ends in '.xyz'; expected .png, .jpg or .webp (a strip), .gif or .mp4" in wrong
     assert not out.exists()
     assert not (tmp_path / "a.xyz").exists()

@@ -251,5 +251,7 @@ def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.M
     shutil.copytree(run / "model", tmp_path / "ada" / "critters")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert TUNIT.from_pretrained(NAME).config == SHAPES
-    with pytest.raises(FileNotFoundError, match=r"ada/moles is no folder here; .* pip install huggingface_hub"):
+    with pytest.raises(FileNotFoundError, match="ada/moles is not a model folder: it does not exist"):
         TUNIT.from_pretrained("ada/moles")
+    with pytest.raises(FileNotFoundError, match=r"eve/moles is no folder here; .* pip install .*\[hub\]' brings"):
+        TUNIT.from_pretrained("eve/moles")

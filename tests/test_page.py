@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from untrained import untrained
 
 from open_tunit import TUNIT
 
@@ -104,15 +105,16 @@ def _stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(random_model: TUNIT, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     examples = [Image.open(_picture(folder / f"e{seed}.png", seed, (40, 32))) for seed in range(4)]
-    random_model.save_pretrained(folder / "model", examples=examples)
+    model = untrained()
+    model.save_pretrained(folder / "model", examples=examples)
     temporary, port = folder / "temporary", _free_port()
     temporary.mkdir()
     process = _start(["-c", SERVE, str(folder / "model"), str(port), str(KEPT_SECONDS)], temporary)
     source, reference = _picture(folder / "mine.png", 90, (60, 44)), _picture(folder / "yours.png", 91, (32, 50))
-    yield Server(f"http://127.0.0.1:{port}", process, temporary, random_model, source, reference)
+    yield Server(f"http://127.0.0.1:{port}", process, temporary, model, source, reference)
     said = _stop(process, signal.SIGTERM)
     assert process.returncode == 0, said
     assert list(temporary.iterdir()) == []

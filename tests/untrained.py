@@ -5,8 +5,10 @@ import torch
 from open_tunit import TUNIT
 from open_tunit.config import Model
 
+SMALL = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
 
-def untrained(shapes: Model) -> TUNIT:
+
+def untrained(shapes: Model = SMALL) -> TUNIT:
     """A model of 3 domains, the last one empty, whose style codes and domains differ clearly between pictures."""
     torch.manual_seed(0)
     model = TUNIT(shapes).eval()

@@ -23,17 +23,19 @@ def is_bundled(place: str | os.PathLike[str]) -> bool:
 def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) -> Path:
     """The folder of a model given as a folder, as `critters` (the bundled one), or as a hub id, fetched once.
 
-    A model here under the bundled one's name comes before it, anything here before a hub id of its name. `revision` is
-    a hub id's branch, tag or commit. Raises FileNotFoundError when it is no model folder, ValueError for a revision of
-    anything but a hub id.
+    A model here under the bundled one's name comes before it; `user/name` is a hub id where no folder here is called
+    `user`. `revision` is a hub id's branch, tag or commit. Raises FileNotFoundError when it is no model folder,
+    ValueError for a revision of anything but a hub id.
     """
     path = Path(place)
-    if not path.exists() and is_hub_id(path.as_posix()):
+    if is_hub_id(path.as_posix()) and not path.exists() and not path.parent.is_dir():
         return download(path.as_posix(), (CONFIG, WEIGHTS), optional=(NAMES,), revision=revision)
     if revision is not None:
         raise ValueError(f"revision is {revision!r}, but {path} is no hub id; only hub ids have revisions")
     if is_bundled(path):
         return Path(__file__).parent / "bundled" / BUNDLED
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not a model folder: it does not exist{_perhaps(path)}")
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise FileNotFoundError(f"{path} is not a model folder: it has no {name}{_perhaps(path)}")

@@ -86,7 +86,7 @@ def ffmpeg() -> str:
     try:
         import imageio_ffmpeg
     except ModuleNotFoundError as error:
-        raise ValueError("films need imageio-ffmpeg: pip install 'open-tunit[video]'") from error
+        raise ValueError("films need imageio-ffmpeg: pip install -c constraints.txt -e '.[video]' brings it") from error
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 

@@ -34,7 +34,7 @@ def domains(
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
         preset: sweep: whose guiding network and length, cpu or default.
         size: sweep: side of the images in pixels.
-        steps: sweep: length of E's own phase, in place of the preset's; the sweep takes three quarters of it.
+        steps: sweep: length of E's own phase, in place of the preset's; the sweep takes up to 1.3 times as many.
         fewest: sweep: smallest number of domains.
         most: sweep: largest number of domains.
         seed: sweep: seed of everything random.

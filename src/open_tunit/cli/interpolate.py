@@ -48,10 +48,13 @@ def interpolate(
     if not fps > 0:
         raise ValueError(f"--fps is {fps}; it must be above 0")
     from open_tunit.cli.pictures import named_files, refuse_taken
-    from open_tunit.images import save_image
+    from open_tunit.images import is_picture, save_image
     from open_tunit.interpolation import path, strip
     from open_tunit.video import ffmpeg, is_film
 
+    moving = is_film(out) or out.suffix.lower() == ".gif"
+    if not moving and not is_picture(out):
+        raise ValueError(f"{out} ends in {out.suffix!r}; expected .png, .jpg or .webp (a strip), .gif or .mp4")
     refuse_taken([out], overwrite)
     if is_film(out):
         ffmpeg()
@@ -60,7 +63,7 @@ def interpolate(
     stops = _stops(reference, domain, network)
     codes = path(stops, frames, loop=loop)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() == ".gif" or is_film(out):
+    if moving:
         _save_moving(_moving(network, sources, stops, codes, frames), out, fps)
     else:
         save_image(strip(network, sources, codes), out)

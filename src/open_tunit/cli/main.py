@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
-        print(f"tunit: {error.name} is not installed; pip install -e '.[{extra}]' brings it", file=sys.stderr)
+        how = f"pip install -c constraints.txt -e '.[{extra}]'"
+        print(f"tunit: {error.name} is not installed; {how} brings it", file=sys.stderr)
         return USER_ERROR
     except (ValueError, ArithmeticError, OSError) as error:
         print(f"tunit: {_one_line(error)}", file=sys.stderr)

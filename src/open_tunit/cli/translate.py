@@ -36,7 +36,8 @@ def translate(
 
     Args:
         source: Picture or MP4 film, or folder of them.
-        out: Folder for the results; SOURCE--REFERENCE.png (films: .mp4) each, folders as in the source's.
+        out: Folder for the results; SOURCE--REFERENCE.png (films: .mp4) each, folders as in the source's. Or the file's
+            own name, .png, .jpg, ... (films: .mp4), where there is one result.
         model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
         reference: Picture, or folder of pictures: each source is redrawn after each reference.
         domain: Instead of a reference: a domain's number or name, or all.
@@ -71,6 +72,7 @@ def translate(
         if domain == "all" and empty:
             print(f"left out {empty} domain{'s' * (empty != 1)} without images, and so without a mean style")
     results = Results(out, {path: name for name, path in sources}, labels)
+    results.check()
     refuse_taken((results.of(path, k) for _, path in sources for k in range(len(labels))), overwrite)
     left_out = _redraw_pictures(network, results, codes, strength) + _redraw_films(network, results, codes, strength)
     if len(left_out) == len(sources):
@@ -90,10 +92,32 @@ class Results(NamedTuple):
     labels: list[str]
     """Of the references or domains."""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether `out` is the name of the one result, not of a folder."""
+        from open_tunit.images import is_picture
+        from open_tunit.video import is_film
+
+        return not self.out.is_dir() and (is_picture(self.out) or is_film(self.out))
+
+    def check(self) -> None:
+        """Raise ValueError where `out` names a file, and the results are several or of another kind."""
+        from open_tunit.video import is_film
+
+        if not self.is_file:
+            return
+        count = len(self.names) * len(self.labels)
+        if count > 1:
+            raise ValueError(f"{self.out} is a file's name, but there are {count} translations; name a folder")
+        if is_film(self.out) != is_film(next(iter(self.names))):
+            raise ValueError(f"{self.out} is of another kind than the source; films become .mp4, pictures never")
+
     def of(self, source: Path, position: int) -> Path:
         """The file of a source redrawn after the reference or domain at `position`."""
         from open_tunit.video import is_film
 
+        if self.is_file:
+            return self.out
         return self.out / f"{self.names[source]}--{self.labels[position]}{'.mp4' if is_film(source) else '.png'}"
 
 

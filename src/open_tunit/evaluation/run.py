@@ -6,9 +6,12 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import re
 import statistics
 import sys
 import time
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +20,11 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import is_bundled
+from open_tunit.places import CARD, is_bundled
+from open_tunit.training.card import Publication, published_card
 from open_tunit.training.device import choose_device, describe
+
+METRICS = "metrics.json"
 
 
 def evaluate_run(
@@ -34,7 +40,9 @@ def evaluate_run(
 
     A model folder serves too, given `data`. `data` and `labels` None are the run's own, `weights` best is RUN/best.
     metrics.json holds nothing that another run of the same command would find different; what was slow is in
-    cost.json. Raises FileNotFoundError or ValueError for what is no run, and what `measure` raises.
+    cost.json. Figures of other images that were there are kept as metrics-NAME-PART.json, with a warning that says so;
+    the card of a run measured on its own images tells the figures too. Raises FileNotFoundError or ValueError for what
+    is no run, and what `measure` raises.
     """
     begun = time.perf_counter()
     config, folder = _run_of(run, data, weights)
@@ -50,9 +58,13 @@ def evaluate_run(
     evaluation.figures.update({"training_seconds": about.get("seconds"), "steps": about.get("step")})
     log = _log(run)
     cost = _cost(evaluation, log, seconds=time.perf_counter() - begun)
-    write_text_atomic(run / "metrics.json", json.dumps(evaluation.figures, indent=1) + "\n")
+    _keep_other_figures(run, evaluation.figures["protocol"])
+    write_text_atomic(run / METRICS, json.dumps(evaluation.figures, indent=1) + "\n")
     write_report(run / "report", evaluation, log=log, cost=cost)
     write_text_atomic(run / "report" / "cost.json", json.dumps(cost, indent=1) + "\n")
+    if config is not None and data is None:
+        measured = Publication(metrics=evaluation.figures)
+        write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
     return evaluation.figures
 
 
@@ -73,6 +85,23 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
     if weights == "best":
         raise ValueError(f"{run} is a model folder; only a run has a best model")
     return None, run
+
+
+def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
+    """Rename the figures of other images, so that those of these do not replace them."""
+    path = run / METRICS
+    if not path.is_file():
+        return
+    try:
+        former = json.loads(path.read_text(encoding="utf-8"))["protocol"]
+        data, part = former["data"], former["part"]
+    except (ValueError, TypeError, KeyError):
+        data, part = "unknown", "unknown"
+    if (data, part) != (protocol["data"], protocol["part"]):
+        kept = run / f"metrics-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(data).name)}-{part}.json"
+        path.replace(kept)
+        told = f"the figures of {data} ({part} part) are kept as {kept}; the report shows the new ones"
+        warnings.warn(told, stacklevel=3)
 
 
 def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | None) -> Data:

@@ -25,7 +25,7 @@ Method = Literal["tsne", "umap"]
 def style_map(styles: NDArray[np.floating], *, method: Method = "tsne", seed: int = 0) -> NDArray[np.float64]:
     """Places (N, 2) in the plane for style codes (N, d): codes alike lie together, distances far apart say little.
 
-    t-SNE needs scikit-learn (`pip install 'open-tunit[eval]'`), UMAP `pip install umap-learn`. A function of its
+    t-SNE needs scikit-learn (the extra `eval`), UMAP `pip install umap-learn`. A function of its
     arguments. Raises ValueError for fewer than 8 codes or another method, ModuleNotFoundError without the package.
     """
     if len(styles) < FEWEST_POINTS:

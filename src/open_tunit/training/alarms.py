@@ -48,7 +48,8 @@ ALARMS = {
     "empty_domain": Alarm(
         0.1,
         False,
-        "a domain is nearly empty: it has {value:.2f} of an even share of images; fewer --domains, or auto, may fit",
+        "the smallest domain is nearly empty: it has {value:.2f} of an even share of images; fewer --domains, or auto, "
+        "may fit",
     ),
     "merged_domains": Alarm(
         0.5,

@@ -1,8 +1,9 @@
 """How many domains: the number up to which more clusters tell more of an image from its other views, unlabelled.
 
-E learns shapes by contrast until balanced prototypes would begin, once; k-means then clusters its shape codes for every
-number in question. A cut between kinds falls in the same place in another view of the image and adds to what views
-know of each other; one through the middle of a kind falls elsewhere and adds little. docs/domains.md has the evidence.
+E learns shapes by contrast, once, LONGER than until balanced prototypes would begin; k-means then clusters its shape
+codes for every number in question. A cut between kinds falls in the same place in another view of the image and adds to
+what views know of each other; one through the middle of a kind falls elsewhere and adds little. docs/domains.md has the
+evidence.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ VIEWS = 4
 FEWEST_PER_DOMAIN = 10
 """Training images that a domain needs at least."""
 PURPOSE = 4
+LONGER = 1.5
+"""Steps of E, in units of those before balanced prototypes: too few merge what they have not told apart yet."""
 SMALLEST = 1e-6
 PRICE = 2 / 3
 """Share of log K, the most that K clusters can tell, that they must; chosen on critters of seeds 110 to 113."""
-BAR, LINES = 40, 10
+BAR, LINES = 20, 10
 """Characters of a full bar, and lines of progress on the way."""
 
 Progress = Callable[[int, int], None]
@@ -93,7 +96,7 @@ class Curve:
 def count_domains(
     config: Config, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
 ) -> Curve:
-    """Train E as `config` says until balanced prototypes would begin, and find how many domains its codes show.
+    """Train an E as `config` says, LONGER than until balanced prototypes, and find how many domains its codes show.
 
     `progress` gets the step and the number of steps. Raises ConfigError for settings without shape codes, and for
     numbers that the images cannot fill; NotFiniteError as training does.
@@ -134,7 +137,7 @@ def search_share(config: Config) -> float:
     """The time that finding the number of domains takes, as a share of the training's; 0 where it is given."""
     if not config.auto_domains:
         return 0.0
-    return config.training.guiding_share * (config.training.prototypes_start or 1.0)
+    return LONGER * config.training.guiding_share * (config.training.prototypes_start or 1.0)
 
 
 def training_minutes(config: Config) -> float:
@@ -175,9 +178,12 @@ def shape_codes(state: State, batches: Batches, seed: int) -> tuple[Tensor, Tens
 
 
 def _shown(config: Config, batches: Batches, counts: Sequence[int], half: bool, console: Console) -> Curve:
+    began = time.perf_counter()
+
     def progress(step: int, steps: int) -> None:
         if step == steps or step % max(1, steps // LINES) == 0:
-            console.print(f"finding the number of domains: step {step} of {steps}", highlight=False)
+            left = (time.perf_counter() - began) / step * (steps - step)
+            console.print(f"finding the number of domains: step {step} of {steps}, {left:.0f} s left", highlight=False)
 
     curve = count_domains(config, batches, half=half, counts=counts, progress=progress)
     for line in curve.lines():
@@ -197,11 +203,12 @@ def _learn_shapes(config: Config, batches: Batches, half: bool, progress: Progre
         training.shape_weight > 0,
         "the number of domains is found by shape codes: training.shape_weight must be above 0, as in cpu and default",
     )
-    steps = prototypes_step(training, "none") or joint_start(training, "none")
-    require(steps > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
+    alone = prototypes_step(training, "none") or joint_start(training, "none")
+    require(alone > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
     state, step = new_state(config, batches.device), Step(config, "none", half)
+    steps = round(LONGER * alone)
     for number in range(steps):
-        phase = dataclasses.replace(phase_at(number, training, "none"), seek_domains=False)
+        phase = dataclasses.replace(phase_at(min(number, alone - 1), training, "none"), seek_domains=False)
         step(state, batches.batch(number, batch_at(phase, training)), phase)
         if progress is not None:
             progress(number + 1, steps)

@@ -16,6 +16,7 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.model import TUNIT
 from open_tunit.training.alarms import sentences
+from open_tunit.training.domain_count import training_minutes
 from open_tunit.training.run import ALARM, Run
 from open_tunit.training.samples import Samples
 
@@ -105,11 +106,21 @@ class Monitor:
         self._progress.update(self._task, losses=f"{speed} {losses}")
         if not self.console.is_terminal:
             total = self.run.config.training.steps
-            self.console.print(f"{line['phase']} {line['step']}/{total} {speed} {losses}", soft_wrap=True)
+            left = _in_words(self._seconds_left(line))
+            self.console.print(f"{line['phase']} {line['step']}/{total} {speed} {left}{losses}", soft_wrap=True)
         if self._board is not None:
             for name, value in line.items():
                 if isinstance(value, (int, float)) and name != "step":
                     self._board.add_scalar(name, value, line["step"])
+
+    def _seconds_left(self, line: Mapping[str, Any]) -> float | None:
+        """What is left of the minutes; without, what G's further steps take at this pace, None before G learns."""
+        config = self.run.config
+        if config.minutes is not None:
+            return training_minutes(config) * 60 - self.seconds
+        if line["phase"] == "guiding":
+            return None
+        return (config.training.steps - int(line["step"])) * config.training.batch / float(line["images_per_second"])
 
     def _draw(self, model: TUNIT, step: int, phase: str) -> None:
         with torch.inference_mode():
@@ -118,6 +129,12 @@ class Monitor:
         folder = self.run.folder / "samples"
         folder.mkdir(exist_ok=True)
         images.save_image(images.grid(rows), folder / f"{step:08d}.png")
+
+
+def _in_words(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds / 60:.0f} min left " if seconds >= 60 else f"{max(seconds, 0):.0f} s left "
 
 
 def _tensorboard(run: Run) -> Any:
