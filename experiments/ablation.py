@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from open_tunit import Config, train
+from open_tunit.data import dataset
+from open_tunit.evaluation import truth
 from open_tunit.evaluation.run import evaluate_run
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -31,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "D reads no wrong domains": {"training.mismatched": False},
     "no cycle": {"training.cycle_weight": 0.0},
     "no patches": {"training.patch_weight": 0.0},
+    "R1 not doubled on few images": {"training.r1_weight": 1.001},
     "D's say at one": {"training.adversarial_weight": 1.0},
     "D's say at a fifth": {"training.adversarial_weight": 0.2},
     "content at 8 x 8 cells": {"model.generator_bottleneck": 8},
@@ -47,9 +50,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[100])
     parser.add_argument("--guiding", type=int, default=1000, help="steps of E alone")
     parser.add_argument("--joint", type=int, default=500, help="steps of the joint phase")
+    parser.add_argument("--images", type=int, help="train on so many critters, not on all")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("runs/experiments/ablation"))
     arguments = parser.parse_args()
+    if arguments.images is not None:
+        dataset.CRITTERS_TRAIN = truth.CRITTERS_TRAIN = arguments.images
     for seed in arguments.seeds:
         for name in arguments.variants:
             folder = arguments.out / f"{name.replace(' ', '_')}_seed{seed}"
