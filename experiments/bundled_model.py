@@ -55,7 +55,11 @@ def main() -> None:
             size=arguments.size,
             minutes=arguments.minutes,
             seed=0,
-            overrides={"training.patch_weight": 0.0, "training.joint_guiding_full_steps": None},
+            overrides={
+                "training.patch_weight": 0.0,
+                "training.joint_guiding_learning_rate": 3e-4,
+                "training.joint_guiding_full_steps": None,
+            },
         )
     )
     figures = evaluate_run(arguments.run)

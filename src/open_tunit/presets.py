@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "pseudo_labels": "momentum",
             "supervised_label_weight": 5.0,
             "guiding_learning_rate": 1e-3,
-            "joint_guiding_learning_rate": 3e-4,
+            "joint_guiding_learning_rate": 3e-5,
             "joint_guiding_full_steps": 100,
             "optimizer": "adam",
             "learning_rate": 2e-3,
@@ -76,7 +76,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "training": {
             "guiding_share": 0.2,
-            "joint_guiding_full_steps": 1000,
+            "joint_guiding_learning_rate": 1e-5,
+            "joint_guiding_full_steps": 200,
             "domain_objective": "balanced_prototypes",
             "domain_weight": 1.0,
             "style_weight": 0.2,
