@@ -36,12 +36,15 @@ class Reference:
             for network in (self.G, self.D)
         )
 
-    def step(self, x: Tensor, x_plus: Tensor, permutation: Tensor) -> dict[str, Tensor]:
-        """One joint step on images (N, 3, S, S) and their augmented views; returns the unweighted terms."""
-        terms, keys = self._update_E(x, x_plus)
+    def step(self, x: Tensor, x_plus: Tensor, permutation: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """One joint step on images (N, 3, S, S) and their augmented views; returns the unweighted terms.
+
+        With `labels` (N,) the supervised step: they are the domains, and no domains are sought.
+        """
+        terms, keys = self._update_E(x, x_plus, seek_domains=labels is None)
         references = x[permutation]
         with torch.no_grad():
-            domains = logits(self.E, x).argmax(dim=1)
+            domains = logits(self.E, x).argmax(dim=1) if labels is None else labels
         reference_domains = domains[permutation]
         terms |= self._update_D(x, references, reference_domains)
         terms |= self._update_G(x, references, domains, reference_domains)
@@ -52,15 +55,18 @@ class Reference:
                     old.copy_(AVERAGE_DECAY * old + (1 - AVERAGE_DECAY) * new)
         return {name: value.detach() for name, value in terms.items()}
 
-    def _update_E(self, x: Tensor, x_plus: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _update_E(self, x: Tensor, x_plus: Tensor, *, seek_domains: bool) -> tuple[dict[str, Tensor], Tensor]:
         with torch.no_grad():
             keys = style(self.E_ema, x_plus)
-        contrast = info_nce(style(self.E, x), keys, self.keys)
-        information = mutual_information(logits(self.E, x), logits(self.E, x_plus))
+        terms = {"style_contrast": info_nce(style(self.E, x), keys, self.keys)}
+        total = terms["style_contrast"]
+        if seek_domains:
+            terms["mutual_information"] = mutual_information(logits(self.E, x), logits(self.E, x_plus))
+            total = total + 5 * terms["mutual_information"]
         self.opt_E.zero_grad()
-        (0.1 * (contrast + 5 * information)).backward()
+        (0.1 * total).backward()
         self.opt_E.step()
-        return {"style_contrast": contrast, "mutual_information": information}, keys
+        return terms, keys
 
     def _update_D(self, x: Tensor, references: Tensor, domains: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -2,9 +2,9 @@
 
     python experiments/domain_count.py --species 3 5 8 --seeds 0 1 2
 
-A cell trains the guiding network of the `cpu` preset until balanced prototypes would begin, and asks its shape codes.
-Cells that are there already are not run again, so the command may be stopped and repeated. The table at the end is of
-all cells that were asked for. Seeds 100 and above are for development.
+A cell trains a guiding network of the `cpu` preset half as long again as until balanced prototypes would begin, and
+asks its shape codes. Cells that are there already are not run again, so the command may be stopped and repeated. The
+table at the end is of all cells that were asked for. Seeds 100 and above are for development.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from open_tunit.config import Config
-from open_tunit.training.domain_count import COUNTS, sweep
+from open_tunit.training.domain_count import COUNTS, LONGER, sweep
 
 NEAR = 1
 """A number this close counts as found."""
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def cell_folder(out: Path, species: str, seed: int) -> Path:
-    return out / f"critters_{species.replace(':', '_').replace('/', '-')}_seed{seed}"
+    return out / f"critters_{species.replace(':', '_').replace('/', '-')}_seed{seed}_{LONGER:g}"
 
 
 def run(species: str, seed: int, preset: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
@@ -206,3 +207,24 @@ def test_a_run_logs_its_alarms_and_says_them_once(picture_folder: Path, tmp_path
     train(config.replace({"training.steps": 6}), console=Console(file=said, width=200))
     assert "going on from step 5 of 6" in said.getvalue()
     assert "empty_domain" not in said.getvalue()
+
+
+def test_a_run_whose_generator_cannot_learn_rings(tmp_path: Path) -> None:
+    """G keeps its first, plain weights, in which the style code says nothing; E has hardly begun."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, pixels in enumerate(kinds()[::4]):
+        Image.fromarray(pixels).save(folder / f"{index:02d}.png")
+    config = Config.preset(
+        "cpu", data=str(folder), out=str(tmp_path / "run"), domains=8, steps=4, report_every=1,
+        overrides={
+            "model.style_dim": 8, "model.palette_dim": 3, "model.guiding_width": 4, "model.projection_dim": 8,
+            "model.generator_width": 4, "model.style_mlp_width": 16, "model.discriminator_width": 4,
+            "model.discriminator_max_width": 8, "training.batch": 4, "training.guiding_batch": 8,
+            "training.joint_start": 2, "training.learning_rate": 1e-12,
+        },
+    )  # fmt: skip
+    said = io.StringIO()
+    train(config, console=Console(file=said, width=200))
+    assert said.getvalue().count("alarm: ignored_style: the style code is ignored") == 1
+    assert said.getvalue().count("alarm: empty_domain: the smallest domain is nearly empty") == 1

@@ -191,14 +191,14 @@ def test_progress_counts_to_the_total(folder: Path, tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"the cache .*file/cache cannot be written .* with --cache"):
+    with pytest.raises(ValueError, match=r"the cache .*file/cache cannot be written .* --set cache=DIR"):
         build_store(folder, 8, "crop", "#ffffff", tmp_path / "file" / "cache")
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\); .* --cache"):
+    with pytest.raises(ValueError, match=r"cannot be written \(No space left on device\); .* --set cache=DIR"):
         build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 

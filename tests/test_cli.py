@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import hashlib
 import json
 import os
@@ -193,11 +194,36 @@ def test_places_where_no_run_can_be(capsys: Capture, tmp_path: Path, picture_fol
     assert _digests(picture_folder) == before
 
 
-def test_no_permission_to_write(capsys: Capture, tmp_path: Path, picture_folder: Path) -> None:
+@pytest.mark.parametrize("command", ["train", "translate", "interpolate", "domains", "export"])
+def test_no_permission_to_write(tmp_path: Path, picture_folder: Path, command: str) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    source = picture_folder / "disc_00.png"
+    words: dict[str, tuple[object, ...]] = {
+        "train": _train_words(picture_folder, locked / "run")[1:],
+        "translate": ("--source", source, "--domain", 0, "--out", locked / "out"),
+        "interpolate": ("--source", source, "--domain", 0, 1, "--out", locked / "out.png"),
+        "domains": ("--data", picture_folder, "--out", locked / "out"),
+        "export": ("--out", locked / "out"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "open_tunit", command, *map(str, words[command])],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True, timeout=300,
+        preexec_fn=_lose_the_right_to_write_anywhere,
+    )  # fmt: skip
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("tunit: ")
+    assert str(locked) in line
+    assert "Permission denied" in line
+    assert list(locked.iterdir()) == []
+
+
+def _lose_the_right_to_write_anywhere() -> None:
+    """Let root be held to a folder's permissions, as everybody else is: drop CAP_DAC_OVERRIDE from what exec gets."""
     if os.geteuid() == 0:
-        pytest.skip("root may write anywhere")
-    (tmp_path / "locked").mkdir(mode=0o500)
-    assert "Permission denied" in _refused(capsys, *_train_words(picture_folder, tmp_path / "locked" / "run"))
+        PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE)
 
 
 def test_train_info_evaluate_and_train_again(capsys: Capture, tmp_path: Path, picture_folder: Path) -> None:
@@ -392,6 +418,11 @@ def test_domains_sorts_a_folder(capsys: Capture, tmp_path: Path, model: Path, pi
     before = _digests(out)
     assert "domains.csv exists already" in _refused(capsys, *words)
     assert _digests(out) == before
+    for mine in ("domains.yaml", "domain1.png", "style_map_tsne.png"):
+        (tmp_path / mine).mkdir()
+        (tmp_path / mine / mine).write_text("mine")
+        assert f"{mine} exists already" in _refused(capsys, *words[:-1], tmp_path / mine)
+        assert _names(tmp_path / mine) == [mine]
 
 
 def test_names_and_merges_are_honoured(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:

@@ -147,6 +147,10 @@ def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, pict
     assert "bad.mp4 is not a film" in capsys.readouterr().out
     assert sorted(path.name for path in out.rglob("*.*")) == ["a--stripe_00.mp4", "disc_00--stripe_00.png"]
     network = TUNIT.from_pretrained(model)
+    one = ("translate", "--model", model, "--source", sources / "a.mp4", "--domain", 0)
+    assert _main(*one, "--out", tmp_path / "mine.mp4") == 0
+    with read_film(tmp_path / "mine.mp4") as (rate, frames):
+        assert (rate, len(list(frames))) == (5, len(pictures))
     with read_film(sources / "a.mp4") as (_, frames):
         write_film(tmp_path / "expected.mp4", [network.translate(frame, reference) for frame in frames], 5)
     with read_film(tmp_path / "expected.mp4") as (_, frames):

@@ -40,6 +40,8 @@ def test_the_paper_preset_is_the_published_one() -> None:
 
 @pytest.mark.parametrize("size", [256, 512])
 def test_the_published_networks_are_half_as_wide_from_256(size: int) -> None:
+    by_name = Config.preset("paper", data="x", out="y", overrides={"model.size": size})
+    assert by_name.model == Config.preset("paper", data="x", out="y", size=size).model
     model = preset(size=size).model
     assert (model.generator_width, model.discriminator_width) == (32, 32)
 

@@ -114,6 +114,12 @@ def test_a_sweep_is_a_function_of_its_seed(picture_folder: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("preset", ["cpu", "default"])
+def test_finding_the_number_costs_at_most_three_phases(preset: str, tmp_path: Path) -> None:
+    config = asked(tmp_path, tmp_path, preset=preset)
+    assert 1 + search_share(config) / config.training.guiding_share <= 3
+
+
 def test_time_for_the_search_is_put_aside(tmp_path: Path) -> None:
     found = asked(tmp_path, tmp_path, set={"training.guiding_share": 0.4, "training.prototypes_start": 0.5})
     assert search_share(found) == pytest.approx(0.3)

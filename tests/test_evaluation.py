@@ -404,30 +404,47 @@ def test_a_model_folder_and_other_images(run: Path, picture_folder: Path, tmp_pa
         evaluate_run(run, weights="best")
 
 
-def test_figures_of_other_images_are_kept(run: Path, picture_folder: Path) -> None:
-    evaluate_run(run, asked=Asked(pairs=4))
-    own = (run / "metrics.json").read_bytes()
-    kept = run / f"metrics-{Path(json.loads(own)['protocol']['data']).name}-test.json"
-    with pytest.warns(UserWarning, match=rf"are kept as {re.escape(str(kept))}; the report shows the new ones"):
-        evaluate_run(run, data=str(picture_folder), asked=Asked(part="all", pairs=4))
-    assert kept.read_bytes() == own
-    assert json.loads((run / "metrics.json").read_text())["protocol"]["data"] == str(picture_folder)
-    evaluate_run(run, data=str(picture_folder), asked=Asked(part="all", pairs=5))
+def test_figures_of_another_protocol_are_kept(run: Path, picture_folder: Path, tmp_path: Path) -> None:
+    def kept() -> set[bytes]:
+        return {path.read_bytes() for path in run.glob("metrics-*.json")}
+
+    def now(data: Path | None, **asked: Any) -> bytes:
+        evaluate_run(run, data=None if data is None else str(data), asked=Asked(**asked))
+        return (run / "metrics.json").read_bytes()
+
+    own = now(None, pairs=4)
+    assert now(None, pairs=4) == own
+    assert kept() == set()
+    with pytest.warns(
+        UserWarning, match=r"metrics\.json was of other images, .* and is kept as .*metrics-pictures-test-"
+    ):
+        other = now(picture_folder, part="all", pairs=4)
+    namesake = tmp_path / "elsewhere" / picture_folder.name
+    shutil.copytree(picture_folder, namesake)
+    next(namesake.rglob("disc_*.png")).unlink()
+    with pytest.warns(UserWarning, match=r"metrics-pictures-all-"):
+        another = now(namesake, part="all", pairs=4)
+    with pytest.warns(UserWarning, match=r"metrics-pictures-all-"):
+        now(namesake, part="all", pairs=5)
+    assert kept() == {own, other, another}
     (run / "metrics.json").write_text("{")
-    with pytest.warns(UserWarning, match=r"metrics-unknown-unknown\.json"):
-        evaluate_run(run, asked=Asked(pairs=4))
-    assert (run / "metrics-unknown-unknown.json").read_text() == "{"
+    with pytest.warns(UserWarning, match=r"metrics-unknown-"):
+        now(None, pairs=4)
+    assert b"{" in kept()
 
 
 def test_the_card_of_a_measured_run_tells_its_figures(run: Path, picture_folder: Path) -> None:
     card = run / "model" / "README.md"
     before = card.read_text()
     assert "Not known: nothing of the kind lies beside this model." in before
-    figures = evaluate_run(run, data=str(picture_folder), asked=Asked(part="all", pairs=4))
-    assert f"| `reconstruction_error` | {figures['reconstruction_error']:.4g} |" not in card.read_text()
-    with pytest.warns(UserWarning, match="are kept as"):
+    evaluate_run(run, data=str(picture_folder), asked=Asked(part="all", pairs=4))
+    with pytest.warns(UserWarning, match="is kept as"):
+        evaluate_run(run, asked=Asked(part="train", pairs=4))
+    assert card.read_text() == before
+    with pytest.warns(UserWarning, match="is kept as"):
         figures = evaluate_run(run, asked=Asked(pairs=4))
     assert f"| `reconstruction_error` | {figures['reconstruction_error']:.4g} |" in card.read_text()
+    assert str(picture_folder.parent) not in card.read_text()
     assert card.read_text().startswith(before.partition("## Measured")[0])
 
 

@@ -99,11 +99,17 @@ def run(tmp_path: Path) -> Path:
         Image.new("RGB", (8, 8), colour).save(folder / "samples" / f"{step:08d}.png")
     (folder / "log.jsonl").write_text('{"step": 20, "phase": "guiding"}\n{"step": 40, "phase": "joint"}\n')
     (folder / "config.yaml").write_text(
-        "format_version: 1\npreset_name: cpu\nout: run\ndata: {folder: photos}\ntraining: {steps: 50, batch: 4}\n"
+        "format_version: 1\npreset_name: cpu\nout: run\ndata: {folder: /home/ada/photos}\n"
+        "training: {steps: 50, batch: 4}\n"
     )
     (folder / "metrics.json").write_text(
         json.dumps(
-            {"species_reached": 0.4321, "steps": 40, "protocol": {"true_answers": "by a judge"}, "counts": [1, 2]}
+            {
+                "species_reached": 0.4321,
+                "steps": 40,
+                "protocol": {"true_answers": "by a judge", "data": "/home/ada/photos", "part": "test"},
+                "counts": [1, 2],
+            }
         )
     )
     return folder
@@ -217,17 +223,29 @@ def test_the_card_tells_what_is_known(run: Path, tmp_path: Path) -> None:
         "tags": ["image-to-image", "unsupervised", "tunit"],
     }
     for expected in (
-        f'from_pretrained("{NAME}")', "| `species_reached` | 0.4321 |", "- true answers: by a judge", "`abc123`",
-        "40 of 50, batch 4",
+        f'from_pretrained("{NAME}")', "| `species_reached` | 0.4321 |", "- true answers: by a judge", "- data: photos",
+        "`abc123`", "40 of 50, batch 4",
         "1.5 minutes on two cores", "18 training images", "![Sample grid](samples.png)", "Top row: references",
         "## Intended use",
     ):  # fmt: skip
         assert expected in body, expected
+    assert not any(b"/home/ada" in path.read_bytes() for path in (tmp_path / "staged").iterdir())
 
 
-def test_figures_of_an_earlier_model_are_left_out(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"steps": 39},
+        {"protocol": {"data": "/home/ada/other", "part": "test"}},
+        {"protocol": {"data": "/home/ada/photos", "part": "train"}},
+        {"protocol": {}},
+    ],
+)
+def test_figures_of_another_model_or_other_images_are_left_out(
+    run: Path, tmp_path: Path, changed: dict[str, object]
+) -> None:
     figures = json.loads((run / "metrics.json").read_text())
-    (run / "metrics.json").write_text(json.dumps({**figures, "steps": 39}))
+    (run / "metrics.json").write_text(json.dumps({**figures, **changed}))
     assert "metrics.json" not in stage(Upload(place=run, name=NAME, license="cc0-1.0"), tmp_path / "staged")
     assert "species_reached" not in (tmp_path / "staged" / "README.md").read_text()
 
@@ -251,7 +269,7 @@ def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.M
     shutil.copytree(run / "model", tmp_path / "ada" / "critters")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert TUNIT.from_pretrained(NAME).config == SHAPES
-    with pytest.raises(FileNotFoundError, match="ada/moles is not a model folder: it does not exist"):
+    with pytest.raises(FileNotFoundError, match="it does not exist; the hub is not asked, as ada is a folder here"):
         TUNIT.from_pretrained("ada/moles")
-    with pytest.raises(FileNotFoundError, match=r"eve/moles is no folder here; .* pip install .*\[hub\]' brings"):
+    with pytest.raises(FileNotFoundError, match=r"eve/moles is no folder here; .* pip install huggingface_hub"):
         TUNIT.from_pretrained("eve/moles")

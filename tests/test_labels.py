@@ -33,7 +33,7 @@ def test_folders() -> None:
 
 
 def test_csv_with_unknown_and_missing_rows(tmp_path: Path) -> None:
-    path = _csv(tmp_path, "\ufefffile,label,note\na.jpg,zebra,x\ntrain/a.jpg,,\n./train/b.jpg,ape,y\n")
+    path = _csv(tmp_path, "\ufefffile,label,note\na.jpg,zebra,x\ntrain/a.jpg,,\nval/a.jpg, -1 ,\n./train/b.jpg,ape,y\n")
     labels, names = read_labels(path, tmp_path, FILES)
     assert names == ("ape", "zebra")
     assert labels.tolist() == [1, -1, 0, -1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import statistics
 import sys
@@ -38,9 +39,9 @@ def reference_step() -> ModuleType:
     return module
 
 
-def shaken_state() -> State:
+def shaken_state(config: Config = CONFIG) -> State:
     """Float64 networks in which no parameter is zero, and D's hinge is on both of its sides."""
-    state = new_state(CONFIG, torch.device("cpu"), torch.float64)
+    state = new_state(config, torch.device("cpu"), torch.float64)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for network in (state.E, state.G, state.D):
@@ -52,9 +53,9 @@ def shaken_state() -> State:
     return state
 
 
-def batch_of(seed: int, dtype: torch.dtype) -> Batch:
+def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
     generator = torch.Generator().manual_seed(100 + seed)
-    x, x_plus = (torch.rand(4, 3, 32, 32, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1 for _ in "ab")
+    x, x_plus = (torch.rand(4, 3, size, size, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1 for _ in "ab")
     return Batch(
         x=x,
         x_plus=x_plus,
@@ -74,13 +75,21 @@ def converted(state: State, dtype: torch.dtype) -> State:
     return fresh
 
 
-def test_five_steps_equal_the_published_ones(reference_step: ModuleType) -> None:
-    state = shaken_state()
-    published = reference_step.Reference(state.E, state.G, state.D, CONFIG.model, state.keys.rows.clone())
-    for seed in range(STEPS):
-        batch = batch_of(seed, torch.float64)
-        ours = Step(CONFIG)(state, batch, JOINT)
-        theirs = published.step(batch.x, batch.x_plus, batch.permutation)
+@pytest.mark.parametrize(
+    ("size", "steps", "supervised"),
+    [(32, STEPS, False), (64, 2, False), (128, 1, False), (256, 1, False), (32, STEPS, True)],
+)
+def test_steps_equal_the_published_ones(reference_step: ModuleType, size: int, steps: int, supervised: bool) -> None:
+    config = CONFIG.replace({"model.size": size})
+    state = shaken_state(config)
+    published = reference_step.Reference(state.E, state.G, state.D, config.model, state.keys.rows.clone())
+    labels = torch.tensor([2, 0, 3, 2]) if supervised else None
+    for seed in range(steps):
+        batch = batch_of(seed, torch.float64, size)
+        if labels is not None:
+            batch = dataclasses.replace(batch, labels=labels)
+        ours = Step(config, "all" if supervised else "none")(state, batch, JOINT)
+        theirs = published.step(batch.x, batch.x_plus, batch.permutation, labels)
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
             assert ours[name].item() == pytest.approx(value.item(), rel=1e-9, abs=1e-12), name

@@ -342,6 +342,20 @@ def test_a_held_trunk_sees_each_picture_once_and_changes_no_number() -> None:
     torch.testing.assert_close(state.keys.rows[-COUNT:], key, rtol=1e-9, atol=1e-12)
 
 
+def test_the_published_step_repeats_no_network() -> None:
+    config = tiny(training__joint_start=0)
+    state, seen = fresh(config), dict.fromkeys(("E", "E_ema", "encoder", "decoder"), 0)
+    parts = (state.E.trunk[0], state.E_ema.trunk[0], state.G.encoder, state.G.decoder)
+    for name, part in zip(seen, parts, strict=True):
+
+        def count(*_: object, name: str = name) -> None:
+            seen[name] += 1
+
+        part.register_forward_hook(count)
+    Step(config)(state, a_batch(), phase_at(0, config.training, "none"))
+    assert seen == {"E": 4, "E_ema": 2, "encoder": 1, "decoder": 1}
+
+
 def test_a_run_that_is_joint_from_step_0_has_no_domains_to_hold() -> None:
     training = tiny(training__hold_domains=True, training__joint_start=0).training
     assert not phase_at(0, training, "none").hold_domains

@@ -64,3 +64,11 @@ def test_the_installed_package_is_the_one_imported(environment: Path, tmp_path: 
     code = "from open_tunit import Config; import sys; print(sys.modules[Config.__module__].__file__)"
     where = Path(run(environment / "bin" / "python", "-c", code, cwd=tmp_path))
     assert where.is_relative_to(environment)
+
+
+def test_the_installed_command_translates_with_the_model_that_comes_along(environment: Path, tmp_path: Path) -> None:
+    tunit = environment / "bin" / "tunit"
+    run(tunit, "critters", "--out", "pictures", "--count", "2", cwd=tmp_path)
+    source, reference = sorted((tmp_path / "pictures").rglob("*.png"))[:2]
+    run(tunit, "translate", "--source", source, "--reference", reference, "--out", "out", cwd=tmp_path)
+    assert len(list((tmp_path / "out").iterdir())) == 1

@@ -342,17 +342,18 @@ class Config:
         values |= {f"data.views.{key}": value for key, value in PRESETS[name]["views"].items()}
         if _is_critters(data):
             values |= {"data.views.colour": False, "model.domains": _critters_species(data)}
+        overrides = settings.pop("overrides", {})
         if size is not None:
             values |= {"model.size": size}
-            if name == "paper" and size >= 256:
-                values |= {"model.generator_width": 32, "model.discriminator_width": 32}
+        if name == "paper" and overrides.get("model.size", size) in (256, 512):
+            values |= {"model.generator_width": 32, "model.discriminator_width": 32}
         if domains == "auto":
             values["auto_domains"] = True
         elif domains is not None:
             values["model.domains"] = domains
         if steps is not None:
             values["training.steps"] = steps
-        values |= settings.pop("overrides", {})
+        values |= overrides
         given = {"preset_name": name, "out": str(out), "seed": seed, "data": {"folder": str(data)}, **settings}
         return cls.from_dict(with_dotted(given, values))
 

@@ -24,8 +24,7 @@ def download(name: str, needed: Sequence[str], *, optional: Sequence[str] = (), 
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
     except ModuleNotFoundError as error:
         raise FileNotFoundError(
-            f"{name} is no folder here; for a model on the hub, pip install -c constraints.txt -e '.[hub]' brings "
-            "huggingface_hub"
+            f"{name} is no folder here; if it is a model on the hub, pip install huggingface_hub"
         ) from error
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*needed, *optional]))

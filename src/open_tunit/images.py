@@ -137,22 +137,27 @@ def grid(rows: torch.Tensor, *, pad: int = 2, background: str = "#ffffff") -> Im
     return Image.fromarray(sheet)
 
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+"""Suffix -> what pictures are written as."""
+OPAQUE = ("JPEG",)
+
+
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether the suffix of `path` is one that pictures can be written with."""
-    return Image.registered_extensions().get(Path(path).suffix.lower()) in Image.SAVE
+    """Whether the suffix of `path` is one that pictures are written with."""
+    return Path(path).suffix.lower() in FORMATS
 
 
 def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Writes `image` atomically, in the format that the suffix of `path` names.
 
-    Raises ValueError for a suffix that Pillow cannot write, and for transparency that its format cannot hold; OSError
+    Raises ValueError for a suffix that is not in FORMATS, and for transparency in a format that cannot hold it; OSError
     as the system gives it.
     """
     target = Path(path)
     if not is_picture(target):
         raise ValueError(f"{target} ends in {target.suffix!r}; expected a picture's suffix such as .png, .jpg or .webp")
-    kind = Image.registered_extensions()[target.suffix.lower()]
-    if kind == "JPEG" and "A" in image.getbands():
+    kind = FORMATS[target.suffix.lower()]
+    if kind in OPAQUE and "A" in image.getbands():
         raise ValueError(f"{target} cannot hold transparency; name a .png or .webp")
     options = {"quality": _LOSSY_QUALITY} if kind in ("JPEG", "WEBP") else {}
     _write(target, lambda file: image.save(file, format=kind, **options))

@@ -35,11 +35,15 @@ def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) 
     if is_bundled(path):
         return Path(__file__).parent / "bundled" / BUNDLED
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not a model folder: it does not exist{_perhaps(path)}")
+        raise FileNotFoundError(f"{path} is not a model folder: it does not exist{_perhaps(path)}{_not_asked(path)}")
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise FileNotFoundError(f"{path} is not a model folder: it has no {name}{_perhaps(path)}")
     return path
+
+
+def _not_asked(path: Path) -> str:
+    return f"; the hub is not asked, as {path.parent} is a folder here" if is_hub_id(path.as_posix()) else ""
 
 
 def _perhaps(path: Path) -> str:

@@ -86,7 +86,9 @@ def ffmpeg() -> str:
     try:
         import imageio_ffmpeg
     except ModuleNotFoundError as error:
-        raise ValueError("films need imageio-ffmpeg: pip install -c constraints.txt -e '.[video]' brings it") from error
+        raise ValueError(
+            "films need imageio-ffmpeg: pip install -e '.[video]' in open-tunit's folder brings it"
+        ) from error
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
-        how = f"pip install -c constraints.txt -e '.[{extra}]'"
+        how = f"pip install -e '.[{extra}]' in open-tunit's folder"
         print(f"tunit: {error.name} is not installed; {how} brings it", file=sys.stderr)
         return USER_ERROR
     except (ValueError, ArithmeticError, OSError) as error:

@@ -19,7 +19,7 @@ def serve(model: Path = BUNDLED, host: str = "127.0.0.1", port: int = 7860, devi
         device: auto, cpu, cuda, cuda:1, ...
     """
     if importlib.util.find_spec("gradio") is None:
-        raise ValueError("the page needs gradio: pip install -c constraints.txt -e '.[web]' brings it")
+        raise ValueError("the page needs gradio: pip install -e '.[web]' in open-tunit's folder brings it")
     from open_tunit.web.server import serve as run
 
     run(open_model(model, device), examples=model_folder(model) / EXAMPLES, host=host, port=port)

@@ -31,7 +31,7 @@ def train(
         data: Folder of images (any nesting), or critters:K for the built-in set.
         out: Folder for the run.
         preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
-        domains: Number of domains, K; auto finds it in the images, for about as long as E learns alone.
+        domains: Number of domains, K; auto finds it in the images, for up to 1.3 times as long as E learns alone.
         size: Side of the images in pixels: 32, 64, 128, 256 or 512.
         minutes: Time budget, turned into steps; fewer where the machine becomes slower, more where time is left.
         steps: Length of the run in steps, in place of minutes.

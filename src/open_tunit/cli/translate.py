@@ -80,7 +80,7 @@ def translate(
     for error in left_out:
         print(f"left out: {error}")
     count = (len(sources) - len(left_out)) * len(labels)
-    print(f"{count} translation{'s' * (count != 1)} in {out}")
+    print(f"{count} translation{'s' * (count != 1)} {'as' if results.is_file else 'in'} {out}")
 
 
 class Results(NamedTuple):

@@ -149,7 +149,9 @@ def _writing(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise ValueError(f"the cache {root} cannot be written ({reason}); name another folder with --cache") from error
+        raise ValueError(
+            f"the cache {root} cannot be written ({reason}); name another folder by XDG_CACHE_HOME, or --set cache=DIR"
+        ) from error
 
 
 def _produce_all(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from open_tunit.data.split import FOLDERS
 
+UNKNOWN = ("", "-1")
 _SHOWN = 3
 """How many offending names an error lists."""
 
@@ -20,7 +21,7 @@ def read_labels(spec: str | None, root: Path, files: Sequence[str]) -> tuple[NDA
 
     `spec` None: all unknown. "folders": the first folder of the path, a leading train/val/test apart; files outside
     any are unknown. Else a CSV with columns file,label (others are ignored): paths relative to `root`, or to the
-    folder in the row's `split` column; an empty label or a missing row is unknown. Names are sorted, as numbers if
+    folder in the row's `split` column; an empty label, -1 or a missing row is unknown. Names are sorted, as numbers if
     all are. Raises FileNotFoundError, or ValueError when columns are missing, when rows name files that `files` lacks
     or contradict each other, and when there are fewer than two labels.
     """
@@ -71,7 +72,7 @@ def _from_csv(path: Path, root: Path, files: Sequence[str]) -> dict[str, str]:
         file, label = _file(row, present), (row["label"] or "").strip()
         if file is None:
             strangers.append(row["file"] or "(empty)")
-        elif label and known.setdefault(file, label) != label:
+        elif label not in UNKNOWN and known.setdefault(file, label) != label:
             raise ValueError(f"{path} gives {file} two labels, {known[file]!r} and {label!r}")
     if strangers:
         more = ", ..." if len(strangers) > _SHOWN else ""

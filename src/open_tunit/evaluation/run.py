@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -21,10 +22,8 @@ from open_tunit.evaluation.report import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.places import CARD, is_bundled
-from open_tunit.training.card import Publication, published_card
+from open_tunit.training.card import METRICS, Publication, own_held_out, published_card
 from open_tunit.training.device import choose_device, describe
-
-METRICS = "metrics.json"
 
 
 def evaluate_run(
@@ -40,9 +39,9 @@ def evaluate_run(
 
     A model folder serves too, given `data`. `data` and `labels` None are the run's own, `weights` best is RUN/best.
     metrics.json holds nothing that another run of the same command would find different; what was slow is in
-    cost.json. Figures of other images that were there are kept as metrics-NAME-PART.json, with a warning that says so;
-    the card of a run measured on its own images tells the figures too. Raises FileNotFoundError or ValueError for what
-    is no run, and what `measure` raises.
+    cost.json. Figures of another protocol (images, part, features, ...) that were there are kept as metrics-*.json,
+    with a warning. The card of a run that is measured on its own held-out images tells the figures too. Raises
+    FileNotFoundError or ValueError for what is no run, and what `measure` raises.
     """
     begun = time.perf_counter()
     config, folder = _run_of(run, data, weights)
@@ -62,7 +61,7 @@ def evaluate_run(
     write_text_atomic(run / METRICS, json.dumps(evaluation.figures, indent=1) + "\n")
     write_report(run / "report", evaluation, log=log, cost=cost)
     write_text_atomic(run / "report" / "cost.json", json.dumps(cost, indent=1) + "\n")
-    if config is not None and data is None:
+    if config is not None and own_held_out(config, evaluation.figures):
         measured = Publication(metrics=evaluation.figures)
         write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
     return evaluation.figures
@@ -88,19 +87,23 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
 
 
 def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
-    """Rename the figures of other images, so that those of these do not replace them."""
+    """Rename figures of another protocol, so that those of this one do not replace them."""
     path = run / METRICS
     if not path.is_file():
         return
+    text = path.read_text(encoding="utf-8")
     try:
-        former = json.loads(path.read_text(encoding="utf-8"))["protocol"]
-        data, part = former["data"], former["part"]
+        former = json.loads(text)["protocol"]
+        name = f"{Path(former['data']).name}-{former['part']}"
     except (ValueError, TypeError, KeyError):
-        data, part = "unknown", "unknown"
-    if (data, part) != (protocol["data"], protocol["part"]):
-        kept = run / f"metrics-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(data).name)}-{part}.json"
+        former, name = text, "unknown"
+    if former != json.loads(json.dumps(protocol)):
+        kind = hashlib.sha256(json.dumps(former, sort_keys=True).encode()).hexdigest()[:8]
+        kept = run / f"metrics-{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}.json"
         path.replace(kept)
-        told = f"the figures of {data} ({part} part) are kept as {kept}; the report shows the new ones"
+        told = (
+            f"{path} was of other images, features or settings, and is kept as {kept}; the report shows the new figures"
+        )
         warnings.warn(told, stacklevel=3)
 
 

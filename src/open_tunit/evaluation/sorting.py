@@ -13,7 +13,7 @@ from PIL import Image
 
 from open_tunit import images
 from open_tunit.data.cache import build_store
-from open_tunit.evaluation.style_map import save_style_maps
+from open_tunit.evaluation.style_map import MAPS, save_style_maps
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.naming import Naming
@@ -42,11 +42,12 @@ def sort_folder(model: TUNIT, data: Path, out: Path, *, style_map: bool = False)
     """Write OUT/domains.csv, a contact sheet per domain (the surest images first) and OUT/domains.yaml to be filled in.
 
     With `style_map` also OUT/style_map_tsne.png, and OUT/style_map_umap.png where UMAP is installed. Raises ValueError
-    where `out` holds a table already, and what opening the folder raises.
+    where `out` holds one of these files already, and what opening the folder raises.
     """
-    table = out / TABLE
-    if table.exists():
-        raise ValueError(f"{table} exists already; name another folder with --out, or delete it")
+    table, sheets = out / TABLE, [f"{model.naming.label(k)}.png" for k in sorted(set(model.naming.heads))]
+    for name in (TABLE, NAMES, *sheets, *MAPS.values()):
+        if (out / name).exists():
+            raise ValueError(f"{out / name} exists already; name another folder with --out, or delete it")
     store = build_store(data, model.config.size, model.fit, model.background)
     parts = [images.from_uint8(store.images[i : i + CHUNK]) for i in range(0, len(store.files), CHUNK)]
     sure, domains = (part.numpy() for part in torch.cat([model.domains(x).cpu() for x in parts]).max(dim=1))

@@ -20,6 +20,8 @@ PERPLEXITY, NEIGHBOURS = 30.0, 15
 """The usual ones of t-SNE and UMAP; fewer where there are few images."""
 
 Method = Literal["tsne", "umap"]
+MAPS: dict[Method, str] = {"tsne": "style_map_tsne.png", "umap": "style_map_umap.png"}
+"""The files of `save_style_maps`."""
 
 
 def style_map(styles: NDArray[np.floating], *, method: Method = "tsne", seed: int = 0) -> NDArray[np.float64]:
@@ -71,7 +73,7 @@ def save_style_maps(
     written = []
     for method in methods:
         places = style_map(styles[shown], method=method)
-        path = out / f"style_map_{method}.png"
+        path = out / MAPS[method]
         draw_style_map(path, places, domains[shown], names)
         written.append(path)
     return written

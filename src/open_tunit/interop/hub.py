@@ -13,9 +13,16 @@ from open_tunit.config import Config
 from open_tunit.download import is_hub_id
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.training.card import INTENDED_USE, Publication, published_card
+from open_tunit.training.card import (
+    INTENDED_USE,
+    METRICS,
+    Publication,
+    own_held_out,
+    published_card,
+    without_path,
+)
 
-PICTURE, METRICS = "samples.png", "metrics.json"
+PICTURE = "samples.png"
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -48,7 +55,8 @@ def stage(upload: Upload, folder: Path) -> list[str]:
     """Write what will be uploaded into the new folder `folder`; returns its file names.
 
     Names of the training folder's unreadable files are left out. Figures are taken along only where they are of this
-    very model. Raises what TUNIT.from_pretrained raises, and ValueError where `folder` holds anything.
+    very model, and of held-out images of its own data. Raises what TUNIT.from_pretrained raises, and ValueError where
+    `folder` holds anything.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already and is not an empty folder; name another")
@@ -57,7 +65,7 @@ def stage(upload: Upload, folder: Path) -> list[str]:
     config = Config.from_yaml((run / "config.yaml").read_text(encoding="utf-8")) if run else None
     if "data" in model.about:
         model.about["data"].pop("unreadable", None)
-    metrics = _metrics(run, model) if run else None
+    metrics = _metrics(run, config, model) if run and config else None
     picture, caption = _samples(run) if run and upload.samples else (None, "")
     card = Publication(
         name=upload.name,
@@ -96,13 +104,14 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
     return str(getattr(address, "repo_url", address))
 
 
-def _metrics(run: Path, model: TUNIT) -> dict[str, Any] | None:
-    """The run's figures, when its model has not been trained on since."""
+def _metrics(run: Path, config: Config, model: TUNIT) -> dict[str, Any] | None:
+    """The run's figures of its own held-out images, when its model has not been trained on since."""
     path = run / METRICS
     if not path.is_file():
         return None
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values if values.get("steps") == model.about.get("step") else None
+    mine = values.get("steps") == model.about.get("step") and own_held_out(config, values)
+    return without_path(values) if mine else None
 
 
 def _samples(run: Path) -> tuple[Path | None, str]:

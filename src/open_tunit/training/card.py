@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -14,6 +15,9 @@ INTENDED_USE = (
     "Research, teaching and creative work with pictures like those it was trained on. Not for passing translations "
     "off as photographs, and not for judging what or who is in a picture: domains are clusters, not facts."
 )
+
+
+METRICS = "metrics.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,20 @@ def published_card(
     return "\n\n".join(sections) + "\n"
 
 
+def own_held_out(run: Config, metrics: Mapping[str, Any]) -> bool:
+    """Whether figures are of the run's own images, and of a part that it did not train on."""
+    protocol = metrics.get("protocol", {})
+    return protocol.get("data") == run.data.folder and protocol.get("part") in ("test", "val")
+
+
+def without_path(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures, with the name of the data's folder in place of its path."""
+    protocol = dict(metrics.get("protocol", {}))
+    if "data" in protocol:
+        protocol["data"] = PurePath(protocol["data"]).name
+    return {**metrics, "protocol": protocol}
+
+
 def _picture(publication: Publication) -> list[str]:
     if publication.picture is None:
         return []
@@ -108,7 +126,7 @@ def _metric_rows(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
 def _protocol(metrics: Mapping[str, Any] | None) -> list[str]:
     if not metrics or "protocol" not in metrics:
         return []
-    rows = [f"- {name.replace('_', ' ')}: {value}" for name, value in metrics["protocol"].items()]
+    rows = [f"- {name.replace('_', ' ')}: {value}" for name, value in without_path(metrics)["protocol"].items()]
     return ["How it was measured:\n\n" + "\n".join(rows)]
 
 

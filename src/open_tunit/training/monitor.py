@@ -116,6 +116,8 @@ class Monitor:
     def _seconds_left(self, line: Mapping[str, Any]) -> float | None:
         """What is left of the minutes; without, what G's further steps take at this pace, None before G learns."""
         config = self.run.config
+        if line["step"] >= config.training.steps:
+            return None
         if config.minutes is not None:
             return training_minutes(config) * 60 - self.seconds
         if line["phase"] == "guiding":

@@ -68,7 +68,7 @@ def guiding(
         )
         total = total + training.shape_weight * terms["shape_contrast"]
     if supervision != "all" and seek_domains:
-        name, value = _domain_objective(inputs, inputs.view_domain.logits, config)
+        name, value = _domain_objective(inputs, inputs.view_domain.logits, config, mixed=supervision == "some")
         terms[name] = value
         total = total + training.domain_weight * value
     label_weight = {"none": 0.0, "some": training.label_weight, "all": training.supervised_label_weight}[supervision]
@@ -78,9 +78,12 @@ def guiding(
     return Objective(weight * total, _detached(terms))
 
 
-def _domain_objective(inputs: GuidingInputs, view_logits: Tensor, config: Config) -> tuple[str, Tensor]:
-    """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead."""
-    free = inputs.labels < 0
+def _domain_objective(inputs: GuidingInputs, view_logits: Tensor, config: Config, *, mixed: bool) -> tuple[str, Tensor]:
+    """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead.
+
+    Unless the batch is `mixed` all are unlabelled: a choice by labels would make the host wait for the device.
+    """
+    free = inputs.labels < 0 if mixed else slice(None)
     logits, logits_plus = inputs.view.logits[free], view_logits[free]
     if config.training.domain_objective == "mutual_information":
         if not len(logits):
