@@ -22,6 +22,7 @@ import torch
 TARGET = 30.0
 CASES = {
     "cpu": ("--preset", "cpu"),
+    "default": ("--preset", "default"),
     "paper at 64 px": ("--preset", "paper", "--size", "64", "--set", "training.batch=8"),
 }
 STEPPED = "first step at"

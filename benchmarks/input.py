@@ -19,14 +19,14 @@ import torch
 from PIL import Image
 
 from open_tunit import images
-from open_tunit.config import Views
+from open_tunit.config import Config, Views
 from open_tunit.data.batches import Batches
 from open_tunit.data.cache import build_store
 from open_tunit.training.device import choose_device, keep_freed_memory
 
 PICTURES, SHAPE = 64, (1024, 768)
 ROUNDS = 7
-VIEWS = {"paper": Views(), "demo": Views(domain_colour=True, content_colour=True, translation=True, outside="reflect")}
+VIEWS = {name: Config.preset(name, data="photos", out="unused").data.views for name in ("paper", "cpu")}
 
 
 def main() -> None:
