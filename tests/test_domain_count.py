@@ -98,6 +98,7 @@ def test_a_run_finds_its_number_once(picture_folder: Path, tmp_path: Path) -> No
     assert (stored["model"]["domains"], stored["auto_domains"]) == (2, True)
     assert "finding the number of domains: step 4 of 4, 0 s left" in said
     assert "2 domains  information" in said
+    assert "no more than 2 domains are tried: each needs 10 training images" in said
     again = trained(config.replace({"training.steps": 7}))
     assert "going on from step 6 of 7" in again
     assert "finding the number" not in again

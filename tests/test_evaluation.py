@@ -404,6 +404,16 @@ def test_a_model_folder_and_other_images(run: Path, picture_folder: Path, tmp_pa
         evaluate_run(run, weights="best")
 
 
+def test_of_images_that_were_not_trained_on_all_are_measured(run: Path, picture_folder: Path, tmp_path: Path) -> None:
+    assert "nearest_training_ratio_E" in evaluate_run(run, asked=Asked(pairs=8))
+    shutil.copytree(picture_folder, tmp_path / "others")
+    next((tmp_path / "others").rglob("disc_*.png")).unlink()
+    with pytest.warns(UserWarning, match="is kept as"):
+        figures = evaluate_run(run, data=str(tmp_path / "others"), asked=Asked(pairs=8))
+    assert (figures["held_out_images"], figures["protocol"]["part"]) == (23, "all")
+    assert "nearest_training_ratio_E" not in figures
+
+
 def test_figures_of_another_protocol_are_kept(run: Path, picture_folder: Path, tmp_path: Path) -> None:
     def kept() -> set[bytes]:
         return {path.read_bytes() for path in run.glob("metrics-*.json")}

@@ -414,7 +414,10 @@ def checked_version(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     rest = dict(values)
     version = rest.pop("format_version", None)
     if not isinstance(version, int):
-        raise ConfigError(f"{name} has no format_version; it was not written by open-tunit")
+        raise ConfigError(
+            f"{name} has no format_version; it was not written by open-tunit: begin with a run's config.yaml, or "
+            "use --set"
+        )
     if version > FORMAT_VERSION:
         raise ConfigError(
             f"{name} has format_version {version}, newer than {FORMAT_VERSION}, which this open-tunit reads; upgrade it"

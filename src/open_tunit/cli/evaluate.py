@@ -16,7 +16,7 @@ def evaluate(
     features_range: Literal["0..255", "0..1", "-1..1", "imagenet"] = "0..255",
     features_side: int | None = None,
     pairs: int | None = None,
-    part: Literal["test", "val", "train", "all"] = "test",
+    part: Literal["test", "val", "train", "all"] | None = None,
     weights: Literal["last", "best"] = "last",
     compare: tuple[Path, Path] | None = None,
     device: str = "auto",
@@ -31,7 +31,7 @@ def evaluate(
         features_range: What the file's network wants its pixels as.
         features_side: Side in pixels that the file's network wants; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
-        part: Which part of the images.
+        part: Which part of the images: test unless given; all of a folder that the model was not trained on.
         weights: The run's last model, or the best of its validation.
         compare: Two runs to put side by side.
         device: auto, cpu, cuda, cuda:1, ...

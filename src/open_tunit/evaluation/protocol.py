@@ -47,7 +47,8 @@ PROTOCOL_VERSION = 1
 class Asked:
     """What an evaluation may be told, beside the data."""
 
-    part: Part = "test"
+    part: Part | None = None
+    """None: test; all, where the images are not those that the model is known to have trained on."""
     pairs: int | None = None
     """Translations; None = each image a source up to four times, 2,000 in all."""
     features: str | None = None
@@ -95,7 +96,9 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         asked.features, model, cache_root=cache_root, side=asked.features_side, pixel_range=asked.features_range
     )
     dataset = open_dataset(known, size=model.config.size, seed=seed, cache=asked.cache)
-    plan = make_plan(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
+    foreign = _is_foreign(model, dataset)
+    part = asked.part or ("all" if foreign and not critters else "test")
+    plan = make_plan(dataset, part=part, pairs=asked.pairs, seed=seed)
     seen = opinions(model, dataset, plan)
     made = translate_pairs(model, dataset, plan, seen.domains, network)
     labels = dataset.labels[plan.images]
@@ -103,7 +106,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     figures = Figures(seed)
     add_own_figures(figures, seen, made, plan, model.config.domains)
     add_label_figures(figures, seen, labels)
-    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root)
+    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root, foreign=foreign)
     protocol = _protocol(data, dataset, plan, network, by_label=bool((labels >= 0).any()))
     answers = None
     if critters:
@@ -116,6 +119,12 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     return Evaluation(values, model, dataset, plan, seen, made, copying, answers)
 
 
+def _is_foreign(model: TUNIT, dataset: Dataset) -> bool:
+    """Whether the model is known to have been trained on other images than these."""
+    trained_on = model.about.get("data", {}).get("fingerprint")
+    return trained_on is not None and trained_on != dataset.fingerprint
+
+
 def _on_features(
     figures: Figures,
     model: TUNIT,
@@ -125,6 +134,8 @@ def _on_features(
     made: Translations,
     groups: NDArray[np.int64],
     cache_root: Path,
+    *,
+    foreign: bool,
 ) -> Copying | None:
     """What a feature network says of the translations."""
     assert made.features is not None
@@ -138,6 +149,8 @@ def _on_features(
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
     figures.attempt(diverse)
+    if foreign:
+        return None
     copying = search_training_images(network, dataset, plan, real, made.features, cache_root)
     if copying is not None:
         ratio = copying.translated.mean() / max(float(copying.held_out.mean()), 1e-12)

@@ -29,7 +29,7 @@ from open_tunit.data.dataset import open_dataset
 from open_tunit.files import write_text_atomic
 from open_tunit.settings import ConfigError, require
 from open_tunit.training.device import choose_device, use_half
-from open_tunit.training.fitting import fit_to_data
+from open_tunit.training.fitting import FEWEST_PER_DOMAIN, fit_to_data
 from open_tunit.training.heads import kmeans
 from open_tunit.training.run import CURVE
 from open_tunit.training.schedule import batch_at, joint_start, phase_at, prototypes_step
@@ -41,8 +41,6 @@ COUNTS = tuple(range(2, 13))
 SAMPLE, CHUNK = 2048, 128
 VIEWS = 4
 """Views of each image that the plain one is compared with."""
-FEWEST_PER_DOMAIN = 10
-"""Training images that a domain needs at least."""
 PURPOSE = 4
 LONGER = 1.5
 """Steps of E, in units of those before balanced prototypes: too few merge what they have not told apart yet."""
@@ -186,6 +184,12 @@ def _shown(config: Config, batches: Batches, counts: Sequence[int], half: bool, 
             console.print(f"finding the number of domains: step {step} of {steps}, {left:.0f} s left", highlight=False)
 
     curve = count_domains(config, batches, half=half, counts=counts, progress=progress)
+    if curve.counts[-1] < max(counts):
+        console.print(
+            f"no more than {curve.counts[-1]} domains are tried: each needs {FEWEST_PER_DOMAIN} training images",
+            highlight=False,
+            soft_wrap=True,
+        )
     for line in curve.lines():
         console.print(line, highlight=False, markup=False)
     return curve

@@ -9,6 +9,8 @@ from open_tunit.settings import require
 from open_tunit.training.schedule import Supervision
 
 FEW_IMAGES = 500
+FEWEST_PER_DOMAIN = 10
+"""Training images that a domain needs at least."""
 SAFER_R1 = 2.0
 """Factor on r1_weight below FEW_IMAGES: a discriminator learns a small set by heart, a stronger penalty slows it."""
 
@@ -38,6 +40,11 @@ def fit_to_data(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
             changes[f"training.{name}"] = count
             notes.append(f"only {count} training images: the {name.replace('_', ' ')} is {count} instead of {asked}")
     changes["training.queue"] = min(config.training.queue, max(count // 2, 1))
+    if not config.auto_domains and count < FEWEST_PER_DOMAIN * config.model.domains:
+        notes.append(
+            f"{count} training images are fewer than {FEWEST_PER_DOMAIN} for each of {config.model.domains} domains: "
+            "some will stay empty; fewer --domains, or auto"
+        )
     if count < FEW_IMAGES:
         notes.append(
             f"{count} training images are few: expect domains to be found, and colours and textures to be carried "
