@@ -10,6 +10,8 @@ from open_tunit.download import download, is_hub_id
 
 CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "domains.yaml", "README.md", "examples"
 """What a model folder holds; the first two are always there."""
+MODEL = "model"
+"""Where a run keeps its model."""
 BUNDLED = "critters"
 """The model that comes with the package, so that commands work before anything has been trained."""
 
@@ -17,15 +19,15 @@ BUNDLED = "critters"
 def is_bundled(place: str | os.PathLike[str]) -> bool:
     """Whether `place` is the bundled model's name, and no model or run here is called so."""
     path = Path(place)
-    return path.as_posix() == BUNDLED and not (path / CONFIG).exists() and not (path / "model").exists()
+    return path.as_posix() == BUNDLED and not (path / CONFIG).exists() and not (path / MODEL).exists()
 
 
 def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) -> Path:
     """The folder of a model given as a folder, as `critters` (the bundled one), or as a hub id, fetched once.
 
-    A model here under the bundled one's name comes before it; `user/name` is a hub id where no folder here is called
-    `user`. `revision` is a hub id's branch, tag or commit. Raises FileNotFoundError when it is no model folder,
-    ValueError for a revision of anything but a hub id.
+    A model here under the bundled one's name comes before it; a run stands for its model; `user/name` is a hub id where
+    no folder here is called `user`. `revision` is a hub id's branch, tag or commit. Raises FileNotFoundError when it is
+    no model folder, ValueError for a revision of anything but a hub id.
     """
     path = Path(place)
     if is_hub_id(path.as_posix()) and not path.exists() and not path.parent.is_dir():
@@ -36,6 +38,8 @@ def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) 
         return Path(__file__).parent / "bundled" / BUNDLED
     if not path.exists():
         raise FileNotFoundError(f"{path} is not a model folder: it does not exist{_perhaps(path)}{_not_asked(path)}")
+    if not (path / CONFIG).is_file() and (path / MODEL / CONFIG).is_file():
+        path = path / MODEL
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise FileNotFoundError(f"{path} is not a model folder: it has no {name}{_perhaps(path)}")
@@ -48,8 +52,6 @@ def _not_asked(path: Path) -> str:
 
 def _perhaps(path: Path) -> str:
     """What the user may have meant instead of a `path` that is no model folder."""
-    if (path / "model" / CONFIG).is_file():
-        return f"; its model is {path / 'model'}"
     if difflib.get_close_matches(path.as_posix(), [BUNDLED]):
         return f"; the model that comes along is called {BUNDLED}"
     return ""

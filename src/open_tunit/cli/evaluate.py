@@ -16,7 +16,7 @@ def evaluate(
     features_range: Literal["0..255", "0..1", "-1..1", "imagenet"] = "0..255",
     features_side: int | None = None,
     pairs: int | None = None,
-    part: Literal["test", "val", "train", "all"] | None = None,
+    part: Literal["auto", "test", "val", "train", "all"] = "auto",
     weights: Literal["last", "best"] = "last",
     compare: tuple[Path, Path] | None = None,
     device: str = "auto",
@@ -31,7 +31,7 @@ def evaluate(
         features_range: What the file's network wants its pixels as.
         features_side: Side in pixels that the file's network wants; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
-        part: Which part of the images: test unless given; all of a folder that the model was not trained on.
+        part: Which part of the images; auto is test, or all of a folder that the model was not trained on.
         weights: The run's last model, or the best of its validation.
         compare: Two runs to put side by side.
         device: auto, cpu, cuda, cuda:1, ...
@@ -46,7 +46,13 @@ def evaluate(
     from open_tunit.evaluation.run import evaluate_run
 
     assert run is not None
-    asked = Asked(part=part, pairs=pairs, features=features, features_side=features_side, features_range=features_range)
+    asked = Asked(
+        part=None if part == "auto" else part,
+        pairs=pairs,
+        features=features,
+        features_side=features_side,
+        features_range=features_range,
+    )
     figures = evaluate_run(run, data=data, labels=labels, weights=weights, asked=asked, device=device)
     for rows in names.present(figures).values():
         for name in rows:
