@@ -1,6 +1,7 @@
 """Does E find the species in its own phase, and what does its style code know of the background?
 
     python experiments/guiding.py --species 3 5 8 5:60/20/10/5/5 --seeds 0 1 2 3 4
+    python experiments/guiding.py --species 5 --objective mutual_information
 
 A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy, before and
 after the neighbours' vote; that of k-means on the same shape codes; how often the nearest neighbours' species is right
@@ -41,26 +42,34 @@ FIGURES = (
     "seconds",
 )
 
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "balanced_prototypes": {},
+    "mutual_information": {"training.domain_objective": "mutual_information", "training.prototypes_start": 0.0},
+}
+"""The preset's own, and the published one from the first step on, beside the preset's contrasts."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--species", nargs="+", default=["3", "5", "8", "5:60/20/10/5/5"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=1750)
+    parser.add_argument("--objective", default="balanced_prototypes", choices=list(OBJECTIVES))
     parser.add_argument("--out", type=Path, default=Path("runs/experiments/guiding"))
     arguments = parser.parse_args()
     for species in arguments.species:
         for seed in arguments.seeds:
-            folder = arguments.out / f"critters_{species.replace(':', '_').replace('/', '-')}_seed{seed}"
+            name = f"critters_{species.replace(':', '_').replace('/', '-')}"
+            folder = arguments.out / f"{name}_{arguments.objective}_{arguments.steps}_seed{seed}"
             if not (folder / "cell.json").exists():
                 print(f"critters:{species}, seed {seed}", flush=True)
-                figures = cell(f"critters:{species}", seed, arguments.steps, folder)
+                figures = cell(f"critters:{species}", seed, arguments.steps, OBJECTIVES[arguments.objective], folder)
                 (folder / "cell.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print("\n".join(table(arguments.out)))
 
 
-def cell(data: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
-    alone = {"training.joint_start": steps}
+def cell(data: str, seed: int, steps: int, objective: dict[str, Any], folder: Path) -> dict[str, Any]:
+    alone = {"training.joint_start": steps, **objective}
     before, model = (  # the second goes on by one joint step, before which the domains settle
         train(
             Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=more, steps=more, overrides=alone)
