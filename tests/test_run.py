@@ -511,11 +511,11 @@ def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(loop, "steps_for", hopeful)
     share = {"training.guiding_share": 0.5}
-    _train(config(joint_start=None, minutes=0.04, report_every=3, set=share))
+    _train(config(joint_start=None, minutes=0.1, report_every=3, set=share))
     phases = [line["phase"] for line in _lines(config())]
     assert {"guiding", "joint"} == set(phases)
     guiding = [line["seconds"] for line in _lines(config()) if line["phase"] == "guiding"]
-    assert guiding[-1] < 2.4 * 0.8  # half of the time, and what the last report took
+    assert guiding[-1] < 6 * 0.85  # half of the time, and what the last report took
 
 
 def test_fine_tuning_starts_from_a_models_weights(config: Begin, tmp_path: Path) -> None:
