@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from open_tunit.config import Config
-from open_tunit.training.domain_count import COUNTS, LONGER, sweep
+from open_tunit.training.domain_count import COUNTS, LENGTH, sweep
 
 NEAR = 1
 """A number this close counts as found."""
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def cell_folder(out: Path, species: str, seed: int) -> Path:
-    return out / f"critters_{species.replace(':', '_').replace('/', '-')}_seed{seed}_{LONGER:g}"
+    return out / f"critters_{species.replace(':', '_').replace('/', '-')}_seed{seed}_{LENGTH:g}"
 
 
 def run(species: str, seed: int, preset: str, folder: Path) -> None:

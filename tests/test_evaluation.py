@@ -26,7 +26,7 @@ from open_tunit.evaluation import names, truth
 from open_tunit.evaluation.compare import compare_runs
 from open_tunit.evaluation.judges import Judges, truth_of
 from open_tunit.evaluation.plan import make_plan
-from open_tunit.evaluation.protocol import Asked
+from open_tunit.evaluation.protocol import FOREIGN, Asked
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.validation import validate
 from open_tunit.images import from_uint8
@@ -404,14 +404,17 @@ def test_a_model_folder_and_other_images(run: Path, picture_folder: Path, tmp_pa
         evaluate_run(run, weights="best")
 
 
-def test_of_images_that_were_not_trained_on_all_are_measured(run: Path, picture_folder: Path, tmp_path: Path) -> None:
-    assert "nearest_training_ratio_E" in evaluate_run(run, asked=Asked(pairs=8))
+def test_copying_is_asked_about_the_training_images_alone(run: Path, picture_folder: Path, tmp_path: Path) -> None:
+    own = evaluate_run(run, asked=Asked(pairs=8))
+    assert "nearest_training_ratio_E" in own
+    assert FOREIGN not in own["notes"]
     shutil.copytree(picture_folder, tmp_path / "others")
     next((tmp_path / "others").rglob("disc_*.png")).unlink()
     with pytest.warns(UserWarning, match="is kept as"):
         figures = evaluate_run(run, data=str(tmp_path / "others"), asked=Asked(pairs=8))
-    assert (figures["held_out_images"], figures["protocol"]["part"]) == (23, "all")
+    assert figures["protocol"]["part"] == "test"
     assert "nearest_training_ratio_E" not in figures
+    assert FOREIGN in figures["notes"]
 
 
 def test_figures_of_another_protocol_are_kept(run: Path, picture_folder: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_plain_output_says_what_is_left(config: Begin, tmp_path: Path) -> None:
     assert re.search(r"^joint 4/6 \d+ img/s \d+ s left style_contrast", first)
     assert "left" not in last
     _, said = _train(config(steps=None, joint_start=None, minutes=0.1, report_every=1, out=str(tmp_path / "other")))
-    assert re.search(r"^guiding 1/\d+ \d+ img/s [1-6] s left style_contrast", said, re.MULTILINE)
+    assert re.search(r"^guiding 1/\d+ \d+ img/s \d s left style_contrast", said, re.MULTILINE)
 
 
 def test_tensorboard_gets_the_log(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,7 +515,7 @@ def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.Mon
     phases = [line["phase"] for line in _lines(config())]
     assert {"guiding", "joint"} == set(phases)
     guiding = [line["seconds"] for line in _lines(config()) if line["phase"] == "guiding"]
-    assert guiding[-1] < 6 * 0.85  # half of the time, and what the last report took
+    assert guiding[-1] < 6 * 0.8  # half of the time, and what the last report took
 
 
 def test_fine_tuning_starts_from_a_models_weights(config: Begin, tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 FITS = ("crop", "pad", "squash")
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+"""Suffix -> what pictures are written as."""
+OPAQUE = ("JPEG",)
 _SHRINK_FIRST = 3.0
 """Big reductions start with whole-pixel averages, down to this many times the final side (Pillow: no visible loss)."""
 _LOSSY_QUALITY = 95
@@ -135,11 +138,6 @@ def grid(rows: torch.Tensor, *, pad: int = 2, background: str = "#ffffff") -> Im
         top, left = pad + row * (height + pad), pad + column * (width + pad)
         sheet[top : top + height, left : left + width] = tile
     return Image.fromarray(sheet)
-
-
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-"""Suffix -> what pictures are written as."""
-OPAQUE = ("JPEG",)
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:

@@ -16,7 +16,7 @@ def evaluate(
     features_range: Literal["0..255", "0..1", "-1..1", "imagenet"] = "0..255",
     features_side: int | None = None,
     pairs: int | None = None,
-    part: Literal["auto", "test", "val", "train", "all"] = "auto",
+    part: Literal["test", "val", "train", "all"] = "test",
     weights: Literal["last", "best"] = "last",
     compare: tuple[Path, Path] | None = None,
     device: str = "auto",
@@ -31,7 +31,7 @@ def evaluate(
         features_range: What the file's network wants its pixels as.
         features_side: Side in pixels that the file's network wants; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
-        part: Which part of the images; auto is test, or all of a folder that the model was not trained on.
+        part: Which part of the images; all, where the model saw none of them.
         weights: The run's last model, or the best of its validation.
         compare: Two runs to put side by side.
         device: auto, cpu, cuda, cuda:1, ...
@@ -47,7 +47,7 @@ def evaluate(
 
     assert run is not None
     asked = Asked(
-        part=None if part == "auto" else part,
+        part=part,
         pairs=pairs,
         features=features,
         features_side=features_side,

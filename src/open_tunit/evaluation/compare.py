@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from open_tunit.evaluation import names
+from open_tunit.places import METRICS
 
 FREE = {"weights", "data"}
 """Parts of the protocol that may differ between runs that compare: the fingerprint says whether the images do."""
@@ -55,7 +56,7 @@ def _row(name: str, label: str, first: Mapping[str, Any], second: Mapping[str, A
 
 
 def _read(run: Path) -> dict[str, Any]:
-    path = run / "metrics.json"
+    path = run / METRICS
     if not path.is_file():
         raise FileNotFoundError(f"{run} has no metrics.json; run `tunit evaluate {run}` first")
     try:

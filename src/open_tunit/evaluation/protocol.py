@@ -41,14 +41,17 @@ from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
 
 PROTOCOL_VERSION = 1
+FOREIGN = (
+    "these are not the images that the model was trained on, so copying is not asked about; if it saw none of them, "
+    "--part all measures all"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:
     """What an evaluation may be told, beside the data."""
 
-    part: Part | None = None
-    """None: test; all, where the images are not those that the model is known to have trained on."""
+    part: Part = "test"
     pairs: int | None = None
     """Translations; None = each image a source up to four times, 2,000 in all."""
     features: str | None = None
@@ -96,9 +99,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         asked.features, model, cache_root=cache_root, side=asked.features_side, pixel_range=asked.features_range
     )
     dataset = open_dataset(known, size=model.config.size, seed=seed, cache=asked.cache)
-    foreign = _is_foreign(model, dataset)
-    part = asked.part or ("all" if foreign and not critters else "test")
-    plan = make_plan(dataset, part=part, pairs=asked.pairs, seed=seed)
+    plan = make_plan(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
     seen = opinions(model, dataset, plan)
     made = translate_pairs(model, dataset, plan, seen.domains, network)
     labels = dataset.labels[plan.images]
@@ -106,7 +107,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     figures = Figures(seed)
     add_own_figures(figures, seen, made, plan, model.config.domains)
     add_label_figures(figures, seen, labels)
-    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root, foreign=foreign)
+    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root)
     protocol = _protocol(data, dataset, plan, network, by_label=bool((labels >= 0).any()))
     answers = None
     if critters:
@@ -134,8 +135,6 @@ def _on_features(
     made: Translations,
     groups: NDArray[np.int64],
     cache_root: Path,
-    *,
-    foreign: bool,
 ) -> Copying | None:
     """What a feature network says of the translations."""
     assert made.features is not None
@@ -149,7 +148,8 @@ def _on_features(
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
     figures.attempt(diverse)
-    if foreign:
+    if _is_foreign(model, dataset):
+        figures.notes.append(FOREIGN)
         return None
     copying = search_training_images(network, dataset, plan, real, made.features, cache_root)
     if copying is not None:

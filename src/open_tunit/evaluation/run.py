@@ -21,8 +21,8 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, is_bundled
-from open_tunit.training.card import METRICS, Publication, own_held_out, published_card
+from open_tunit.places import CARD, METRICS, is_bundled
+from open_tunit.training.card import Publication, own_held_out, published_card
 from open_tunit.training.device import choose_device, describe
 
 

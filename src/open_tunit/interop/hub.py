@@ -13,9 +13,9 @@ from open_tunit.config import Config
 from open_tunit.download import is_hub_id
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
+from open_tunit.places import METRICS
 from open_tunit.training.card import (
     INTENDED_USE,
-    METRICS,
     Publication,
     own_held_out,
     published_card,

@@ -11,6 +11,7 @@ import torch
 
 from open_tunit.config import Config, Training
 from open_tunit.data.batches import Batches
+from open_tunit.training.domain_count import search_share
 from open_tunit.training.schedule import Phase, Supervision, batch_at, phase_at
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step
@@ -20,6 +21,12 @@ REPORTS_SHARE = 0.08
 """Share of the time that reports and checkpoints take."""
 CERTAIN, WORTHWHILE = 0.95, 20
 """Share of the steps that seem to fit which is planned (the next report plans again), and so many more at the least."""
+
+
+def training_minutes(config: Config) -> float:
+    """The minutes of a budget that are left when the number of domains has been found."""
+    assert config.minutes is not None
+    return config.minutes / (1 + search_share(config))
 
 
 def steps_for(config: Config, batches: Batches, supervision: Supervision, *, half: bool) -> Config:

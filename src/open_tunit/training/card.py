@@ -17,9 +17,6 @@ INTENDED_USE = (
 )
 
 
-METRICS = "metrics.json"
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Publication:
     """What a card says beyond the model and its training."""

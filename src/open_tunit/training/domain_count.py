@@ -1,9 +1,9 @@
 """How many domains: the number up to which more clusters tell more of an image from its other views, unlabelled.
 
-E learns shapes by contrast, once, LONGER than until balanced prototypes would begin; k-means then clusters its shape
-codes for every number in question. A cut between kinds falls in the same place in another view of the image and adds to
-what views know of each other; one through the middle of a kind falls elsewhere and adds little. docs/domains.md has the
-evidence.
+E learns shapes by contrast, once, for LENGTH times the steps before balanced prototypes; k-means then clusters its
+shape codes for every number in question. A cut between kinds falls in the same place in another view of the image and
+adds to what views know of each other; one through the middle of a kind falls elsewhere and adds little. docs/domains.md
+has the evidence.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SAMPLE, CHUNK = 2048, 128
 VIEWS = 4
 """Views of each image that the plain one is compared with."""
 PURPOSE = 4
-LONGER = 1.5
+LENGTH = 1.5
 """Steps of E, in units of those before balanced prototypes: too few merge what they have not told apart yet."""
 SMALLEST = 1e-6
 PRICE = 2 / 3
@@ -94,7 +94,7 @@ class Curve:
 def count_domains(
     config: Config, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
 ) -> Curve:
-    """Train an E as `config` says, LONGER than until balanced prototypes, and find how many domains its codes show.
+    """Train an E for LENGTH times the steps before prototypes, and find how many domains its codes show.
 
     `progress` gets the step and the number of steps. Raises ConfigError for settings without shape codes, and for
     numbers that the images cannot fill; NotFiniteError as training does.
@@ -135,13 +135,7 @@ def search_share(config: Config) -> float:
     """The time that finding the number of domains takes, as a share of the training's; 0 where it is given."""
     if not config.auto_domains:
         return 0.0
-    return LONGER * config.training.guiding_share * (config.training.prototypes_start or 1.0)
-
-
-def training_minutes(config: Config) -> float:
-    """The minutes of a budget that are left when the number of domains has been found."""
-    assert config.minutes is not None
-    return config.minutes / (1 + search_share(config))
+    return LENGTH * config.training.guiding_share * (config.training.prototypes_start or 1.0)
 
 
 def information_at(codes: Tensor, viewed: Tensor, count: int, generator: np.random.Generator) -> float:
@@ -210,7 +204,7 @@ def _learn_shapes(config: Config, batches: Batches, half: bool, progress: Progre
     alone = prototypes_step(training, "none") or joint_start(training, "none")
     require(alone > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
     state, step = new_state(config, batches.device), Step(config, "none", half)
-    steps = round(LONGER * alone)
+    steps = round(LENGTH * alone)
     for number in range(steps):
         phase = dataclasses.replace(phase_at(min(number, alone - 1), training, "none"), seek_domains=False)
         step(state, batches.batch(number, batch_at(phase, training)), phase)

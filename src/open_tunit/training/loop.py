@@ -19,10 +19,10 @@ from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.training import run as runs
 from open_tunit.training.alarms import Watch
-from open_tunit.training.budget import quickened, slowed, steps_for
+from open_tunit.training.budget import quickened, slowed, steps_for, training_minutes
 from open_tunit.training.card import model_card
 from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
-from open_tunit.training.domain_count import find_domains, training_minutes
+from open_tunit.training.domain_count import find_domains
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
@@ -36,8 +36,8 @@ from open_tunit.training.step import NotFiniteError, Step
 
 REPORTS, FEWEST_STEPS = 30, 20
 """Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
-LONGER = 1.5
-"""How much longer than the last report the next one may take, so that minutes are kept."""
+REPORT_MARGIN = 1.5
+"""How many times as long as the last report the next one may take, so that minutes are kept."""
 FEW_STEPS = 100
 """A run of fewer has not seen a few thousand pictures once."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
@@ -145,7 +145,7 @@ class _Session:
                 if self.state.step % every == 0 or last or interrupted.is_set():
                     began = time.perf_counter()
                     self._save(phase)
-                    self.report_seconds = LONGER * (time.perf_counter() - began)
+                    self.report_seconds = REPORT_MARGIN * (time.perf_counter() - began)
                     self._keep_pace(phase)
                 if interrupted.is_set():
                     raise KeyboardInterrupt
