@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -17,10 +18,15 @@ from rich.console import Console
 from sklearn.metrics import mutual_info_score
 
 from open_tunit import Config, train
+from open_tunit.data.batches import Batch
 from open_tunit.settings import ConfigError
+from open_tunit.training.budget import training_minutes
 from open_tunit.training.domain_count import PRICE, Curve, information_at, search_share, sweep
 from open_tunit.training.heads import kmeans
 from open_tunit.training.run import DifferentRunError
+from open_tunit.training.schedule import Phase
+from open_tunit.training.state import State
+from open_tunit.training.step import Step
 
 TINY = {
     "model.style_dim": 8, "model.palette_dim": 3,
@@ -115,6 +121,21 @@ def test_a_sweep_is_a_function_of_its_seed(picture_folder: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_the_search_trains_e_alone(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phases: list[Phase] = []
+    original = Step.__call__
+
+    def spied(self: Step, state: State, batch: Batch, phase: Phase) -> Any:
+        phases.append(phase)
+        return original(self, state, batch, phase)
+
+    monkeypatch.setattr(Step, "__call__", spied)
+    config = asked(picture_folder, tmp_path, set={"training.joint_start": 4, "training.prototypes_start": 0.9})
+    sweep(config, range(2, 9), console=Console(file=io.StringIO()))
+    assert len(phases) == 6  # half as many again as the 4 before prototypes
+    assert not any(phase.train_generator or phase.seek_domains for phase in phases)
+
+
 @pytest.mark.parametrize("preset", ["cpu", "default"])
 def test_finding_the_number_costs_at_most_three_phases(preset: str, tmp_path: Path) -> None:
     config = asked(tmp_path, tmp_path, preset=preset)
@@ -125,6 +146,7 @@ def test_time_for_the_search_is_put_aside(tmp_path: Path) -> None:
     found = asked(tmp_path, tmp_path, set={"training.guiding_share": 0.4, "training.prototypes_start": 0.5})
     assert search_share(found) == pytest.approx(0.3)
     assert search_share(asked(tmp_path, tmp_path, domains=4)) == 0
+    assert training_minutes(dataclasses.replace(found, minutes=13.0)) == pytest.approx(10)
 
 
 @pytest.mark.parametrize(
