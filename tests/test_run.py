@@ -284,6 +284,12 @@ def test_a_runs_own_config_is_the_same_run(config: Begin) -> None:
     assert "finished: 4 steps" in said
 
 
+def test_fewer_than_ten_images_per_domain_are_told(config: Begin, tmp_path: Path) -> None:
+    told = "21 training images are fewer than 10 for each of 3 domains: some will stay empty"
+    assert told in _train(config(steps=1, domains=3))[1]
+    assert "for each of" not in _train(config(steps=1, domains=2, out=str(tmp_path / "enough")))[1]
+
+
 def test_unreadable_files_are_counted(config: Begin, picture_folder: Path) -> None:
     (picture_folder / "broken [a].png").write_bytes(b"no picture")
     (picture_folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
