@@ -1,4 +1,4 @@
-"""What torch.compile would gain in G's and D's passes, which nothing here uses: benchmarks/results/compiled.json.
+"""What torch.compile would gain in G's and D's passes, which nothing here uses: compiled.json.
 
 python benchmarks/compiled.py [--preset cpu --size 32 --batch 16 --rounds 20]
 Forward and backward in bfloat16, eager and compiled by turns, and the seconds of the first compiled call. torch 2.13

@@ -1,4 +1,4 @@
-"""Seconds from the start of a process to the end of its first training step: benchmarks/results/first_step.json.
+"""Seconds from the start of a process to the end of its first training step: first_step.json.
 
 python benchmarks/first_step.py [--rounds 3]
 All that `tunit train` does before is counted: starting Python, importing, drawing the critters, building the networks.

@@ -1,4 +1,4 @@
-"""Images per second into training: decoding JPEGs, and cached batches with their views; benchmarks/results/input.json.
+"""Images per second into training: decoding JPEGs, and cached batches with their views; input.json.
 
 python benchmarks/input.py [--size 128 --batch 32 --device auto]
 """

@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from open_tunit.training.device import describe
+from open_tunit.training.device import describe, use_half
 
 Result = TypeVar("Result")
 RESULTS = Path(__file__).parent / "results"
@@ -28,10 +28,26 @@ CHANNELS, PIXELS, IMAGES = 128, 64, 8
 
 
 def write(name: str, device: torch.device, result: Mapping[str, Any]) -> None:
-    """benchmarks/results/NAME.json, with the commit and the hardware."""
-    RESULTS.mkdir(exist_ok=True)
+    """Writes results_path(name, device), with the commit and the hardware."""
+    path = results_path(name, device)
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"commit": commit(), "machine": hardware(device), "torch": torch.__version__, **result}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def results_path(name: str, device: torch.device) -> Path:
+    """benchmarks/results/MACHINE/NAME.json; MACHINE is the GPU's name, or the CPU's vector instructions: cpu-avx512."""
+    gpu = device.type == "cuda"
+    kind = torch.cuda.get_device_name(device) if gpu else f"cpu {torch.backends.cpu.get_cpu_capability()}"
+    return RESULTS / kind.lower().replace(" ", "-") / f"{name}.json"
+
+
+def precisions(device: torch.device) -> list[str]:
+    """What the hardware multiplies in: float32, and bfloat16 unless that were emulated, many times slower."""
+    if use_half("auto", device):
+        return ["float32", "bfloat16"]
+    print("bfloat16 is left out: this processor does not multiply in it")
+    return ["float32"]
 
 
 def commit() -> str:

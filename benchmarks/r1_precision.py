@@ -1,4 +1,4 @@
-"""What R1 in bfloat16 would gain and cost, which no setting offers: benchmarks/results/r1_precision_*.json.
+"""What R1 in bfloat16 would gain and cost, which no setting offers: r1_precision_*.json.
 
 python benchmarks/r1_precision.py [--preset paper --size 64 --batch 8 --device auto --rounds 5 --steps 20]
 The time of a step with R1; and how far D's gradient is from float64's (relative norm of the difference), of its loss
@@ -61,7 +61,7 @@ def main() -> None:
         "gradient_difference": {"new": fresh, "later": gradient_differences(config, state, batch.x)},
         "steps": arguments.steps,
     }
-    machine.write(f"r1_precision_{arguments.preset}_{config.model.size}_{device.type}", device, result)
+    machine.write(f"r1_precision_{arguments.preset}_{config.model.size}", device, result)
     for name, value in result.items():
         print(name, value)
 

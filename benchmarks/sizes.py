@@ -1,4 +1,4 @@
-"""Our training step at many sizes and batches, each in a fresh process: benchmarks/results/sizes_*.json.
+"""Our training step at many sizes and batches, each in a fresh process: sizes.json.
 
 python benchmarks/sizes.py [paper/64/8/bfloat16 ...] [--device auto --steps 3]
 A cell is preset/size/batch/precision; in bfloat16 R1 is float32. The fastest step counts, as others may use the
@@ -33,15 +33,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    name = f"sizes_{device.type}"
-    path = machine.RESULTS / f"{name}.json"
+    path = machine.results_path("sizes", device)
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
     for cell in arguments.cells:
         seconds, peak = machine.in_fresh_process(measured, cell, device, arguments.steps)
         batch = int(cell.split("/")[2])
         least = 1000 * min(seconds) / batch
         rows[cell] = {"seconds_per_1000_images": least, "peak_mib": peak, "commit": machine.commit()}
-        machine.write(name, device, {"rows": rows})
+        machine.write("sizes", device, {"rows": rows})
         print(f"{cell:24} {least:8.1f} s per 1,000 images  {peak / 1024:5.2f} GiB")
 
 

@@ -1,4 +1,4 @@
-"""The joint training step beside the published one, by turns in one process: benchmarks/results/train_step_*.json.
+"""The joint training step beside the published one, by turns in one process: train_step_*.json.
 
 python benchmarks/train_step.py [--preset paper --size 64 --batch 8 --device auto --rounds 5]
 Where the preset is not the paper's, ours is timed in float32 and bfloat16 alone.
@@ -28,7 +28,13 @@ from open_tunit.training.step import Step
 
 LAZY = 4
 """Steps between gradient penalties in the lazy variant."""
-OURS = {"float32": (False, 1), "bfloat16": (True, 1), "bfloat16_lazy_r1": (True, LAZY)}
+OURS = {
+    "float32": (False, 1),
+    "float32_lazy_r1": (False, LAZY),
+    "bfloat16": (True, 1),
+    "bfloat16_lazy_r1": (True, LAZY),
+}
+"""Whether the bulk is in bfloat16, and the steps between gradient penalties."""
 TARGETS = {"float32": 1.5, "bfloat16": 2.2, "bfloat16_lazy_r1": 3.0}
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
 SURE = 100.0
@@ -50,7 +56,8 @@ def main() -> None:
         config = config.replace({"training.batch": arguments.batch})
     device = choose_device(arguments.device)
     keep_freed_memory()
-    runs = steps(config, device)
+    precisions = machine.precisions(device)
+    runs = steps(config, device, precisions)
     flops = {name: counted(run) for name, run in runs.items()}
     seconds = machine.by_turns(runs, device, arguments.rounds)
     rows = [row(config, name, seconds, flops[name], device) for name in runs]
@@ -58,16 +65,16 @@ def main() -> None:
         "preset": arguments.preset,
         "size": config.model.size,
         "batch": config.training.batch,
-        "ceilings_gflops": {str(t)[6:]: machine.ceilings(device, t) for t in (torch.float32, torch.bfloat16)},
+        "ceilings_gflops": {name: machine.ceilings(device, getattr(torch, name)) for name in precisions},
         "rows": rows,
     }
     if "reference" in runs:
-        result["first_gradient_difference"] = gradient_differences(config, device)
-    machine.write(f"train_step_{arguments.preset}_{config.model.size}_{device.type}", device, result)
+        result["first_gradient_difference"] = gradient_differences(config, device, precisions)
+    machine.write(f"train_step_{arguments.preset}_{config.model.size}", device, result)
     show(result)
 
 
-def steps(config: Config, device: torch.device) -> dict[str, Callable[[], object]]:
+def steps(config: Config, device: torch.device, precisions: list[str]) -> dict[str, Callable[[], object]]:
     """The published step, where the preset is the paper's, and ours; each with networks of its own."""
     batch = pictures(config, device)
     state = new_state(config, device)
@@ -76,6 +83,8 @@ def steps(config: Config, device: torch.device) -> dict[str, Callable[[], object
         reference = reference_of(config, state, batch)
         found["reference"] = lambda: reference.step(batch.x, batch.x_plus, batch.permutation)
     for name, (half, every) in OURS.items():
+        if half and "bfloat16" not in precisions:
+            continue
         found[name] = ours(config, copy.deepcopy(state), batch, half=half, every=every)
     return found
 
@@ -137,7 +146,7 @@ def row(
     }
     if name in OURS and "reference" in seconds:
         found["times_as_fast"] = machine.ratio([every * s for s in seconds["reference"]], seconds[name])
-        found["target"] = TARGETS[name]
+        found["target"] = TARGETS.get(name)
     return found
 
 
@@ -155,11 +164,12 @@ def alone(config: Config, name: str, device: torch.device) -> None:
             run()
 
 
-def gradient_differences(config: Config, device: torch.device) -> dict[str, dict[str, float]]:
+def gradient_differences(config: Config, device: torch.device, precisions: list[str]) -> dict[str, dict[str, float]]:
     """Of the first step's gradients, by network: the norm of the difference from the reference's in float64."""
     exact = first_gradients(config, device, torch.float64, None)
     found = {}
-    for name, half in (("reference", None), ("float32", False), ("bfloat16", True)):
+    for name in ("reference", *precisions):
+        half = None if name == "reference" else name == "bfloat16"
         gradients = first_gradients(config, device, torch.float32, half)
         found[name] = {key: float((gradients[key] - g).norm() / g.norm()) for key, g in exact.items()}
     return found
@@ -201,7 +211,7 @@ def show(result: dict[str, object]) -> None:
     for each in rows:
         fast = each.get("times_as_fast")
         reached = (
-            f"{fast['median']:.2f}x ({fast['least']:.2f} to {fast['most']:.2f}), target {each['target']}"
+            f"{fast['median']:.2f}x ({fast['least']:.2f} to {fast['most']:.2f}), target {each['target'] or 'none'}"
             if fast
             else ""
         )

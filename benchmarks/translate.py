@@ -1,4 +1,4 @@
-"""Translation: speed beside the plain way, and the memory of `tunit translate` on a folder; benchmarks/results/.
+"""Translation: speed beside the plain way, and the memory of `tunit translate` on a folder; JSON by machine.
 
 python benchmarks/translate.py [speed] [--references 16 --device auto --rounds 5]
     One source redrawn with 16 references at 128 px: translate.json. The plain way, per pair: E on the reference, G's
@@ -10,6 +10,7 @@ python benchmarks/translate.py memory [--counts 250 2000]
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import tempfile
 import time
@@ -64,7 +65,8 @@ def main() -> None:
         drawn: Tensor = model.translate(source, references)
         return drawn
 
-    ways = {"published": published, "float32": lambda: ours(False), "bfloat16": lambda: ours(True)}
+    half = {name: name == "bfloat16" for name in machine.precisions(device)}
+    ways = {"published": published} | {name: functools.partial(ours, half[name]) for name in half}
     result = compared(ways, model, plain, device, arguments.rounds)
     machine.write("translate", device, {"size": SIZE, "references": arguments.references, **result})
     for name, value in result.items():
@@ -77,12 +79,12 @@ def compared(
     expected = ways["published"]()
     seconds = machine.by_turns(ways, device, rounds)
     result: dict[str, object] = {"published": {"seconds": statistics.median(seconds["published"])}}
-    for name, target in TARGETS.items():
+    for name in [name for name in ways if name in TARGETS]:
         difference = (ways[name]() - expected).abs() * 127.5
         result[name] = {
             "seconds": statistics.median(seconds[name]),
             "times_as_fast": machine.ratio(seconds["published"], seconds[name]),
-            "target": target,
+            "target": TARGETS[name],
             "grey_levels_mean_and_most": [float(difference.mean()), float(difference.max())],
         }
     return result | {"decoder_operations_of_published": decoder_share(model, plain, expected)}

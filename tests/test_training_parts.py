@@ -452,13 +452,20 @@ def test_a_batch_with_hardly_any_unlabelled_image_gives_a_finite_loss(objective:
 
 def test_the_other_losses_are_weighed_as_published() -> None:
     real, fake, r1 = torch.tensor([0.5, 2.0]), torch.tensor([-0.5, 1.0]), torch.tensor(0.3)
-    assert objectives.discriminator(real, fake, r1, tiny()).total.item() == pytest.approx(0.25 + 1.25 + 10 * 0.3)
+    paper = objectives.discriminator_real(real, None, r1, tiny())
+    both = paper.plus(objectives.discriminator_fake(fake, tiny()))
+    assert both.total.item() == pytest.approx(0.25 + 10 * 0.3 + 1.25)
+    assert {name: term.item() for name, term in both.terms.items()} == pytest.approx(
+        {"d_real": 0.25, "r1": 0.3, "d_fake": 1.25}
+    )
     lazy = tiny(training__r1_every=4)
-    assert objectives.discriminator(real, fake, r1, lazy).total.item() == pytest.approx(0.25 + 1.25 + 40 * 0.3)
-    assert objectives.discriminator(real, fake, None, lazy).total.item() == pytest.approx(0.25 + 1.25)
-    both = objectives.discriminator(real, fake, None, tiny(), mismatched=torch.tensor([0.0, -3.0]))
-    assert both.total.item() == pytest.approx(0.25 + (1.25 + 0.5) / 2)
-    assert both.terms["d_mismatched"].item() == pytest.approx(0.5)
+    assert objectives.discriminator_real(real, None, r1, lazy).total.item() == pytest.approx(0.25 + 40 * 0.3)
+    assert objectives.discriminator_real(real, None, None, lazy).total.item() == pytest.approx(0.25)
+    strict = tiny(training__mismatched=True)
+    wrong = objectives.discriminator_real(real, torch.tensor([0.0, -3.0]), None, strict)
+    assert wrong.total.item() == pytest.approx(0.25 + 0.5 / 2)
+    assert wrong.terms["d_mismatched"].item() == pytest.approx(0.5)
+    assert objectives.discriminator_fake(fake, strict).total.item() == pytest.approx(1.25 / 2)
     x, redrawn = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 0.5)
     codes = guidances([-1, -1])
     query, key = codes.view.style, codes.key.style
@@ -677,7 +684,7 @@ def test_the_averages_follow_the_networks() -> None:
 
 
 def test_each_loss_reaches_its_own_networks_alone() -> None:
-    """How often a gradient arrives: none for D from G's loss or E's, none for G from D's."""
+    """How often a gradient arrives: none for D from G's loss or E's, none for G from D's. D's comes in two parts."""
     config = tiny()
     state = fresh(config)
     arrived: Counter[str] = Counter()
@@ -686,7 +693,7 @@ def test_each_loss_reaches_its_own_networks_alone() -> None:
             parameter.register_post_accumulate_grad_hook(lambda _, name=name: arrived.update([name]))
     Step(config)(state, a_batch(), phase_at(0, config.training, "none"))
     counts = {name: len(list(getattr(state, name).parameters())) for name in ("E", "G", "D")}
-    assert arrived == {"E": 2 * counts["E"] - 2, "G": counts["G"], "D": counts["D"]}  # the domain head's two: once
+    assert arrived == {"E": 2 * counts["E"] - 2, "G": counts["G"], "D": 2 * counts["D"]}  # the domain head's two: once
     assert all(p.grad is None for name in counts for p in getattr(state, name).parameters())
 
 

@@ -78,15 +78,17 @@ def nt_xent(codes: Tensor, codes_plus: Tensor, *, temperature: float) -> Tensor:
     return F.cross_entropy(similarity, partner)
 
 
-def discriminator_adversarial(real: Tensor, fake: Tensor, *, kind: str) -> tuple[Tensor, Tensor]:
-    """D's two terms, for logits (N,) of real images and of translations.
+def called_real(logits: Tensor, *, kind: str) -> Tensor:
+    """D's term for logits (N,) that should say real.
 
-    hinge: max(0, 1 - real), max(0, 1 + fake) (the published code); log: -log sigmoid(real),
-    -log(1 - sigmoid(fake)) (the published text, eq. 4).
+    hinge: max(0, 1 - logit) (the published code); log: -log sigmoid(logit) (the published text, eq. 4).
     """
-    if kind == "hinge":
-        return F.relu(1 - real).mean(), F.relu(1 + fake).mean()
-    return F.softplus(-real).mean(), F.softplus(fake).mean()
+    return F.relu(1 - logits).mean() if kind == "hinge" else F.softplus(-logits).mean()
+
+
+def called_fake(logits: Tensor, *, kind: str) -> Tensor:
+    """D's term for logits (N,) that should say fake: called_real of their negatives."""
+    return called_real(-logits, kind=kind)
 
 
 def generator_adversarial(fake: Tensor, *, kind: str) -> Tensor:

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit.config import Model
-from open_tunit.networks.layers import FRN, SQRT_HALF, PooledConv, init_kaiming, powers
+from open_tunit.networks.layers import FRN, SQRT_HALF, CollapseConv, PooledConv, init_kaiming, powers
 
 LEAK = 0.2
+CELLS = 4
+"""Side of the grid that the blocks end on."""
 
 
 class ResidualBlock(nn.Module):
@@ -44,14 +46,14 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: Model) -> None:
         super().__init__()
-        levels = int(math.log2(config.size)) - 2
+        levels = int(math.log2(config.size // CELLS))
         widths = powers(config.discriminator_width, levels + 1, config.discriminator_max_width)
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
         blocks: list[nn.Module] = []
         for narrow, wide in itertools.pairwise(widths):
             blocks += [ResidualBlock(narrow, narrow, halve=False), ResidualBlock(narrow, wide, halve=True)]
         self.blocks = nn.Sequential(*blocks)
-        self.collapse = nn.Conv2d(widths[-1], widths[-1], 4)
+        self.collapse = CollapseConv(widths[-1], widths[-1], CELLS)
         self.heads = nn.Conv2d(widths[-1], config.domains, 1)
         init_kaiming(self)
 

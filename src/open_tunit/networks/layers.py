@@ -53,6 +53,18 @@ class PooledConv(nn.Conv2d):
         return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
 
 
+class CollapseConv(nn.Conv2d):
+    """A convolution whose kernel is as large as its input, as the matrix product that it is.
+
+    As a convolution it reorders its weights, the largest of D's, for every product of R1's double backward.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, kernel, kernel) -> (N, outputs, 1, 1)."""
+        pixels, weight = x.permute(0, 2, 3, 1).flatten(1), self.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(pixels, weight, self.bias)[:, :, None, None]
+
+
 class UpsampleConv(nn.Module):
     """Nearest x2 upsampling, then a reflected 5x5 convolution, computed on the small grid.
 

@@ -22,6 +22,14 @@ class Objective(NamedTuple):
     total: Tensor
     terms: Terms
 
+    def plus(self, other: Objective) -> Objective:
+        """Both at once."""
+        return Objective(self.total + other.total, self.terms | other.terms)
+
+    def learned(self) -> Objective:
+        """The same numbers, for an objective whose gradient was taken."""
+        return self._replace(total=self.total.detach())
+
 
 class GuidingInputs(NamedTuple):
     """What E's loss reads. The momentum copy's share carries no gradient."""
@@ -103,23 +111,29 @@ def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
     return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
 
 
-def discriminator(
-    real: Tensor, fake: Tensor, r1: Tensor | None, config: Config, mismatched: Tensor | None = None
-) -> Objective:
-    """D's loss for its outputs (N,) at the right domain, and the gradient penalty where it is due.
+def discriminator_real(real: Tensor, mismatched: Tensor | None, r1: Tensor | None, config: Config) -> Objective:
+    """D's loss on real images: its outputs (N,) at the right domain, and the gradient penalty where it is due.
 
-    `mismatched` (N,): its outputs on real images at a wrong domain, which it learns to call fake (Reed et al. 2016).
+    `mismatched` (N,): its outputs at a wrong domain, which it learns to call fake (Reed et al. 2016), as much as
+    translations; None where `training.mismatched` is off.
     """
     training = config.training
-    d_real, d_fake = losses.discriminator_adversarial(real, fake, kind=training.adversarial)
-    total, terms = d_real + d_fake, {"d_real": d_real, "d_fake": d_fake}
+    total = losses.called_real(real, kind=training.adversarial)
+    terms = {"d_real": total}
     if mismatched is not None:
-        _, terms["d_mismatched"] = losses.discriminator_adversarial(real, mismatched, kind=training.adversarial)
-        total = d_real + (d_fake + terms["d_mismatched"]) / 2
+        terms["d_mismatched"] = losses.called_fake(mismatched, kind=training.adversarial)
+        total = total + terms["d_mismatched"] / 2
     if r1 is not None:
-        total = total + training.r1_weight * training.r1_every * r1
         terms["r1"] = r1
+        total = total + training.r1_weight * training.r1_every * r1
     return Objective(total, _detached(terms))
+
+
+def discriminator_fake(fake: Tensor, config: Config) -> Objective:
+    """D's loss for its outputs (N,) on translations; half of what it learns to call fake where some is real."""
+    d_fake = losses.called_fake(fake, kind=config.training.adversarial)
+    total = d_fake / 2 if config.training.mismatched else d_fake
+    return Objective(total, _detached({"d_fake": d_fake}))
 
 
 class GeneratorInputs(NamedTuple):

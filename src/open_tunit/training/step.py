@@ -130,13 +130,16 @@ class Step:
         guidance = self._guidance(state.E, batch.x, phase, held.plain)
         domains = self._domains(guidance, keys, batch.labels)
         reference_domains = domains[batch.permutation]
+        penalised = None
+        if phase.generator_steps % self.config.training.r1_every == 0:
+            penalised = self._penalised(state, batch, domains)
         with self._autocast(batch.x):
             content = state.G.encode(batch.x_content)
             styles = torch.cat([guidance.style[batch.permutation], guidance.style])
             drawn = full(state.G.decode(torch.cat([content, content]), styles))  # translations, reconstructions
         translation, redrawn = drawn.chunk(2)
 
-        d_objective = self._discriminator(state, phase, batch, domains, translation.detach())
+        d_objective = self._discriminator(state, batch, domains, translation.detach(), penalised)
         _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
 
         with _fixed(state.D), self._autocast(batch.x):
@@ -189,27 +192,46 @@ class Step:
         pseudo = (keys.plain if momentum else guidance).logits.argmax(dim=1)
         return torch.where(labels >= 0, labels, pseudo)
 
+    def _penalised(self, state: State, batch: Batch, domains: Tensor) -> objectives.Objective:
+        """D on real images with the gradient penalty, in float32, which R1 differentiates twice.
+
+        Its gradient stays in D until D's step; so the memory it took is free again when G's images need theirs.
+        """
+        images = batch.x.detach().requires_grad_()
+        judged = state.D(images)
+        r1 = losses.r1_penalty(_at(judged, domains), images)
+        objective = self._on_real(judged, domains, domains[batch.permutation], r1)
+        torch.autograd.backward(objective.total, inputs=list(state.D.parameters()))
+        return objective.learned()
+
     def _discriminator(
-        self, state: State, phase: Phase, batch: Batch, domains: Tensor, translation: Tensor
+        self,
+        state: State,
+        batch: Batch,
+        domains: Tensor,
+        translation: Tensor,
+        penalised: objectives.Objective | None,
     ) -> objectives.Objective:
-        """D's loss on the batch and its translations; the gradient penalty every `r1_every` steps."""
+        """D's loss on the batch, unless that was `penalised` already, and on its translations."""
         reference_domains = domains[batch.permutation]
-        if phase.generator_steps % self.config.training.r1_every:
-            with self._autocast(batch.x):
-                judged, fake = full(state.D(torch.cat([batch.x, translation]))).chunk(2)
-            r1 = None
-        else:
-            images = batch.x.detach().requires_grad_()
-            judged = state.D(images)  # float32: R1 differentiates it twice
-            r1 = losses.r1_penalty(_at(judged, domains), images)
+        if penalised is not None:
             with self._autocast(batch.x):
                 fake = full(state.D(translation))
+            real = penalised
+        else:
+            with self._autocast(batch.x):
+                judged, fake = full(state.D(torch.cat([batch.x, translation]))).chunk(2)
+            real = self._on_real(judged, domains, reference_domains, None)
+        return real.plus(objectives.discriminator_fake(_at(fake, reference_domains), self.config))
+
+    def _on_real(
+        self, judged: Tensor, domains: Tensor, reference_domains: Tensor, r1: Tensor | None
+    ) -> objectives.Objective:
         mismatched = None
         if self.config.training.mismatched:
             next_domains = (domains + 1) % self.config.model.domains
-            wrong = torch.where(reference_domains == domains, next_domains, reference_domains)
-            mismatched = _at(judged, wrong)
-        return objectives.discriminator(_at(judged, domains), _at(fake, reference_domains), r1, self.config, mismatched)
+            mismatched = _at(judged, torch.where(reference_domains == domains, next_domains, reference_domains))
+        return objectives.discriminator_real(_at(judged, domains), mismatched, r1, self.config)
 
     def _update_averages(self, state: State, phase: Phase) -> None:
         training = self.config.training
@@ -261,6 +283,8 @@ def _descend(
 ) -> None:
     """One optimiser step for each learner; no other network gets a gradient."""
     if not torch.isfinite(objective.total):
+        for _, optimiser in learners:
+            optimiser.zero_grad(set_to_none=True)
         parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
         raise NotFiniteError(f"the loss of {name} is not finite at step {step} ({parts})")
     parameters = [p for network, _ in learners for p in network.parameters() if p.requires_grad]
