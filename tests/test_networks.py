@@ -15,8 +15,9 @@ from open_tunit.config import SIZES, Config, Model
 from open_tunit.networks.discriminator import Discriminator, ResidualBlock
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.networks.layers import FRN, UpsampleConv
+from open_tunit.networks.layers import FRN
 from open_tunit.networks.norms import adain, instance_norm
+from open_tunit.networks.upsampling import WIDE, UpsampleConv
 
 NARROW = Model(
     size=32, domains=3, style_dim=5, guiding_width=2, generator_width=3, generator_bottleneck=8, style_mlp_width=7,
@@ -84,11 +85,12 @@ def published_upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.conv2d(F.pad(big, (2, 2, 2, 2), mode="reflect"), weight, bias)
 
 
+@pytest.mark.parametrize("outputs", [2, WIDE])  # all phases by one convolution; by differences
 @pytest.mark.parametrize(("height", "width"), [(3, 3), (4, 4), (5, 8), (7, 3), (16, 16)])
-def test_upsample_conv_is_nearest_then_reflected_convolution(height: int, width: int) -> None:
-    layer = UpsampleConv(3, 2).double()
-    weight = normal(2, 3, 5, 5).requires_grad_()
-    bias = normal(2, seed=1).requires_grad_()
+def test_upsample_conv_is_nearest_then_reflected_convolution(height: int, width: int, outputs: int) -> None:
+    layer = UpsampleConv(3, outputs).double()
+    weight = normal(outputs, 3, 5, 5).requires_grad_()
+    bias = normal(outputs, seed=1).requires_grad_()
     layer.weight.data, layer.bias.data = weight.detach().clone(), bias.detach().clone()
     x, same_x = (normal(2, 3, height, width, seed=2).requires_grad_() for _ in range(2))
     found, expected = layer(x), published_upsample(same_x, weight, bias)

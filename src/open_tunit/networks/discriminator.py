@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit.config import Model
-from open_tunit.networks.layers import FRN, SQRT_HALF, CollapseConv, PooledConv, init_kaiming, powers
+from open_tunit.networks.initialise import init_kaiming
+from open_tunit.networks.layers import FRN, SQRT_HALF, CollapseConv, PooledConv, powers
 
 LEAK = 0.2
 CELLS = 4

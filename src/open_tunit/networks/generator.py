@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit.config import Model
-from open_tunit.networks.layers import ReflectConv, UpsampleConv, init_kaiming
+from open_tunit.networks.initialise import init_kaiming
+from open_tunit.networks.layers import ReflectConv
 from open_tunit.networks.norms import adain, instance_norm
+from open_tunit.networks.upsampling import UpsampleConv
 
 RESIDUAL_SCALE = 0.1
 PLAIN_GAIN = 0.3

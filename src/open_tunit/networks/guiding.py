@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit.config import Model
-from open_tunit.networks.layers import init_kaiming
+from open_tunit.networks.initialise import init_kaiming
 
 HEAD_STD = 0.01
 STAGES = (1, 2, 4, 8, 8)
