@@ -25,8 +25,9 @@ class UpsampleConv(nn.Module):
     """Nearest x2 upsampling, then a reflected 5x5 convolution, computed on the small grid.
 
     Each of the four output phases is a 3x3 convolution of the input (25 taps fall on 9 cells), so the
-    multiplications are 9/25; by differences of cells they are 1/4. With the edge replicated once the outermost output row and column differ from
-    the reflected ones by one line of taps, which `_borders` gives. Equal to the plain form up to rounding.
+    multiplications are 9/25 of the plain form's; by differences of cells they are 1/4. With the edge replicated once
+    the outermost output row and column differ from the reflected ones by one line of taps, which `_borders` gives.
+    Equal to the plain form up to rounding.
     """
 
     taps: Tensor
