@@ -432,6 +432,9 @@ def test_figures_of_another_protocol_are_kept(run: Path, picture_folder: Path, t
         UserWarning, match=r"metrics\.json was of other images, .* and is kept as .*metrics-pictures-test-"
     ):
         other = now(picture_folder, part="all", pairs=4)
+    (report,) = run.glob("report-*/index.html")
+    assert report.parent.name.removeprefix("report") == next(run.glob("metrics-*.json")).stem.removeprefix("metrics")
+    assert report.read_text() != (run / "report" / "index.html").read_text()
     namesake = tmp_path / "elsewhere" / picture_folder.name
     shutil.copytree(picture_folder, namesake)
     next(namesake.rglob("disc_*.png")).unlink()

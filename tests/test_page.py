@@ -274,13 +274,16 @@ def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -
     assert process.returncode == 0
 
 
-def test_a_port_that_is_taken(server: Server, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_or_none(server: Server, tmp_path: Path) -> None:
     server.model.save_pretrained(tmp_path / "model")
-    words = ["serve", "--model", str(tmp_path / "model"), "--port", server.address.rpartition(":")[2]]
-    done = subprocess.run([sys.executable, "-m", "open_tunit", *words], capture_output=True, text=True)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("tunit: cannot listen at 127.0.0.1, port")
+    for port in (server.address.rpartition(":")[2], "99999"):
+        words = ["serve", "--model", str(tmp_path / "model"), "--port", port]
+        done = subprocess.run([sys.executable, "-m", "open_tunit", *words], capture_output=True, text=True)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"tunit: cannot listen at 127.0.0.1, port {port}: ")
+        assert line.endswith("; choose another --port or --host")
+        assert ".;" not in line
 
 
 @pytest.fixture(scope="module")

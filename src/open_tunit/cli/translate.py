@@ -101,12 +101,14 @@ class Results(NamedTuple):
         return not self.out.is_dir() and (is_picture(self.out) or is_film(self.out))
 
     def check(self) -> None:
-        """Raise ValueError where `out` names a file, and the results are several or of another kind."""
+        """Raise ValueError where `out` names a file, and the results are several or of a kind that it cannot hold."""
         from open_tunit.video import is_film
 
-        if not self.is_file:
-            return
         count = len(self.names) * len(self.labels)
+        if not self.is_file:
+            if count == 1 and self.out.suffix[1:].isalpha() and not self.out.is_dir():
+                raise ValueError(f"{self.out} ends in {self.out.suffix!r}; name a .png, .jpg, ... or a folder")
+            return
         if count > 1:
             raise ValueError(f"{self.out} is a file's name, but there are {count} translations; name a folder")
         if is_film(self.out) != is_film(next(iter(self.names))):

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 import re
+import shutil
 import statistics
 import sys
 import time
@@ -40,8 +41,8 @@ def evaluate_run(
     A model folder serves too, given `data`. `data` and `labels` None are the run's own, `weights` best is RUN/best.
     metrics.json holds nothing that another run of the same command would find different; what was slow is in
     cost.json. Figures of another protocol (images, part, features, ...) that were there are kept as metrics-*.json,
-    with a warning. The card of a run that is measured on its own held-out images tells the figures too. Raises
-    FileNotFoundError or ValueError for what is no run, and what `measure` raises.
+    and their report as report-*/, with a warning. The card of a run that is measured on its own held-out images tells
+    the figures too. Raises FileNotFoundError or ValueError for what is no run, and what `measure` raises.
     """
     begun = time.perf_counter()
     config, folder = _run_of(run, data, weights)
@@ -99,12 +100,14 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
         former, name = text, "unknown"
     if former != json.loads(json.dumps(protocol)):
         kind = hashlib.sha256(json.dumps(former, sort_keys=True).encode()).hexdigest()[:8]
-        kept = run / f"metrics-{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}.json"
+        name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
+        kept, report = run / f"metrics-{name}.json", run / f"report-{name}"
         path.replace(kept)
-        told = (
-            f"{path} was of other images, features or settings, and is kept as {kept}; the report shows the new figures"
-        )
-        warnings.warn(told, stacklevel=3)
+        if (run / "report").is_dir():
+            shutil.rmtree(report, ignore_errors=True)
+            (run / "report").rename(report)
+        told = f"kept as {kept.name}, its report as {report.name}/"
+        warnings.warn(f"{path} was of other images, features or settings, and is {told}", stacklevel=3)
 
 
 def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | None) -> Data:
