@@ -697,6 +697,25 @@ def test_each_loss_reaches_its_own_networks_alone() -> None:
     assert all(p.grad is None for name in counts for p in getattr(state, name).parameters())
 
 
+@pytest.mark.parametrize(("every", "index", "due"), [(1, 0, True), (4, 0, True), (4, 1, False)])
+def test_d_learns_from_penalised_images_before_g_draws(
+    monkeypatch: pytest.MonkeyPatch, every: int, index: int, due: bool
+) -> None:
+    """So that the memory of R1's double backward and that of G's graph never add up."""
+    config = tiny(training__r1_every=every)
+    state, waiting = fresh(config), []
+    decode = state.G.decode
+
+    def drawn(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        waiting.append(all(p.grad is not None for p in state.D.parameters()))
+        return decode(content, style)
+
+    monkeypatch.setattr(state.G, "decode", drawn)
+    phase = dataclasses.replace(phase_at(0, config.training, "none"), generator_steps=index)
+    Step(config)(state, a_batch(), phase)
+    assert waiting == [due]
+
+
 def test_in_separate_training_the_guiding_network_is_frozen_in_eval_mode() -> None:
     config = tiny(training__schedule="separate")
     state = fresh(config)
@@ -867,6 +886,7 @@ def test_a_spoilt_generator_stops_the_run_before_its_update() -> None:
     with pytest.raises(NotFiniteError, match=r"the loss of D is not finite at step 0 \(.*d_fake nan"):
         Step(config)(state, a_batch(), phase_at(0, config.training, "none"))
     assert all(same(getattr(state, name), values) for name, values in before.items())
+    assert all(p.grad is None for p in state.D.parameters())
     assert not state.opt_D.state
     assert not state.opt_G.state
     assert state.step == 0
