@@ -103,10 +103,11 @@ def test_one_translation_under_its_own_name(capsys: Capture, tmp_path: Path, mod
     several = _refused(capsys, *words, "all", "--out", tmp_path / "all.jpg")
     assert "all.jpg is a file's name, but there are 2 translations; name a folder" in several
     assert "of another kind than the source" in _refused(capsys, *words, 1, "--out", tmp_path / "a.mp4")
-    assert "a.pngg ends in '.pngg'; name a .png" in _refused(capsys, *words, 1, "--out", tmp_path / "a.pngg")
-    (tmp_path / "my.folder").mkdir()
-    assert _main(*words, 1, "--out", tmp_path / "my.folder") == 0
-    assert len(list((tmp_path / "my.folder").iterdir())) == 1
+    misspelt = _refused(capsys, *words, 1, "--out", tmp_path / "a.pngg")
+    assert "a.pngg ends in '.pngg'; name a folder, or a .png, .jpg, .webp, .tif, .mp4 file" in misspelt
+    assert "b.bmp ends in '.bmp'" in _refused(capsys, *words, "all", "--out", tmp_path / "b.bmp")
+    assert _main(*words, 1, "--out", tmp_path / "my.photos") == 0
+    assert len(list((tmp_path / "my.photos").iterdir())) == 1
     Image.new("LA", (40, 40)).save(tmp_path / "clear.png")
     words = ("translate", "--model", model, "--source", tmp_path / "clear.png", "--domain", 1)
     assert "cannot hold transparency" in _refused(capsys, *words, "--out", tmp_path / "clear.jpg")

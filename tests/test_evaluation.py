@@ -443,6 +443,14 @@ def test_figures_of_another_protocol_are_kept(run: Path, picture_folder: Path, t
     with pytest.warns(UserWarning, match=r"metrics-pictures-all-"):
         now(namesake, part="all", pairs=5)
     assert kept() == {own, other, another}
+    with pytest.warns(UserWarning, match=r"metrics-pictures-all-"):
+        now(None, pairs=4)
+    trained_on = own.replace(b'"steps": ', b'"steps": 1')  # the same protocol, after more training
+    assert trained_on != own
+    (run / "metrics.json").write_bytes(trained_on)
+    with pytest.warns(UserWarning, match=r"metrics-pictures-test-"):
+        now(picture_folder, part="all", pairs=4)
+    assert {own, trained_on} <= kept()
     (run / "metrics.json").write_text("{")
     with pytest.warns(UserWarning, match=r"metrics-unknown-"):
         now(None, pairs=4)

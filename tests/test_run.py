@@ -295,7 +295,7 @@ def test_unreadable_files_are_counted(config: Begin, picture_folder: Path) -> No
     (picture_folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     asked = config(steps=1)
     _, said = _train(asked)
-    assert "unreadable files are left out (2), such as broken [a].png: is not an image" in said
+    assert "unreadable files are left out (2), such as broken [a].png, which is not an image" in said
     listed = json.loads((Path(asked.out) / "data.json").read_text())["unreadable"]
     assert [path for path, _ in listed] == ["broken [a].png", "cut.jpg"]
 

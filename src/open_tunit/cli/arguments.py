@@ -61,6 +61,9 @@ def _reason(box: str) -> str:
     reason, usage = (*parts, [], [])[1:3]
     paragraph = "\n".join(reason).partition("\n\n")[0].splitlines()
     text = " ".join(line.strip() for line in paragraph if not line.startswith(" " * HELP_INDENT)).rstrip(".")
+    choice = re.fullmatch(r"invalid choice ('.*') for argument '(.+)'\. Expected one of \((.*)\)", text)
+    if choice is not None:
+        return f"{choice[2]} is {choice[1]}; expected {choice[3].replace(chr(39), '').replace(', ', ' or ')}"
     wrong = re.fullmatch(r"Error parsing (\S+): .*?('.*').*", text)
     if wrong is None:
         return text[:1].lower() + text[1:]

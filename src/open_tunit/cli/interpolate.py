@@ -67,7 +67,7 @@ def interpolate(
         _save_moving(_moving(network, sources, stops, codes, frames), out, fps)
     else:
         save_image(strip(network, sources, codes), out)
-    print(f"{len(codes)} steps from reference to reference in {out}")
+    print(f"{len(codes)} {'frames' if moving else 'pictures'} along {len(stops)} styles in {out}")
 
 
 def _stops(reference: tuple[Path, ...], domain: tuple[str, ...], network: TUNIT) -> Tensor:

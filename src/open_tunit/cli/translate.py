@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from open_tunit.model import TUNIT
 
 FRAMES_AT_ONCE = 8
+WRITTEN, ALIKE = (".png", ".jpg", ".webp", ".tif", ".mp4"), 0.75
+"""Files' suffixes, and how like them (0 to 1) one is that nobody means for a folder: .pngg, .jgp."""
 
 
 def translate(
@@ -106,8 +109,10 @@ class Results(NamedTuple):
 
         count = len(self.names) * len(self.labels)
         if not self.is_file:
-            if count == 1 and self.out.suffix[1:].isalpha() and not self.out.is_dir():
-                raise ValueError(f"{self.out} ends in {self.out.suffix!r}; name a .png, .jpg, ... or a folder")
+            if not self.out.is_dir() and _like_a_file(self.out.suffix):
+                raise ValueError(
+                    f"{self.out} ends in {self.out.suffix!r}; name a folder, or a {', '.join(WRITTEN)} file"
+                )
             return
         if count > 1:
             raise ValueError(f"{self.out} is a file's name, but there are {count} translations; name a folder")
@@ -121,6 +126,13 @@ class Results(NamedTuple):
         if self.is_file:
             return self.out
         return self.out / f"{self.names[source]}--{self.labels[position]}{'.mp4' if is_film(source) else '.png'}"
+
+
+def _like_a_file(suffix: str) -> bool:
+    """Whether a suffix is nearly one of pictures or films, or one that is only read."""
+    from open_tunit.data.scan import SUFFIXES
+
+    return bool(difflib.get_close_matches(suffix.lower(), (*SUFFIXES, *WRITTEN), n=1, cutoff=ALIKE))
 
 
 def _redraw_pictures(network: TUNIT, results: Results, codes: Tensor, strength: float) -> list[ValueError]:

@@ -41,10 +41,10 @@ from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
 
 PROTOCOL_VERSION = 1
-FOREIGN = (
-    "these are not the images that the model was trained on, so copying is not asked about; if it saw none of them, "
-    "--part all measures all"
-)
+FOREIGN = "these are not the images that the model was trained on, so copying is not asked about"
+UNSEEN = "if the model saw none of these images, --part all measures all"
+FEW_MEASURED = 50
+"""Images below which a warning goes with the figures."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,9 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     labels = dataset.labels[plan.images]
     groups = labels if (labels >= 0).any() else seen.domains
     figures = Figures(seed)
+    if len(plan.images) < FEW_MEASURED:
+        count = len(plan.images)
+        figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few say little")
     add_own_figures(figures, seen, made, plan, model.config.domains)
     add_label_figures(figures, seen, labels)
     copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root)
@@ -149,7 +152,7 @@ def _on_features(
 
     figures.attempt(diverse)
     if _is_foreign(model, dataset):
-        figures.notes.append(FOREIGN)
+        figures.notes += [FOREIGN] if plan.part == "all" else [FOREIGN, UNSEEN]
         return None
     copying = search_training_images(network, dataset, plan, real, made.features, cache_root)
     if copying is not None:

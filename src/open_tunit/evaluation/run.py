@@ -99,7 +99,7 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
     except (ValueError, TypeError, KeyError):
         former, name = text, "unknown"
     if former != json.loads(json.dumps(protocol)):
-        kind = hashlib.sha256(json.dumps(former, sort_keys=True).encode()).hexdigest()[:8]
+        kind = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that no other figures have this name
         name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
         kept, report = run / f"metrics-{name}.json", run / f"report-{name}"
         path.replace(kept)

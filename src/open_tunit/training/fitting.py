@@ -28,7 +28,7 @@ def fit_to_data(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
     notes: list[str] = []
     if dataset.unreadable:
         path, reason = dataset.unreadable[0]
-        notes.append(f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}: {reason}")
+        notes.append(f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}, which {reason}")
     labelled = supervision_of(dataset) != "none"
     require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
     if labelled and config.model.domains != len(dataset.label_names):
@@ -43,15 +43,16 @@ def fit_to_data(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
     if not config.auto_domains and count < FEWEST_PER_DOMAIN * config.model.domains:
         notes.append(
             f"{count} training images are fewer than {FEWEST_PER_DOMAIN} for each of {config.model.domains} domains: "
-            "some will stay empty; fewer --domains, or auto"
+            "some will stay empty, details blurred or copied; fewer --domains, or auto, and more images"
         )
-    if count < FEW_IMAGES:
+    elif count < FEW_IMAGES:
         notes.append(
             f"{count} training images are few: expect domains to be found, and colours and textures to be carried "
             "over, but blurred or copied details; 500 or more images per run are advised"
         )
-        if config.preset_name != "paper" and config.training.r1_weight == _preset_r1(config.preset_name):
-            changes["training.r1_weight"] = config.training.r1_weight * SAFER_R1
+    chosen = config.preset_name == "paper" or config.training.r1_weight != _preset_r1(config.preset_name)
+    if count < FEW_IMAGES and not chosen:
+        changes["training.r1_weight"] = config.training.r1_weight * SAFER_R1
     return config.replace(changes), notes
 
 

@@ -17,7 +17,7 @@ from open_tunit.files import write_atomic, write_text_atomic
 
 KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue", "training.r1_weight"}
-"""Settings that follow from the images: where those changed, these tell nothing."""
+"""Settings that follow from the images: beside other differences they tell nothing."""
 CONFIG, DATA, CURVE, LOG = "config.yaml", "data.json", "domains.json", "log.jsonl"
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
@@ -118,7 +118,8 @@ def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
             f"the images of {asked.data.folder} changed since {asked.out} was begun; name another folder for the run"
         )
     if differences:
-        shown = "; ".join(list(differences.values())[:3])
+        telling = {name: text for name, text in differences.items() if name not in FITTED} or differences
+        shown = "; ".join(list(telling.values())[:3])
         raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
 
 
