@@ -132,8 +132,16 @@ def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     assert "1 translation in" in said
     written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")]
     assert written == ["deep/good--domain0.png"]
+    references = ("translate", "--model", model, "--source", picture_folder / "disc_00.png", "--reference", sources)
+    assert _main(*references, "--out", tmp_path / "styled") == 0
+    assert "broken.png is not an image" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "styled").iterdir()] == ["disc_00--deep-good.png"]
+    shutil.copy(sources / "deep" / "good.png", sources / "deep-good.png")
+    assert "both be called deep-good" in _refused(capsys, *references, "--out", tmp_path / "both")
+    (sources / "deep-good.png").unlink()
     shutil.rmtree(sources / "deep")
     assert "broken.png is not an image" in _refused(capsys, *words, "--overwrite")
+    assert "broken.png is not an image" in _refused(capsys, *references, "--out", tmp_path / "none")
 
 
 def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from counted import counted
 from PIL import Image
 
@@ -44,8 +45,10 @@ def test_ahead_computes_in_other_threads_and_hands_errors_on() -> None:
 
 def test_files_are_redrawn_with_every_style(random_model: TUNIT, files: list[Path]) -> None:
     sources, references = files[:11], files[-2:]
-    styles = styles_of(random_model, references)
     told: list[UnreadableImage] = []
+    codes = styles_of(random_model, references, left_out=told.append)
+    assert list(codes) == references
+    styles = torch.cat(list(codes.values()))
     found = list(redraw_files(random_model, sources, styles, left_out=told.append))
     assert [(file, position) for file, position, _ in found] == [(file, k) for file in sources for k in (0, 1)]
     for file, position, picture in found:
@@ -61,6 +64,10 @@ def test_files_without_a_picture_are_told(random_model: TUNIT, files: list[Path]
     style = random_model.style(files[2])
     assert [file for file, _, _ in redraw_files(random_model, sources, style, left_out=told.append)] == files[:2]
     assert "broken.png is not an image" in str(told[0])
+    codes = styles_of(random_model, sources, left_out=told.append)
+    assert list(codes) == files[:2]
+    torch.testing.assert_close(codes[files[1]], random_model.style(files[1]))
+    assert "broken.png is not an image" in str(told[1])
 
 
 def test_each_file_is_read_and_encoded_once(
@@ -75,7 +82,7 @@ def test_each_file_is_read_and_encoded_once(
 
     monkeypatch.setattr(images, "read_layers", reading)
     with counted(random_model) as networks:
-        styles = styles_of(random_model, files[:10])
+        styles = torch.cat(list(styles_of(random_model, files[:10], left_out=print).values()))
         pictures = list(redraw_files(random_model, files[10:21], styles, left_out=print))
     assert len(pictures) == 110
     assert sorted(map(str, read)) == sorted(map(str, files[:21]))

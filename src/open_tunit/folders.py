@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -38,10 +37,15 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def styles_of(model: TUNIT, files: Iterable[Path]) -> Tensor:
-    """The style codes (N, style_dim) of N picture files. Raises FileNotFoundError, UnreadableImage."""
-    opened = ahead(model.open, files)
-    return torch.cat([model.style(group) for group in _groups(opened)])
+def styles_of(
+    model: TUNIT, files: Iterable[Path], *, left_out: Callable[[UnreadableImage], object]
+) -> dict[Path, Tensor]:
+    """The style code (1, style_dim) of each picture file; one that holds no picture is told to `left_out`."""
+    codes: dict[Path, Tensor] = {}
+    for group in _groups(_opened(model, files, left_out)):
+        styles = model.style([picture for _, picture in group])
+        codes |= {file: code for (file, _), code in zip(group, styles.split(1), strict=True)}
+    return codes
 
 
 def redraw_files(
@@ -57,23 +61,26 @@ def redraw_files(
     The first file's come first. Each file is read and encoded once; one that holds no picture is told to `left_out`.
     """
 
-    def opened() -> Iterator[tuple[Path, Opened]]:
-        for file, found in ahead(read, files):
-            if isinstance(found, Opened):
-                yield file, found
-            else:
-                left_out(found)
+    for group in _groups(_opened(model, files, left_out)):
+        drawn = model.redraw_all([picture for _, picture in group], styles, strength=strength)
+        for (file, _), position in itertools.product(group, range(len(styles))):
+            yield file, position, next(drawn)
 
+
+def _opened(
+    model: TUNIT, files: Iterable[Path], left_out: Callable[[UnreadableImage], object]
+) -> Iterator[tuple[Path, Opened]]:
     def read(file: Path) -> tuple[Path, Opened | UnreadableImage]:
         try:
             return file, model.open(file)
         except UnreadableImage as error:
             return file, error
 
-    for group in _groups(opened()):
-        drawn = model.redraw_all([picture for _, picture in group], styles, strength=strength)
-        for (file, _), position in itertools.product(group, range(len(styles))):
-            yield file, position, next(drawn)
+    for file, found in ahead(read, files):
+        if isinstance(found, Opened):
+            yield file, found
+        else:
+            left_out(found)
 
 
 def _groups(items: Iterator[Item]) -> Iterator[list[Item]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -55,34 +56,25 @@ def translate(
         raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
     import torch
 
-    from open_tunit.cli.pictures import domain_codes, named_files, refuse_taken
-    from open_tunit.folders import styles_of
+    from open_tunit.cli.pictures import named_files, refuse_taken
     from open_tunit.video import FILMS, ffmpeg, is_film
 
     network = open_model(model, device, precision)
     sources = named_files(source, FILMS)
     if any(is_film(path) for _, path in sources):
         ffmpeg()
-    if reference is not None:
-        references = named_files(reference)
-        labels = [name.replace("/", "-") for name, _ in references]
-        codes = styles_of(network, [path for _, path in references])
-    else:
-        domains = domain_codes((domain or "",), network)
-        labels = [name for name, _ in domains]
-        codes = torch.cat([code for _, code in domains])
-        empty = len(set(network.naming.heads)) - len(domains)
-        if domain == "all" and empty:
-            print(f"left out {empty} domain{'s' * (empty != 1)} without images, and so without a mean style")
+    left_out: list[ValueError] = []
+    styles = _domain_styles(network, domain or "") if reference is None else _styles(network, reference, left_out)
+    labels, codes = list(styles), torch.cat(list(styles.values()))
     results = Results(out, {path: name for name, path in sources}, labels)
     results.check()
     refuse_taken((results.of(path, k) for _, path in sources for k in range(len(labels))), overwrite)
-    left_out = _redraw_pictures(network, results, codes, strength) + _redraw_films(network, results, codes, strength)
-    if len(left_out) == len(sources):
-        raise left_out[-1]
-    for error in left_out:
+    unread = _redraw_pictures(network, results, codes, strength) + _redraw_films(network, results, codes, strength)
+    if len(unread) == len(sources):
+        raise unread[-1]
+    for error in dict.fromkeys(str(error) for error in left_out + unread):
         print(f"left out: {error}")
-    count = (len(sources) - len(left_out)) * len(labels)
+    count = (len(sources) - len(unread)) * len(labels)
     print(f"{count} translation{'s' * (count != 1)} {'as' if results.is_file else 'in'} {out}")
 
 
@@ -126,6 +118,32 @@ class Results(NamedTuple):
         if self.is_file:
             return self.out
         return self.out / f"{self.names[source]}--{self.labels[position]}{'.mp4' if is_film(source) else '.png'}"
+
+
+def _styles(network: TUNIT, reference: Path, left_out: list[ValueError]) -> dict[str, Tensor]:
+    """Label -> style code of each reference; appends to `left_out` what could not be read."""
+    from open_tunit.cli.pictures import named_files
+    from open_tunit.folders import styles_of
+
+    names = {path: name.replace("/", "-") for name, path in named_files(reference)}
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise ValueError(f"two references of {reference} would both be called {twice[0]}; rename one")
+    styles = styles_of(network, names, left_out=left_out.append)
+    if not styles:
+        raise left_out[-1]
+    return {names[path]: code for path, code in styles.items()}
+
+
+def _domain_styles(network: TUNIT, domain: str) -> dict[str, Tensor]:
+    """Label -> mean style of the domain, or of all."""
+    from open_tunit.cli.pictures import domain_codes
+
+    found = dict(domain_codes((domain,), network))
+    empty = len(set(network.naming.heads)) - len(found)
+    if domain == "all" and empty:
+        print(f"left out {empty} domain{'s' * (empty != 1)} without images, and so without a mean style")
+    return found
 
 
 def _like_a_file(suffix: str) -> bool:
