@@ -482,6 +482,7 @@ def test_two_runs_side_by_side(run: Path, picture_folder: Path, tmp_path: Path) 
     changed["reconstruction_error"] += 0.25
     (other / "metrics.json").write_text(json.dumps(changed))
     rows, warnings = compare_runs(run, other)
+    assert rows[0] == ("measured on", *[f"20 images (test part of {picture_folder})"] * 2, "")
     (row,) = [row for row in rows if row[0] == "Error of a picture redrawn in its own style"]
     assert row[3] == "+0.250"
     assert warnings == []

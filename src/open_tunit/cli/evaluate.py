@@ -57,8 +57,7 @@ def evaluate(
     for rows in names.present(figures).values():
         for name in rows:
             print(f"{name:44} {names.number(figures[name]):>10}   {names.interval(figures, name)}".rstrip())
-    protocol = figures["protocol"]
-    print(f"measured on {figures['held_out_images']} images ({protocol['part']} part of {protocol['data']})")
+    print(f"measured on {names.measured_on(figures)}")
     print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
         print(f"careful: {line}")

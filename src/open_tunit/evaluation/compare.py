@@ -32,7 +32,7 @@ def compare_runs(a: Path, b: Path) -> tuple[list[Row], list[str]]:
     comparable = not differing & FEATURES
     if not comparable:
         warnings.append("the features differ: figures in feature space are left out")
-    rows = []
+    rows = [("measured on", names.measured_on(first), names.measured_on(second), "")]
     for group, words in names.present(first).items():
         for name, (label, _) in words.items():
             if second.get(name) is not None and (comparable or group != names.FEATURES):

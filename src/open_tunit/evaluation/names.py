@@ -99,6 +99,12 @@ def features(figures: Mapping[str, Any]) -> str:
     return f"{protocol['features']} ({protocol['features_input']})"
 
 
+def measured_on(figures: Mapping[str, Any]) -> str:
+    """How many images of what."""
+    protocol = figures["protocol"]
+    return f"{figures['held_out_images']} images ({protocol['part']} part of {protocol['data']})"
+
+
 def number(value: float) -> str:
     """Three decimals, or four digits where those would show too little or too much."""
     plain = value == 0 or LEAST_SHOWN <= abs(value) < MOST_SHOWN
