@@ -104,7 +104,7 @@ def test_one_translation_under_its_own_name(capsys: Capture, tmp_path: Path, mod
     assert "all.jpg is a file's name, but there are 2 translations; name a folder" in several
     assert "of another kind than the source" in _refused(capsys, *words, 1, "--out", tmp_path / "a.mp4")
     misspelt = _refused(capsys, *words, 1, "--out", tmp_path / "a.pngg")
-    assert "a.pngg ends in '.pngg'; name a folder, or a .png, .jpg, .webp, .tif, .mp4 file" in misspelt
+    assert "a.pngg ends in '.pngg'; name a folder, or a .png, .jpg, .jpeg, .webp, .tif, .tiff, .mp4 file" in misspelt
     assert "b.bmp ends in '.bmp'" in _refused(capsys, *words, "all", "--out", tmp_path / "b.bmp")
     assert _main(*words, 1, "--out", tmp_path / "my.photos") == 0
     assert len(list((tmp_path / "my.photos").iterdir())) == 1
@@ -185,6 +185,7 @@ def test_interpolate_writes_what_the_suffix_says(
     out = tmp_path / "new" / name
     words = ("interpolate", "--model", model, "--source", picture_folder / "disc_00.png", "--out", out, "--frames", 2)
     assert _main(*words, "--reference", *references) == 0
+    assert f"5 {'frames' if kind == 'GIF' else 'pictures'} along 3 styles in {out}" in capsys.readouterr().out
     with Image.open(out) as picture:
         assert picture.format == kind
         if kind == "GIF":

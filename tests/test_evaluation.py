@@ -26,7 +26,7 @@ from open_tunit.evaluation import names, truth
 from open_tunit.evaluation.compare import compare_runs
 from open_tunit.evaluation.judges import Judges, truth_of
 from open_tunit.evaluation.plan import make_plan
-from open_tunit.evaluation.protocol import FOREIGN, Asked
+from open_tunit.evaluation.protocol import FEW_MEASURED, FOREIGN, UNSEEN, Asked
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.validation import validate
 from open_tunit.images import from_uint8
@@ -414,7 +414,20 @@ def test_copying_is_asked_about_the_training_images_alone(run: Path, picture_fol
         figures = evaluate_run(run, data=str(tmp_path / "others"), asked=Asked(pairs=8))
     assert figures["protocol"]["part"] == "test"
     assert "nearest_training_ratio_E" not in figures
-    assert FOREIGN in figures["notes"]
+    assert {FOREIGN, UNSEEN} <= set(figures["notes"])
+    with pytest.warns(UserWarning, match="is kept as"):
+        whole = evaluate_run(run, data=str(tmp_path / "others"), asked=Asked(part="all", pairs=8))
+    assert FOREIGN in whole["notes"]
+    assert UNSEEN not in whole["notes"]
+
+
+def test_few_images_are_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = evaluate_run(run, asked=Asked(pairs=4))["held_out_images"]
+    told = f"only {count} images measured: figures of so few say little"
+    assert count < FEW_MEASURED
+    assert told in evaluate_run(run, asked=Asked(pairs=4))["notes"]
+    monkeypatch.setattr("open_tunit.evaluation.protocol.FEW_MEASURED", count)
+    assert told not in evaluate_run(run, asked=Asked(pairs=4))["notes"]
 
 
 def test_figures_of_another_protocol_are_kept(run: Path, picture_folder: Path, tmp_path: Path) -> None:

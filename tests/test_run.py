@@ -237,6 +237,8 @@ def test_more_images_are_named_as_such(config: Begin, picture_folder: Path) -> N
         Image.new("RGB", (48, 40), (index * 40, 90, 30)).save(picture_folder / f"more_{index}.png")
     with pytest.raises(DifferentRunError, match=r"the images of .*pictures changed since"):
         _train(first)
+    with pytest.raises(DifferentRunError, match=r"a different run \(seed is 0 there and 1 here\)"):  # no fitted queue
+        _train(config(seed=1))
 
 
 def test_folders_that_are_no_run(config: Begin, tmp_path: Path) -> None:
@@ -286,7 +288,9 @@ def test_a_runs_own_config_is_the_same_run(config: Begin) -> None:
 
 def test_fewer_than_ten_images_per_domain_are_told(config: Begin, tmp_path: Path) -> None:
     told = "21 training images are fewer than 10 for each of 3 domains: some will stay empty"
-    assert told in _train(config(steps=1, domains=3))[1]
+    said = _train(config(steps=1, domains=3))[1]
+    assert told in said
+    assert "expect domains to be found" not in said
     assert "for each of" not in _train(config(steps=1, domains=2, out=str(tmp_path / "enough")))[1]
 
 

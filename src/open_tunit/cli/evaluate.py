@@ -46,13 +46,7 @@ def evaluate(
     from open_tunit.evaluation.run import evaluate_run
 
     assert run is not None
-    asked = Asked(
-        part=part,
-        pairs=pairs,
-        features=features,
-        features_side=features_side,
-        features_range=features_range,
-    )
+    asked = Asked(part=part, pairs=pairs, features=features, features_side=features_side, features_range=features_range)
     figures = evaluate_run(run, data=data, labels=labels, weights=weights, asked=asked, device=device)
     for rows in names.present(figures).values():
         for name in rows:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from open_tunit.model import TUNIT
 
 FRAMES_AT_ONCE = 8
-WRITTEN, ALIKE = (".png", ".jpg", ".webp", ".tif", ".mp4"), 0.75
-"""Files' suffixes, and how like them (0 to 1) one is that nobody means for a folder: .pngg, .jgp."""
+ALIKE = 0.75
+"""How like a file's suffix (0 to 1) one is that nobody means for a folder: .pngg, .jpgg."""
 
 
 def translate(
@@ -97,14 +97,14 @@ class Results(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError where `out` names a file, and the results are several or of a kind that it cannot hold."""
-        from open_tunit.video import is_film
+        from open_tunit.images import FORMATS
+        from open_tunit.video import FILMS, is_film
 
         count = len(self.names) * len(self.labels)
         if not self.is_file:
             if not self.out.is_dir() and _like_a_file(self.out.suffix):
-                raise ValueError(
-                    f"{self.out} ends in {self.out.suffix!r}; name a folder, or a {', '.join(WRITTEN)} file"
-                )
+                written = ", ".join((*FORMATS, *FILMS))
+                raise ValueError(f"{self.out} ends in {self.out.suffix!r}; name a folder, or a {written} file")
             return
         if count > 1:
             raise ValueError(f"{self.out} is a file's name, but there are {count} translations; name a folder")
@@ -149,8 +149,9 @@ def _domain_styles(network: TUNIT, domain: str) -> dict[str, Tensor]:
 def _like_a_file(suffix: str) -> bool:
     """Whether a suffix is nearly one of pictures or films, or one that is only read."""
     from open_tunit.data.scan import SUFFIXES
+    from open_tunit.video import FILMS
 
-    return bool(difflib.get_close_matches(suffix.lower(), (*SUFFIXES, *WRITTEN), n=1, cutoff=ALIKE))
+    return bool(difflib.get_close_matches(suffix.lower(), SUFFIXES + FILMS, n=1, cutoff=ALIKE))
 
 
 def _redraw_pictures(network: TUNIT, results: Results, codes: Tensor, strength: float) -> list[ValueError]:

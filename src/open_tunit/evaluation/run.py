@@ -103,10 +103,11 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
         name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
         kept, report = run / f"metrics-{name}.json", run / f"report-{name}"
         path.replace(kept)
+        told = f"kept as {kept.name}"
         if (run / "report").is_dir():
-            shutil.rmtree(report, ignore_errors=True)
+            shutil.rmtree(report, ignore_errors=True)  # of these very figures, if any
             (run / "report").rename(report)
-        told = f"kept as {kept.name}, its report as {report.name}/"
+            told += f", its report as {report.name}/"
         warnings.warn(f"{path} was of other images, features or settings, and is {told}", stacklevel=3)
 
 
