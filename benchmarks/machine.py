@@ -21,9 +21,9 @@ from open_tunit.training.device import describe, use_half
 
 Result = TypeVar("Result")
 RESULTS = Path(__file__).parent / "results"
-SIDE = 2048
+SIDE = {"cpu": 2048, "cuda": 8192}
 """Of the multiplied matrices."""
-CHANNELS, PIXELS, IMAGES = 128, 64, 8
+CHANNELS, PIXELS, IMAGES = 128, 64, {"cpu": 8, "cuda": 256}
 """Of the convolution whose speed is the ceiling."""
 
 
@@ -97,8 +97,9 @@ def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
 
 def ceilings(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """GFLOP/s of a large matrix product and of a 3x3 convolution, forward and backward; the best of five."""
-    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=dtype) for _ in range(2))
-    shape, weights = (IMAGES, CHANNELS, PIXELS, PIXELS), (CHANNELS, CHANNELS, 3, 3)
+    side, images = SIDE[device.type], IMAGES[device.type]
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    shape, weights = (images, CHANNELS, PIXELS, PIXELS), (CHANNELS, CHANNELS, 3, 3)
     x, w = (torch.randn(s, device=device, dtype=dtype) for s in (shape, weights))
     x, w = (t.contiguous(memory_format=torch.channels_last).requires_grad_() for t in (x, w))
     g = torch.randn_like(x.detach())
@@ -107,7 +108,7 @@ def ceilings(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
         torch.autograd.grad(torch.nn.functional.conv2d(x, w, padding=1), (x, w), g)
 
     seconds = by_turns({"matrix": lambda: a @ b, "convolution": convolution}, device, 5)
-    flops = {"matrix": 2 * SIDE**3, "convolution": 3 * 2 * 9 * CHANNELS**2 * PIXELS**2 * IMAGES}
+    flops = {"matrix": 2 * side**3, "convolution": 3 * 2 * 9 * CHANNELS**2 * PIXELS**2 * images}
     return {name: flops[name] / min(times) / 1e9 for name, times in seconds.items()}
 
 

@@ -139,6 +139,7 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
         x_content=plain,
         translation_draws={},
         labels=torch.full((count,), -1),
+        unlabelled=torch.arange(count),
         permutation=torch.tensor(expected["permutation"]),
     )
     terms = Step(config)(state, batch, PHASES[phase])

@@ -63,6 +63,7 @@ def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
         x_content=x,
         translation_draws={},
         labels=torch.full((4,), -1),
+        unlabelled=torch.arange(4),
         permutation=torch.randperm(4, generator=generator),
     )
 

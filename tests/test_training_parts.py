@@ -56,6 +56,10 @@ def fresh(config: Config) -> State:
     return state
 
 
+def places_without_label(labels: list[int]) -> Tensor:
+    return torch.tensor([place for place, label in enumerate(labels) if label < 0], dtype=torch.int64)
+
+
 def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
     x, x_plus = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (2, COUNT, 3, 32, 32)))
     return Batch(
@@ -65,6 +69,7 @@ def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
         x_content=x,
         translation_draws=views.draw(np.random.default_rng(0), len(x)),
         labels=torch.tensor(labels or [-1] * COUNT),
+        unlabelled=places_without_label(labels or [-1] * COUNT),
         permutation=torch.tensor([2, 0, 3, 1]),
     )
 
@@ -379,6 +384,7 @@ def guidances(labels: list[int], *, momentum: int = 0, seed: int = 0) -> objecti
         negatives=torch.from_numpy(random.normal(size=(7, 6))),
         recent_logits=torch.from_numpy(random.normal(size=(momentum, DOMAINS))),
         labels=torch.tensor(labels),
+        unlabelled=places_without_label(labels),
     )
 
 
@@ -866,8 +872,8 @@ def test_a_new_state_is_a_function_of_the_seed() -> None:
 def test_losses_are_float32_in_a_half_precision_step(preset: str) -> None:
     config = tiny(preset)
     state, batch = new_state(config, CPU), a_batch()
-    pictures = [part.float() for part in (batch.x, batch.x_plus, batch.x_domain, batch.x_content)]
-    batch = Batch(*pictures, batch.translation_draws, batch.labels, batch.permutation)
+    names = ("x", "x_plus", "x_domain", "x_content")
+    batch = dataclasses.replace(batch, **{name: getattr(batch, name).float() for name in names})
     terms = Step(config, half=True)(state, batch, phase_at(0, config.training, "none"))
     assert {value.dtype for value in terms.values()} == {torch.float32}
     assert all(torch.isfinite(value) for value in terms.values())

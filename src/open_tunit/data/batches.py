@@ -11,6 +11,7 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.config import Views
 from open_tunit.data import views
+from open_tunit.data.transfer import to_device
 
 ORDER, STEP = 0, 1
 RESIDENT_SHARE = 0.3
@@ -33,6 +34,8 @@ class Batch:
     """How E's view of the translations is moved."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
+    unlabelled: Tensor
+    """(<= N,) int64: the places of the unlabelled images, which the host knows without asking the device."""
     permutation: Tensor
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
 
@@ -70,6 +73,7 @@ class Batches:
         domain_draws = views.draw(generator, size)
         content_draws = views.draw(generator, size)
         translation_draws = views.draw(generator, size)
+        labels = self.labels[chosen]
         plain = self.pictures(chosen)
         x = views.plain_view(plain, draws, self.view)
         x_plus = views.augmented_view(plain, draws, self.view)
@@ -79,8 +83,9 @@ class Batches:
             x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
             x_content=views.content_view(x, content_draws) if self.view.content_colour else x,
             translation_draws=translation_draws,
-            labels=torch.as_tensor(self.labels[chosen]).to(self.device),
-            permutation=torch.as_tensor(permutation).to(self.device),
+            labels=to_device(labels, self.device),
+            unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
+            permutation=to_device(permutation, self.device),
         )
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
@@ -89,8 +94,8 @@ class Batches:
 
     def _gather(self, chosen: np.ndarray) -> Tensor:
         if isinstance(self.pixels, Tensor):
-            return self.pixels[torch.as_tensor(chosen).to(self.device)]
-        return torch.from_numpy(np.ascontiguousarray(self.pixels[chosen])).to(self.device)
+            return self.pixels[to_device(chosen, self.device)]
+        return to_device(np.ascontiguousarray(self.pixels[chosen]), self.device)
 
     def _chosen(self, step: int, size: int, labelled_only: bool) -> np.ndarray:
         pool = self.labelled if labelled_only else self.indices

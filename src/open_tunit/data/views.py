@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from open_tunit.config import Views
+from open_tunit.data.transfer import to_device
 
 Draws = dict[str, np.ndarray]
 Zoom = tuple[float, float]
@@ -104,15 +105,19 @@ def _erased(images: Tensor, draws: Draws) -> Tensor:
         length = HIDDEN[0] + (HIDDEN[1] - HIDDEN[0]) * draws[side]
         begin = draws[place] * (1 - length)
         cells = (torch.arange(images.shape[axis], device=images.device) + 0.5) / images.shape[axis]
-        first, last = (torch.as_tensor(edge).to(images)[:, None] for edge in (begin, begin + length))
+        first, last = (_beside(images, edge)[:, None] for edge in (begin, begin + length))
         within = (cells >= first) & (cells <= last)  # (N, H) or (N, W)
         inside = inside & (within[:, None, :, None] if axis == 2 else within[:, None, None, :])
     return images.masked_fill(inside, 0.0)
 
 
 def _mirrored(images: Tensor, draws: np.ndarray) -> Tensor:
-    mirror = torch.as_tensor(draws < 0.5).to(images.device)[:, None, None, None]
+    mirror = to_device(draws < 0.5, images.device)[:, None, None, None]
     return torch.where(mirror, images.flip(3), images)
+
+
+def _beside(images: Tensor, values: np.ndarray | Tensor) -> Tensor:
+    return to_device(values, images.device, images.dtype)
 
 
 def _spread(draws: np.ndarray, reach: float) -> np.ndarray:
@@ -168,7 +173,7 @@ def _crop(draws: Draws, zoom: Zoom | None) -> np.ndarray:
 
 
 def _resample(images: Tensor, geometry: np.ndarray, outside: str) -> Tensor:
-    theta = torch.as_tensor(geometry).to(images)
+    theta = _beside(images, geometry)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     if outside == "reflect":
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -179,7 +184,7 @@ def _resample(images: Tensor, geometry: np.ndarray, outside: str) -> Tensor:
 def _colour_jitter(images: Tensor, draws: Draws, reach: dict[str, float]) -> Tensor:
     def factors(name: str, centre: float) -> Tensor:
         values = centre + _spread(draws[name], reach[name])
-        return torch.as_tensor(values).to(images)[:, None, None, None]
+        return _beside(images, values)[:, None, None, None]
 
     x = (images + 1) / 2
     x = (x * factors("brightness", 1)).clamp(0, 1)
@@ -190,7 +195,7 @@ def _colour_jitter(images: Tensor, draws: Draws, reach: dict[str, float]) -> Ten
 
 
 def _grey(x: Tensor) -> Tensor:
-    return (x * torch.tensor(LUMA).to(x)[None, :, None, None]).sum(dim=1, keepdim=True)
+    return (x * _beside(x, torch.tensor(LUMA))[None, :, None, None]).sum(dim=1, keepdim=True)
 
 
 def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:

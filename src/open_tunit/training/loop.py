@@ -209,8 +209,10 @@ class _Session:
         training = config.training
         unlabelled = supervision == "none"  # labels number the domains; k-means would number them anew
         if unlabelled and training.prototypes_start > 0 and step == prototypes_step(training, supervision):
+            self._check_weights()
             begin_prototypes(self.state, self.batches, config)
         if phase.train_generator and phase.generator_steps == 0:
+            self._check_weights()
             if phase.hold_domains:
                 settle_statistics(self.state, self.batches, config.seed)
                 if unlabelled:
@@ -218,11 +220,7 @@ class _Session:
             open_palette(self.state, self.batches, config.seed)
 
     def _save(self, phase: Phase | None = None) -> None:
-        if not self.state.is_finite():
-            raise NotFiniteError(
-                f"weights are not finite after step {self.state.step}; {self.run.folder} keeps the last good "
-                "checkpoint: lower the learning rate and start anew"
-            )
+        self._check_weights()
         model = self._model()
         validation = self._validation(model, phase)
         if phase is not None:
@@ -238,6 +236,13 @@ class _Session:
         model.save_pretrained(self.run.model_folder, card=card, examples=examples)
         extra = {"seconds": seconds, "first_domains": self.watch.first}
         self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
+
+    def _check_weights(self) -> None:
+        if not self.state.is_finite():
+            raise NotFiniteError(
+                f"weights are not finite after step {self.state.step}; {self.run.folder} keeps the last good "
+                "checkpoint: lower the learning rate and start anew"
+            )
 
     def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
         """What the evaluator says at this report; nothing before G learns, or where it is not asked."""

@@ -44,6 +44,8 @@ class GuidingInputs(NamedTuple):
     negatives: Tensor
     recent_logits: Tensor
     labels: Tensor
+    unlabelled: Tensor
+    """Places of the images without a label."""
 
 
 def contrast_code(guidance: Guidance, config: Config) -> Tensor:
@@ -89,9 +91,9 @@ def guiding(
 def _domain_objective(inputs: GuidingInputs, view_logits: Tensor, config: Config, *, mixed: bool) -> tuple[str, Tensor]:
     """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead.
 
-    Unless the batch is `mixed` all are unlabelled: a choice by labels would make the host wait for the device.
+    Unless the batch is `mixed` all are unlabelled.
     """
-    free = inputs.labels < 0 if mixed else slice(None)
+    free = inputs.unlabelled if mixed else slice(None)
     logits, logits_plus = inputs.view.logits[free], view_logits[free]
     if config.training.domain_objective == "mutual_information":
         if not len(logits):

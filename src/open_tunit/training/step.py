@@ -31,6 +31,10 @@ class NotFiniteError(ArithmeticError):
     """A loss is infinite or not a number; the networks were not updated with it."""
 
 
+LOOK_EVERY = 100
+"""Steps on a GPU between looks at whether the losses are numbers: each look makes the host wait for it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """`step(state, batch, phase)` updates the state in place and returns the unweighted loss terms."""
@@ -41,7 +45,10 @@ class Step:
     """bfloat16 autocast for all but R1, losses and statistics of the batch."""
 
     def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
-        """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
+        """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
+
+        On a GPU the networks may be spoilt already: it looks at every LOOK_EVERY-th step alone.
+        """
         self._prepare(state, phase)
         held = self._held_features(state, batch, phase)
         keys = self._momentum_keys(state, batch, phase, held)
@@ -113,6 +120,7 @@ class Step:
             negatives=state.keys.rows,
             recent_logits=state.logits.rows,
             labels=batch.labels,
+            unlabelled=batch.unlabelled,
         )
         objective = objectives.guiding(
             inputs,
@@ -282,7 +290,8 @@ def _descend(
     objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
 ) -> None:
     """One optimiser step for each learner; no other network gets a gradient."""
-    if not torch.isfinite(objective.total):
+    looks = objective.total.device.type == "cpu" or step % LOOK_EVERY == 0
+    if looks and not torch.isfinite(objective.total):
         for _, optimiser in learners:
             optimiser.zero_grad(set_to_none=True)
         parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())

@@ -1,0 +1,88 @@
+"""The host never waits for a GPU in a step. The meta device stands in for one: it has no numbers to be read."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_run import TINY
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from open_tunit.config import Config
+from open_tunit.data.batches import Batches
+from open_tunit.training.schedule import Supervision, phase_at
+from open_tunit.training.state import State, new_state
+from open_tunit.training.step import LOOK_EVERY, Step
+
+COUNT, BATCH = 24, 4
+DEVICE = torch.device("meta")
+
+
+class Copies(TorchDispatchMode):
+    """Notes copies between the host and the device that the host would wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        found = function(*args, **kwargs)
+        devices = {part.device.type for part in (*args, found) if isinstance(part, Tensor) and part.dim()}
+        if len(devices) > 1 and not kwargs.get("non_blocking"):
+            self.waited_for.append(str(function))
+        return found
+
+
+@pytest.fixture(autouse=True)
+def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast does not know the meta device."""
+    monkeypatch.setattr(Step, "_autocast", lambda *_: contextlib.nullcontext())
+
+
+def a_run(preset: str, supervision: Supervision) -> tuple[Config, State, Batches]:
+    config = Config.preset(preset, data="critters:5", out="unused", size=32)
+    settings = {name: value for name, value in TINY.items() if name != "model.palette_dim" or preset != "paper"}
+    config = config.replace(settings | {"training.steps": 10, "training.joint_start": 1, "training.batch": BATCH})
+    labels = {"none": [-1], "some": [-1, 0, 2], "all": [0, 1, 2]}[supervision]
+    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
+    batches = Batches(pixels, np.resize(labels, COUNT), np.arange(COUNT), seed=0, view=config.data.views, device=DEVICE)
+    state = new_state(config, DEVICE)
+    for name in "EGD":
+        plain = torch.optim.SGD(getattr(state, name).parameters(), lr=0.1)  # fused Adam does not know the device
+        setattr(state, f"opt_{name}", plain)
+    return config, state, batches
+
+
+@pytest.mark.parametrize("preset", ["paper", "default", "cpu"])
+@pytest.mark.parametrize("supervision", ["none", "some", "all"])
+def test_no_step_waits_for_the_device(preset: str, supervision: Supervision) -> None:
+    config, state, batches = a_run(preset, supervision)
+    state.step = 1
+    phases = [phase_at(index, config.training, supervision) for index in range(3)]
+    assert [phase.train_generator for phase in phases] == [supervision == "all", True, True]
+    with Copies() as copies:
+        for phase in phases:
+            Step(config, supervision)(state, batches.batch(state.step, BATCH), phase)
+    assert copies.waited_for == []
+    assert state.step == 4
+
+
+def test_copies_that_the_host_waits_for_are_noted() -> None:
+    with Copies() as copies:
+        torch.ones(3).to(DEVICE)
+        torch.ones(3).to(DEVICE, non_blocking=True)
+    assert copies.waited_for == ["aten._to_copy.default"]
+
+
+@pytest.mark.parametrize(("step", "looks"), [(LOOK_EVERY - 1, False), (LOOK_EVERY, True), (LOOK_EVERY + 1, False)])
+def test_losses_are_looked_at_now_and_then(step: int, looks: bool) -> None:
+    config, state, batches = a_run("paper", "none")
+    state.step = step
+    phase = phase_at(1, config.training, "none")
+    with pytest.raises(RuntimeError, match="meta tensors") if looks else contextlib.nullcontext():
+        Step(config)(state, batches.batch(step, BATCH), phase)
