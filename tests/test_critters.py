@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2_contingency, chisquare
 from sklearn.cluster import KMeans
 
+from open_tunit.data import critters
 from open_tunit.data.critters import (
     CONTENT_LEVELS,
     SPECIES,
@@ -65,6 +66,19 @@ def test_the_drawings_are_frozen() -> None:
     pictures = [draw(as_species(kind, index), 64) for kind in range(len(SPECIES)) for index in range(3)]
     assert len(pictures) == 30
     assert hashlib.sha256(np.stack(pictures).tobytes()).hexdigest() == FROZEN_DRAWINGS
+
+
+@pytest.mark.parametrize("kind", range(len(SPECIES)))
+@pytest.mark.parametrize("size", [5, 32, 64])
+def test_nothing_is_painted_outside_the_boxes_of_the_shapes(
+    kind: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [dataclasses.replace(critter(1, index), species=kind) for index in range(20)]
+    drawn = [(draw(each, size), head_mask(each, size)) for each in chosen]
+    monkeypatch.setattr(critters._Canvas, "box", lambda *_: (slice(None), slice(None)))
+    for (picture, mask), each in zip(drawn, chosen, strict=True):
+        np.testing.assert_array_equal(picture, draw(each, size))
+        np.testing.assert_array_equal(mask, head_mask(each, size))
 
 
 def test_the_true_answer_has_the_sources_content_and_the_rest_of_the_reference() -> None:

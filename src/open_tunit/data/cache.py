@@ -82,7 +82,8 @@ def build_store(
             return f"cannot be read: {error.strerror or error}", None
 
     key = ["folder", str(root.resolve()), fit, background, listing]
-    return _cached(key, files, size, decode, str(root), cache_root, progress)
+    workers = min(_MOST_WORKERS, os.cpu_count() or 1)  # Pillow releases the interpreter's lock
+    return _cached(key, size, _produced(files, decode, workers, progress), str(root), cache_root)
 
 
 def build_generated_store(
@@ -104,7 +105,8 @@ def build_generated_store(
         return hashlib.sha256(pixels.tobytes()).hexdigest(), pixels
 
     names = [f"{index:06d}" for index in range(count)]
-    return _cached(["generated", key, count], names, size, draw, key, cache_root, progress)
+    produced = _produced(names, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
+    return _cached(["generated", key, count], size, produced, key, cache_root)
 
 
 def forget_pages(images: NDArray[np.uint8]) -> None:
@@ -116,12 +118,10 @@ def forget_pages(images: NDArray[np.uint8]) -> None:
 
 def _cached(
     key: Sequence[object],
-    names: Sequence[str],
     size: int,
-    produce: Callable[[int], _Produced],
+    produced: Iterator[tuple[str, _Produced]],
     title: str,
     cache_root: str | os.PathLike[str] | None,
-    progress: Progress | None,
 ) -> Store:
     root = default_cache_root() if cache_root is None else Path(cache_root).expanduser()
     digest = hashlib.sha256(json.dumps([STORE_VERSION, size, *key]).encode()).hexdigest()
@@ -133,7 +133,7 @@ def _cached(
     try:
         with _writing(root):
             building.mkdir(parents=True)
-            _write(building, _produce_all(names, produce, progress), size, title)
+            _write(building, produced, size, title)
             _publish(building, entry, size)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -154,15 +154,15 @@ def _writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _produce_all(
-    names: Sequence[str], produce: Callable[[int], _Produced], progress: Progress | None
+def _produced(
+    names: Sequence[str], produce: Callable[[int], _Produced], workers: int, progress: Progress | None
 ) -> Iterator[tuple[str, _Produced]]:
-    """Names and results, in order; the work runs in threads (Pillow releases the interpreter's lock)."""
+    """Names and results, in order, made in `workers` threads."""
     done = itertools.count(1)
-    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as workers:
+    with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(names), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(names)))
-            for index, result in zip(chunk, workers.map(produce, chunk), strict=True):
+            for index, result in zip(chunk, pool.map(produce, chunk), strict=True):
                 yield names[index], result
                 if progress is not None:
                     progress(next(done), len(names))

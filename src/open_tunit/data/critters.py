@@ -9,14 +9,17 @@ a supersampled grid with numpy alone: the same pixels everywhere.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Shape = Callable[[Array, Array], Array]
+Field = Callable[[Array, Array], Array]
+"""Of head coordinates x and y: positive inside, about a distance in head radii."""
 Colour = Sequence[float] | Array
 
 SPECIES = ("cat", "rabbit", "bear", "dog", "mouse", "fox", "panda", "owl", "frog", "koala")
@@ -120,7 +123,7 @@ def draw(critter: Critter, size: int) -> NDArray[np.uint8]:
         canvas.paint(shape, colour)
     coat = _coat(critter)
     canvas.paint(_HEAD, coat)
-    canvas.paint(_both(_HEAD, _PATTERNS[critter.species](critter.style.phase)), _darker(coat))
+    canvas.paint(_within(_HEAD, _PATTERNS[critter.species](critter.style.phase)), _darker(coat))
     for part, paint in _face(critter, coat):
         canvas.paint(part, paint)
     return canvas.pixels()
@@ -131,8 +134,24 @@ def head_mask(critter: Critter, size: int) -> NDArray[np.float32]:
     canvas = _Canvas(critter, size)
     covered = np.zeros(canvas.x.shape)
     for shape in (_HEAD, *(shape for shape, _ in _ears(critter))):
-        covered = np.maximum(covered, canvas.coverage(shape))
-    return canvas.shrunk(covered[..., None])[..., 0].astype(np.float32)
+        box = canvas.box(shape)
+        covered[box] = np.maximum(covered[box], canvas.coverage(shape, box))
+    return _shrunk(covered).astype(np.float32)
+
+
+class Shape(NamedTuple):
+    """One part of a head."""
+
+    field: Field
+    centre: tuple[float, float]
+    """Of the largest circle inside, in head coordinates."""
+    inner: float
+    """That circle's radius."""
+    reach: float
+    """The most that the shape reaches from there."""
+
+
+Box = tuple[slice, slice]
 
 
 class _Canvas:
@@ -143,11 +162,13 @@ class _Canvas:
         count = size * SUPERSAMPLING
         grid = (np.arange(count) + 0.5) / count
         radius = RADII[content.size]
+        self.middle = CENTRE[0] + (content.x - 1) * SHIFT, CENTRE[1] + (content.y - 1) * SHIFT
         across = (grid[None, :] - CENTRE[0] - (content.x - 1) * SHIFT) / radius
         down = (grid[:, None] - CENTRE[1] - (content.y - 1) * SHIFT) / radius
-        angle = math.radians((content.tilt - 1) * TILT_DEGREES)
-        self.x = math.cos(angle) * across + math.sin(angle) * down
-        self.y = -math.sin(angle) * across + math.cos(angle) * down
+        self.angle = math.radians((content.tilt - 1) * TILT_DEGREES)
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        self.x = cos * across + sin * down
+        self.y = -sin * across + cos * down
         self.samples_per_unit = count * radius
         self.colours = np.zeros((3, count, count))
 
@@ -156,26 +177,37 @@ class _Canvas:
         fade = np.linspace(1.04, 0.94, self.colours.shape[1])
         self.colours[:] = (top[:, None] * fade)[..., None]
 
-    def coverage(self, shape: Shape) -> Array:
-        covered: Array = np.clip(shape(self.x, self.y) * self.samples_per_unit + 0.5, 0, 1)
+    def box(self, shape: Shape) -> Box:
+        """Rows and columns outside of which the shape covers nothing."""
+        (x, y), (cos, sin), count = shape.centre, (math.cos(self.angle), math.sin(self.angle)), self.colours.shape[1]
+        # A field falls to minus half a sample's width where the shape, blown up from its centre, would end.
+        half = shape.reach * (self.samples_per_unit + 0.5 / shape.inner)
+        down = count * self.middle[1] + (sin * x + cos * y) * self.samples_per_unit
+        across = count * self.middle[0] + (cos * x - sin * y) * self.samples_per_unit
+        rows, columns = (slice(max(0, int(c - half - 1)), max(0, int(c + half + 1))) for c in (down, across))
+        return rows, columns
+
+    def coverage(self, shape: Shape, box: Box) -> Array:
+        covered: Array = np.clip(shape.field(self.x[box], self.y[box]) * self.samples_per_unit + 0.5, 0, 1)
         return covered
 
     def paint(self, shape: Shape, colour: Colour) -> None:
-        covered = self.coverage(shape)
-        rows, columns = (np.flatnonzero(covered.any(axis=axis)) for axis in (1, 0))
-        if not len(rows):
-            return
-        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        box = self.box(shape)
+        covered = self.coverage(shape, box)
         for plane, value in zip(self.colours, colour, strict=True):
             inside = plane[box]
-            inside += covered[box] * (value - inside)
-
-    def shrunk(self, samples: Array) -> Array:
-        parts = samples.reshape(self.size, SUPERSAMPLING, self.size, SUPERSAMPLING, -1)
-        return np.asarray(parts.mean(axis=(1, 3)))
+            inside += covered * (value - inside)
 
     def pixels(self) -> NDArray[np.uint8]:
-        return np.clip(np.round(self.shrunk(self.colours.transpose(1, 2, 0))), 0, 255).astype(np.uint8)
+        planes = np.clip(np.round(_shrunk(self.colours)), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _shrunk(samples: Array) -> Array:
+    """The means of the samples of each pixel: (..., 3 S, 3 S) to (..., S, S)."""
+    columns = functools.reduce(np.add, (samples[..., k::SUPERSAMPLING] for k in range(SUPERSAMPLING)))
+    both = functools.reduce(np.add, (columns[..., k::SUPERSAMPLING, :] for k in range(SUPERSAMPLING)))
+    return np.asarray(both / SUPERSAMPLING**2)
 
 
 def _coat(critter: Critter) -> Array:
@@ -197,21 +229,18 @@ def _background(style: Style) -> tuple[float, float, float]:
     return red, green, blue
 
 
-# Shapes: functions of head coordinates, positive inside, about a distance in head radii.
-
-
 def _ellipse(cx: float, cy: float, a: float, b: float, degrees: float = 0.0) -> Shape:
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
-    def shape(x: Array, y: Array) -> Array:
+    def field(x: Array, y: Array) -> Array:
         u, v = cos * (x - cx) + sin * (y - cy), -sin * (x - cx) + cos * (y - cy)
         return np.asarray((1 - np.sqrt((u / a) ** 2 + (v / b) ** 2)) * min(a, b))
 
-    return shape
+    return Shape(field, (cx, cy), min(a, b), max(a, b))
 
 
 def _triangle(*corners: tuple[float, float]) -> Shape:
-    def shape(x: Array, y: Array) -> Array:
+    def field(x: Array, y: Array) -> Array:
         edges = []
         for (ax, ay), (bx, by) in zip(corners, (*corners[1:], corners[0]), strict=True):
             length = math.hypot(bx - ax, by - ay)
@@ -219,15 +248,21 @@ def _triangle(*corners: tuple[float, float]) -> Shape:
         nearest: Array = np.minimum.reduce(edges)
         return nearest
 
-    return shape
+    opposite = [math.dist(corners[(k + 1) % 3], corners[(k + 2) % 3]) for k in range(3)]
+    x, y = (sum(length * corner[axis] for length, corner in zip(opposite, corners, strict=True)) for axis in (0, 1))
+    centre = x / sum(opposite), y / sum(opposite)
+    inner = float(field(*np.array(centre)))
+    return Shape(field, centre, inner, max(math.dist(corner, centre) for corner in corners))
 
 
-def _both(first: Shape, second: Shape) -> Shape:
-    return lambda x, y: np.minimum(first(x, y), second(x, y))
+def _within(shape: Shape, pattern: Field) -> Shape:
+    """The part of the shape where the pattern is."""
+    return shape._replace(field=lambda x, y: np.minimum(shape.field(x, y), pattern(x, y)))
 
 
 def _mirrored(shape: Shape) -> tuple[Shape, Shape]:
-    return shape, lambda x, y: shape(-x, y)
+    (x, y), field = shape.centre, shape.field
+    return shape, shape._replace(field=lambda x, y: field(-x, y), centre=(-x, y))
 
 
 _HEAD = _ellipse(0, 0, 1.0, 0.92)
@@ -238,55 +273,55 @@ def _wave(u: Array, period: float, phase: float) -> Array:
     return np.asarray(np.sin(2 * math.pi * (u / period + phase)) * period / (2 * math.pi))
 
 
-def _stripes(phase: float) -> Shape:
+def _stripes(phase: float) -> Field:
     return lambda x, y: _wave(y + 0.12 * np.cos(3 * x), 0.6, phase)
 
 
-def _bars(phase: float) -> Shape:
+def _bars(phase: float) -> Field:
     return lambda x, y: _wave(x, 0.6, phase)
 
 
-def _spots(phase: float) -> Shape:
-    def shape(x: Array, y: Array) -> Array:
+def _spots(phase: float) -> Field:
+    def field(x: Array, y: Array) -> Array:
         row = np.floor(y / 0.48)
         u = (x / 0.56 + phase + 0.5 * (row % 2)) % 1 - 0.5
         v = y / 0.48 - row - 0.5
         return np.asarray(0.205 - np.hypot(u * 0.56, v * 0.48))
 
-    return shape
+    return field
 
 
-def _checks(phase: float) -> Shape:
+def _checks(phase: float) -> Field:
     return lambda x, y: _wave(x, 0.9, phase) * np.sign(_wave(y, 0.9, 0.1)) * 1.0
 
 
-def _half(phase: float) -> Shape:
+def _half(phase: float) -> Field:
     angle = math.radians(60 * (phase - 0.5))
     return lambda x, y: np.asarray(x * math.cos(angle) + y * math.sin(angle))
 
 
-def _lower(phase: float) -> Shape:
+def _lower(phase: float) -> Field:
     return lambda x, y: np.asarray(y - 0.1 + 0.3 * (phase - 0.5) + 0.16 * np.abs((4 * x) % 2 - 1))
 
 
-def _patches(phase: float) -> Shape:
+def _patches(phase: float) -> Field:
     left, right = _mirrored(_ellipse(0.42, -0.12 + 0.1 * (phase - 0.5), 0.42, 0.56, 20))
-    return lambda x, y: np.maximum(left(x, y), right(x, y))
+    return lambda x, y: np.maximum(left.field(x, y), right.field(x, y))
 
 
-def _rings(phase: float) -> Shape:
+def _rings(phase: float) -> Field:
     return lambda x, y: _wave(np.hypot(x, y), 0.5, phase)
 
 
-def _diagonals(phase: float) -> Shape:
+def _diagonals(phase: float) -> Field:
     return lambda x, y: _wave((x + y) * math.sqrt(0.5), 0.56, phase)
 
 
-def _cap(phase: float) -> Shape:
+def _cap(phase: float) -> Field:
     return lambda x, y: np.asarray(-y - 0.18 + 0.2 * (phase - 0.5) + 0.25 * np.abs(x))
 
 
-_PATTERNS: tuple[Callable[[float], Shape], ...] = (
+_PATTERNS: tuple[Callable[[float], Field], ...] = (
     *(_stripes, _half, _spots, _checks, _bars),
     *(_lower, _patches, _rings, _diagonals, _cap),
 )

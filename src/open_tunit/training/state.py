@@ -98,7 +98,7 @@ def _adversary(network: nn.Module, rate: float, training: Training) -> torch.opt
     decay = training.weight_decay
     if training.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay, fused=True)
-    return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay, foreach=True)
+    return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
 
 
 def full(x: Tensor) -> Tensor:
