@@ -163,6 +163,7 @@ def alone(config: Config, name: str, device: torch.device) -> None:
         for _ in range(1 + SETTLED):
             reference.step(batch.x, batch.x_plus, batch.permutation)
     else:
+        keep_freed_memory()
         run = ours(config, state, batch, half=OURS[name][0], every=OURS[name][1])
         for _ in range(1 + SETTLED):
             run()

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from open_tunit.networks.layers import PooledConv
+from open_tunit.networks.layers import PooledConv, ReflectConv, ThinConv
 from open_tunit.networks.norms import adain, frn, instance_norm
 
 
@@ -82,3 +83,26 @@ def test_pooled_conv_is_convolution_then_pooling(size: int) -> None:
     expected = torch.autograd.grad((plain * direction).sum(), inputs)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 12), (7, 8), (8, 6)])
+def test_thin_conv_is_the_reflected_convolution(shape: tuple[int, int]) -> None:
+    layer, plain = ThinConv(2, 3, 7, padding=3).double(), ReflectConv(2, 3, 7, padding=3).double()
+    plain.load_state_dict(layer.state_dict())
+    x, direction = normal(2, 2, *shape), normal(2, 3, *shape, seed=1)
+    results = []
+    for each in (layer, plain):
+        assert each.bias is not None
+        y = each(x)
+        results.append((y, *torch.autograd.grad((y * direction).sum(), (x, each.weight, each.bias))))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_thin_conv_computes_blocks_and_stays_channels_last() -> None:
+    layer = ThinConv(2, 3, 7, padding=3)
+    x = torch.zeros(2, 2, 8, 8).contiguous(memory_format=torch.channels_last)
+    with FlopCounterMode(display=False) as counted:
+        y = layer(x)
+    assert counted.get_total_flops() == 2 * 2 * (2 * 4) * (8 * 10 * 2 * 24) + 2 * 3 * 640 * 49 * 2
+    assert y.is_contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
-from open_tunit.networks.layers import ReflectConv
+from open_tunit.networks.layers import ReflectConv, ThinConv
 from open_tunit.networks.norms import adain, instance_norm
 from open_tunit.networks.upsampling import UpsampleConv
 
@@ -77,7 +77,7 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(
             UpsampleConv(width // 2**level, width // 2 ** (level + 1)) for level in range(config.halvings)
         )
-        self.out = ReflectConv(config.generator_width, 3, 7, padding=3)
+        self.out = ThinConv(config.generator_width, 3, 7, padding=3)
         ups = [width // 2 ** (level + 1) for level in range(config.halvings)]
         self.adain_channels = [width] * (2 * config.generator_blocks) + ups
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from open_tunit.networks.norms import frn
 
+BLOCK = (2, 4)
+"""Rows and columns of the pixels that a thin convolution computes at once."""
+
 
 class FRN(nn.Module):
     """Filter response norm with a thresholded linear unit (`norms.frn`); gamma 1, beta and tau 0 at first."""
@@ -30,6 +33,36 @@ class ReflectConv(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int) -> None:
         super().__init__(inputs, outputs, kernel, stride=stride, padding=padding, padding_mode="reflect")
+
+
+class ThinConv(ReflectConv):
+    """A reflected convolution to a few outputs; on a CPU it computes blocks of 2 x 4 pixels at once.
+
+    Vector units take 8 or 16 outputs at a time and are idle for the rest: 24 outputs, whose larger kernels are mostly
+    the same taps moved, take two thirds of the time of 3. Equal to the plain form up to rounding.
+    """
+
+    taps: Tensor
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, padding: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=padding)
+        moved = [torch.stack([F.pad(torch.eye(kernel), (at, side - 1 - at)) for at in range(side)]) for side in BLOCK]
+        both = torch.einsum("apy,bqx->abyxpq", *moved)  # a tap of the block's kernel is one of the old, or none
+        self.register_buffer("taps", both.flatten(0, 3).flatten(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        if not x.is_cpu or x.shape[2] % BLOCK[0] or x.shape[3] % BLOCK[1] or torch.compiler.is_compiling():
+            plain: Tensor = super().forward(x)
+            return plain
+        assert self.bias is not None
+        shape = [*BLOCK, *(k + side - 1 for k, side in zip(self.kernel_size, BLOCK, strict=True))]
+        kernels = recombined(self.weight, self.taps).unflatten(1, shape).permute(1, 2, 0, 3, 4, 5)
+        kernel = kernels.flatten(0, 2).permute(0, 3, 1, 2)  # (a b O, I, 8, 10)
+        padded = F.pad(x, (int(self.padding[0]),) * 4, mode="reflect")
+        y: Tensor = F.conv2d(padded, kernel, self.bias.repeat(math.prod(BLOCK)), stride=BLOCK)
+        blocks: Tensor = y.permute(0, 2, 3, 1).unflatten(3, (*BLOCK, -1)).transpose(2, 3)  # (N, H / 2, a, W / 4, b, O)
+        return blocks.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class PooledConv(nn.Conv2d):

@@ -10,8 +10,8 @@ from open_tunit.config import Precision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
-LARGEST_FROM_HEAP, KEPT_BYTES = 32 * 2**20, 2**30
-"""The most that glibc takes, and enough for a step of the small presets."""
+LARGEST_FROM_HEAP, KEPT_BYTES = 12 * 2**20, 2**30
+"""Larger blocks are given back all the same, for kept they leave holes; and enough for a step of the small presets."""
 
 
 def choose_device(name: str) -> torch.device:
