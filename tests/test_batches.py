@@ -98,6 +98,9 @@ def test_labelled_only_draws_labelled_images_once_per_epoch() -> None:
 def test_labels_go_with_their_images() -> None:
     batch = batches().batch(0, COUNT)
     assert batch.labels.dtype == torch.int64
+    assert batch.unlabelled.dtype == torch.int64
+    assert batch.unlabelled.tolist() == [place for place, label in enumerate(batch.labels.tolist()) if label < 0]
+    assert 0 < len(batch.unlabelled) < COUNT
     expected = [index % 3 if index % 2 and index < 12 else -1 for index in shown(batch.x)]
     assert batch.labels.tolist() == expected
 

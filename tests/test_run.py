@@ -425,6 +425,27 @@ def test_weights_that_are_not_finite_are_never_saved(config: Begin, monkeypatch:
     assert _checkpoints(asked) == ["00000002.pt"]
 
 
+@pytest.mark.parametrize("turn", ["prototypes", "joint"])
+def test_spoilt_weights_are_found_before_the_next_phase(
+    config: Begin, monkeypatch: pytest.MonkeyPatch, turn: str
+) -> None:
+    """On a GPU their loss may not have been looked at."""
+    honest, last = Step.__call__, {"prototypes": 2, "joint": 4}[turn]
+
+    def spoil(self: Step, state: Any, batch: Any, phase: Any) -> Any:
+        terms = honest(self, state, batch, phase)
+        if state.step == last:
+            with torch.no_grad():
+                for E in (state.E, state.E_ema):
+                    E.style_head.weight.fill_(float("nan"))
+        return terms
+
+    monkeypatch.setattr(Step, "__call__", spoil)
+    asked = config(steps=8, joint_start=4, report_every=8)
+    with pytest.raises(NotFiniteError, match=f"weights are not finite after step {last}; .*keeps the last good"):
+        _train(asked)
+
+
 def test_more_steps_extend_the_run_and_leave_the_joint_phase(config: Begin, tmp_path: Path) -> None:
     share = {"training.guiding_share": 0.5}
     short = config(steps=4, joint_start=None, set=share)
