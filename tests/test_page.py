@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import os
 import re
@@ -21,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from untrained import untrained
 
 from open_tunit import TUNIT
@@ -164,7 +166,9 @@ def test_the_documented_shell_recipe(server: Server) -> None:
     assert done.returncode == 0, done.stderr
     assert "event: complete" in done.stdout
     (answer,) = json.loads(done.stdout.rpartition("data: ")[2])
-    assert np.array_equal(_fetched(answer["url"]), server.expected)
+    fetched = _fetched(answer["url"])
+    assert fetched is not None
+    assert np.array_equal(fetched, server.expected)
 
 
 @pytest.mark.usefixtures("pictures_to_send")
@@ -319,9 +323,13 @@ def _image(page: Any, place: str) -> str:
     return str(page.locator(f"{place} img").first.get_attribute("src"))
 
 
-def _fetched(address: str) -> np.ndarray:
-    with urllib.request.urlopen(address) as answer, Image.open(answer) as picture:
-        return np.asarray(picture)
+def _fetched(address: str) -> np.ndarray | None:
+    """The picture; None where Gradio writes the same one again at this moment."""
+    try:
+        with urllib.request.urlopen(address) as answer, Image.open(io.BytesIO(answer.read())) as picture:
+            return np.asarray(picture)
+    except (http.client.IncompleteRead, UnidentifiedImageError):
+        return None
 
 
 def _drop(page: Any, place: str, file: Path) -> None:
@@ -334,7 +342,8 @@ def _wait_for_picture(page: Any, server: Server, expected: np.ndarray) -> None:
     """Until the result is the expected one, to the pixel."""
     waited = time.monotonic()
     while time.monotonic() - waited < PATIENCE_SECONDS:
-        if page.locator("#result img").count() and np.array_equal(_fetched(_image(page, "#result")), expected):
+        shown = _fetched(_image(page, "#result")) if page.locator("#result img").count() else None
+        if shown is not None and np.array_equal(shown, expected):
             return
         page.wait_for_timeout(300)
     pytest.fail("the result never was the model's translation")
