@@ -30,7 +30,8 @@ def use_half(precision: Precision, device: torch.device) -> bool:
     """Whether the bulk of the work runs in bfloat16: as asked, or where the hardware multiplies in it."""
     if precision == "auto":
         if device.type == "cuda":
-            return bool(torch.cuda.is_bf16_supported())
+            with torch.cuda.device(device):
+                return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool(torch.cpu._is_avx512_bf16_supported())
     return precision == "bfloat16"
 

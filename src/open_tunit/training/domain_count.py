@@ -34,7 +34,7 @@ from open_tunit.training.heads import kmeans
 from open_tunit.training.run import CURVE
 from open_tunit.training.schedule import batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, full, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.step import NotFiniteError, Step
 
 COUNTS = tuple(range(2, 13))
 """Numbers of domains that are tried unless others are asked for."""
@@ -210,6 +210,8 @@ def _learn_shapes(config: Config, batches: Batches, half: bool, progress: Progre
         step(state, batches.batch(number, batch_at(phase, training)), phase)
         if progress is not None:
             progress(number + 1, steps)
+    if not state.is_finite():
+        raise NotFiniteError(f"weights are not finite after {steps} steps of counting domains: lower the learning rate")
     return state
 
 
