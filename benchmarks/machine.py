@@ -97,7 +97,7 @@ def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
 
 def ceilings(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """GFLOP/s of a large matrix product and of a 3x3 convolution, forward and backward; the best of five."""
-    side, images = SIDE[device.type], IMAGES[device.type]
+    side, images = (sizes.get(device.type, sizes["cpu"]) for sizes in (SIDE, IMAGES))
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     shape, weights = (images, CHANNELS, PIXELS, PIXELS), (CHANNELS, CHANNELS, 3, 3)
     x, w = (torch.randn(s, device=device, dtype=dtype) for s in (shape, weights))

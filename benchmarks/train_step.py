@@ -150,7 +150,7 @@ def row(
     }
     if name in OURS and "reference" in seconds:
         found["times_as_fast"] = machine.ratio([every * s for s in seconds["reference"]], seconds[name])
-        found["target"] = TARGETS[device.type].get(name)
+        found["target"] = TARGETS.get(device.type, {}).get(name)
     return found
 
 

@@ -84,7 +84,7 @@ def compared(
         result[name] = {
             "seconds": statistics.median(seconds[name]),
             "times_as_fast": machine.ratio(seconds["published"], seconds[name]),
-            "target": TARGETS[device.type][name],
+            "target": TARGETS.get(device.type, {}).get(name),
             "grey_levels_mean_and_most": [float(difference.mean()), float(difference.max())],
         }
     return result | {"decoder_operations_of_published": decoder_share(model, plain, expected)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from open_tunit.config import Views
 from open_tunit.data.batches import Batch, Batches
+from open_tunit.data.transfer import to_device
 
 COUNT, SIZE = 20, 6
 STILL = Views(flip=False, affine=False, crop=False, colour=False)
@@ -137,6 +139,32 @@ def test_pictures_are_the_stored_ones() -> None:
     seen = batches(pixels=pixels).pictures(np.array([3, 17]))
     expected = pixels[[3, 17]].astype(np.float64).transpose(0, 3, 1, 2) / 127.5 - 1
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
+
+
+def test_images_kept_on_the_device_give_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise().tofile(tmp_path / "pixels")
+    mapped = np.memmap(tmp_path / "pixels", dtype=np.uint8, mode="r", shape=(COUNT, 8, 8, 3))
+    read = batches(pixels=mapped)
+    monkeypatch.setattr("open_tunit.data.batches._has_room", lambda *_: True)
+    kept = batches(pixels=mapped)
+    assert isinstance(kept.pixels, Tensor)
+    assert_equal(kept.batch(2, SIZE), read.batch(2, SIZE))
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("mps", True), ("meta", False)])
+def test_copies_return_early_only_where_their_source_stays(
+    kind: str, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From memory that is not page-locked a copy to Apple's GPUs may be made after the memory was given back."""
+    asked: list[Any] = []
+
+    def to(tensor: Tensor, *_: Any, non_blocking: bool = False, **__: Any) -> Tensor:
+        asked.append(non_blocking)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "to", to)
+    to_device(np.zeros(3), torch.device(kind))
+    assert asked[-1] is not waits
 
 
 @pytest.mark.gpu

@@ -21,12 +21,12 @@ from open_tunit import Config, train
 from open_tunit.data.batches import Batch
 from open_tunit.settings import ConfigError
 from open_tunit.training.budget import training_minutes
-from open_tunit.training.domain_count import PRICE, Curve, information_at, search_share, sweep
+from open_tunit.training.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
 from open_tunit.training.heads import kmeans
 from open_tunit.training.run import DifferentRunError
-from open_tunit.training.schedule import Phase
+from open_tunit.training.schedule import Phase, prototypes_step
 from open_tunit.training.state import State
-from open_tunit.training.step import Step
+from open_tunit.training.step import NotFiniteError, Step
 
 TINY = {
     "model.style_dim": 8, "model.palette_dim": 3,
@@ -46,6 +46,24 @@ def trained(config: Config) -> str:
     said = io.StringIO()
     train(config, console=Console(file=said, width=200))
     return said.getvalue()
+
+
+def test_spoilt_weights_choose_no_number(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU their loss may not have been looked at."""
+    config = asked(picture_folder, tmp_path / "run")
+    honest, last = Step.__call__, round(LENGTH * prototypes_step(config.training, "none"))
+
+    def spoil(self: Step, state: State, batch: Batch, phase: Phase) -> Any:
+        terms = honest(self, state, batch, phase)
+        if state.step == last:
+            with torch.no_grad():
+                state.E_ema.style_head.weight.fill_(float("nan"))
+        return terms
+
+    monkeypatch.setattr(Step, "__call__", spoil)
+    with pytest.raises(NotFiniteError, match=f"weights are not finite after {last} steps of counting domains"):
+        trained(config)
+    assert not (tmp_path / "run" / "domains.json").exists()
 
 
 @pytest.mark.parametrize("kinds", [3, 5, 8])

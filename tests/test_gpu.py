@@ -65,7 +65,7 @@ def test_steps_are_the_cpus(preset: str, supervision: Supervision) -> None:
     config = tiny(preset)
     here, there = (trained(config, supervision, device) for device in (CPU, GPU))
     for name in NETWORKS:
-        torch.testing.assert_close(numbers(getattr(there, name)), numbers(getattr(here, name)), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(numbers(getattr(there, name)), numbers(getattr(here, name)), rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.usefixtures("_no_waiting")

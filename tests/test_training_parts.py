@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -21,6 +22,7 @@ from open_tunit.data.batches import Batch, Batches
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.average import copy_buffers, decay_at, update_average
+from open_tunit.training.device import use_half
 from open_tunit.training.palette import open_palette
 from open_tunit.training.prototypes import begin_prototypes, preferred, settle_prototypes
 from open_tunit.training.queue import Queue
@@ -930,3 +932,15 @@ def test_a_spoilt_image_stops_the_run_before_the_guiding_networks_update() -> No
         Step(config)(state, batch, phase_at(0, config.training, "none"))
     assert all(same(getattr(state, name), values) for name, values in before.items())
     assert not state.opt_E.state
+
+
+# --- precision
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_bfloat16_that_a_gpu_emulates_is_not_taken(multiplies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: multiplies or including_emulation
+    )
+    assert use_half("auto", torch.device("cuda")) == multiplies

@@ -1,4 +1,4 @@
-"""The host never waits for a GPU in a step. The meta device stands in for one: it has no numbers to be read."""
+"""The host waits for a GPU now and then, not in every step. The meta device, which has no numbers, stands in for one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 from test_run import TINY
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from open_tunit.config import Config
+from open_tunit.data import batches as batches_module
 from open_tunit.data.batches import Batches
 from open_tunit.training.schedule import Supervision, phase_at
 from open_tunit.training.state import State, new_state
@@ -32,7 +34,9 @@ class Copies(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         found = function(*args, **kwargs)
-        devices = {part.device.type for part in (*args, found) if isinstance(part, Tensor) and part.dim()}
+        parts = [part for part in tree_leaves((args, kwargs, found)) if isinstance(part, Tensor)]
+        copies = "copy" in str(function)  # else a single number of the host goes along with the kernel
+        devices = {part.device.type for part in parts if part.dim() or copies}
         if len(devices) > 1 and not kwargs.get("non_blocking"):
             self.waited_for.append(str(function))
         return found
@@ -58,9 +62,13 @@ def a_run(preset: str, supervision: Supervision) -> tuple[Config, State, Batches
     return config, state, batches
 
 
+@pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("preset", ["paper", "default", "cpu"])
 @pytest.mark.parametrize("supervision", ["none", "some", "all"])
-def test_no_step_waits_for_the_device(preset: str, supervision: Supervision) -> None:
+def test_no_step_waits_for_the_device(
+    preset: str, supervision: Supervision, resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_module, "_has_room", lambda *_: resident)
     config, state, batches = a_run(preset, supervision)
     state.step = 1
     phases = [phase_at(index, config.training, supervision) for index in range(3)]
@@ -76,7 +84,10 @@ def test_copies_that_the_host_waits_for_are_noted() -> None:
     with Copies() as copies:
         torch.ones(3).to(DEVICE)
         torch.ones(3).to(DEVICE, non_blocking=True)
-    assert copies.waited_for == ["aten._to_copy.default"]
+        torch.ones(()).to(DEVICE)
+        torch.ones(3, device=DEVICE)[torch.tensor([0, 2])]
+        torch._foreach_copy_([torch.ones(3, device=DEVICE)], [torch.ones(3)])
+    assert [name.split(".")[1] for name in copies.waited_for] == ["_to_copy", "_to_copy", "index", "_foreach_copy_"]
 
 
 @pytest.mark.parametrize(("step", "looks"), [(LOOK_EVERY - 1, False), (LOOK_EVERY, True), (LOOK_EVERY + 1, False)])

@@ -118,6 +118,8 @@ def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
 
 def _resident(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
     """On a GPU with room to spare, the images themselves; else the array as it is (a memory map is read lazily)."""
-    if device.type != "cuda" or pixels.nbytes > RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-        return pixels
-    return torch.from_numpy(np.array(pixels)).to(device)
+    return torch.from_numpy(np.array(pixels)).to(device) if _has_room(device, pixels.nbytes) else pixels
+
+
+def _has_room(device: torch.device, count: int) -> bool:
+    return device.type == "cuda" and count <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]

@@ -39,7 +39,7 @@ class ThinConv(ReflectConv):
     """A reflected convolution to a few outputs; on a CPU it computes blocks of 2 x 4 pixels at once.
 
     Vector units take 8 or 16 outputs at a time and are idle for the rest: 24 outputs, whose larger kernels are mostly
-    the same taps moved, take two thirds of the time of 3. Equal to the plain form up to rounding.
+    the same taps moved, take less time than 3 (benchmarks/last_convolution.py). Equal to the plain form up to rounding.
     """
 
     taps: Tensor

@@ -47,7 +47,8 @@ class Step:
     def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
 
-        On a GPU the networks may be spoilt already: it looks at every LOOK_EVERY-th step alone.
+        On a GPU losses are looked at only when LOOK_EVERY divides the step: the networks may be spoilt since the last
+        look.
         """
         self._prepare(state, phase)
         held = self._held_features(state, batch, phase)
