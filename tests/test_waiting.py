@@ -1,4 +1,4 @@
-"""The host waits for a GPU now and then, not in every step. The meta device, which has no numbers, stands in for one."""
+"""The host waits for a GPU now and then, not in every step; the meta device, without numbers, stands in for one."""
 
 from __future__ import annotations
 
