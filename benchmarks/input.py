@@ -22,7 +22,7 @@ from open_tunit import images
 from open_tunit.config import Config, Views
 from open_tunit.data.batches import Batches
 from open_tunit.data.cache import build_store
-from open_tunit.training.device import choose_device, keep_freed_memory
+from open_tunit.device import choose_device, keep_freed_memory
 
 PICTURES, SHAPE = 64, (1024, 768)
 ROUNDS = 7

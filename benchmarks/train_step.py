@@ -21,7 +21,7 @@ from torch import Tensor
 from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
-from open_tunit.training.device import choose_device, keep_freed_memory
+from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.training.schedule import phase_at
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step

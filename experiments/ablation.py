@@ -15,7 +15,7 @@ from typing import Any
 
 from open_tunit import Config, train
 from open_tunit.data import dataset
-from open_tunit.evaluation import truth
+from open_tunit.evaluation.ground_truth import answers as truth
 from open_tunit.evaluation.run import evaluate_run
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -29,7 +29,7 @@ from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset, parse_critters
 from open_tunit.metrics.clustering import matched_accuracy
 from open_tunit.model import TUNIT
-from open_tunit.training.heads import kmeans
+from open_tunit.training.clustering import kmeans
 
 NEIGHBOURS = 10
 FIGURES = (

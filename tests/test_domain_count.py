@@ -19,11 +19,11 @@ from sklearn.metrics import mutual_info_score
 
 from open_tunit import Config, train
 from open_tunit.data.batches import Batch
+from open_tunit.runs import DifferentRunError
 from open_tunit.settings import ConfigError
 from open_tunit.training.budget import training_minutes
+from open_tunit.training.clustering import kmeans
 from open_tunit.training.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
-from open_tunit.training.heads import kmeans
-from open_tunit.training.run import DifferentRunError
 from open_tunit.training.schedule import Phase, prototypes_step
 from open_tunit.training.state import State
 from open_tunit.training.step import NotFiniteError, Step

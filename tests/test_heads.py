@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from open_tunit.training.heads import informative_heads, kmeans
+from open_tunit.training.clustering import informative_heads, kmeans
 
 
 def test_kmeans_finds_separated_clusters() -> None:

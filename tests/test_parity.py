@@ -14,9 +14,8 @@ from torch import Tensor
 from open_tunit.config import Config
 from open_tunit.data.batches import Batch
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
-from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase
-from open_tunit.training.state import State, new_state
+from open_tunit.training.state import Queue, State, new_state
 from open_tunit.training.step import Step
 
 LOSS_TOLERANCE = 1e-9

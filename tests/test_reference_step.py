@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from open_tunit.config import Config
 from open_tunit.data.batches import Batch
-from open_tunit.training.queue import Queue
 from open_tunit.training.schedule import Phase
-from open_tunit.training.state import State, new_state
+from open_tunit.training.state import Queue, State, new_state
 from open_tunit.training.step import Step
 
 JOINT = Phase(name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1)

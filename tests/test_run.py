@@ -20,9 +20,9 @@ from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
 from open_tunit.config import Training
+from open_tunit.runs import DifferentRunError
 from open_tunit.training import budget, loop
 from open_tunit.training.budget import quickened, slowed
-from open_tunit.training.run import DifferentRunError
 from open_tunit.training.step import NotFiniteError, Step
 
 TINY = {

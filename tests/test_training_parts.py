@@ -19,18 +19,21 @@ from open_tunit import losses
 from open_tunit.config import Config, Training, Views
 from open_tunit.data import views
 from open_tunit.data.batches import Batch, Batches
+from open_tunit.device import use_half
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
-from open_tunit.training.average import copy_buffers, decay_at, update_average
-from open_tunit.training.device import use_half
-from open_tunit.training.palette import open_palette
-from open_tunit.training.prototypes import begin_prototypes, preferred, settle_prototypes
-from open_tunit.training.queue import Queue
+from open_tunit.training.clustering import linear_heads
 from open_tunit.training.schedule import Phase, batch_at, joint_start, phase_at, prototypes_step
-from open_tunit.training.state import State, new_state
-from open_tunit.training.statistics import measure_statistics, settle_statistics
+from open_tunit.training.state import Queue, State, copy_buffers, decay_at, new_state, update_average
 from open_tunit.training.step import NotFiniteError, Step
-from open_tunit.training.votes import linear_heads
+from open_tunit.training.transitions import (
+    begin_prototypes,
+    measure_statistics,
+    open_palette,
+    preferred,
+    settle_prototypes,
+    settle_statistics,
+)
 
 DOMAINS, COUNT = 3, 4
 TINY = {

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from open_tunit.training.votes import agreement, linear_heads, nearest_neighbours, vote
+from open_tunit.training.clustering import agreement, linear_heads, nearest_neighbours, vote
 
 
 def crowds(sizes: list[int], noise: float = 0.15, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:

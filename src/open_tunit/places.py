@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from open_tunit.download import download, is_hub_id
+from open_tunit.hub_download import download, is_hub_id
 
 CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "domains.yaml", "README.md", "examples"
 """What a model folder holds; the first two are always there."""

@@ -12,8 +12,8 @@ from open_tunit import images
 from open_tunit.config import Views
 from open_tunit.data import views
 from open_tunit.data.transfer import to_device
+from open_tunit.rng import Stream, rng
 
-ORDER, STEP = 0, 1
 RESIDENT_SHARE = 0.3
 
 
@@ -67,7 +67,7 @@ class Batches:
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
         chosen = self._chosen(step, size, labelled_only)
-        generator = _generator(self.seed, STEP, step)
+        generator = rng(self.seed, Stream.BATCH_VIEWS, step)
         draws = views.draw(generator, size)
         permutation = generator.permutation(size)
         domain_draws = views.draw(generator, size)
@@ -108,12 +108,8 @@ class Batches:
             pool = self.labelled if labelled_only else self.indices
             if len(self._epochs) > 2:
                 self._epochs.clear()
-            self._epochs[epoch, labelled_only] = _generator(self.seed, ORDER, epoch).permutation(pool)
+            self._epochs[epoch, labelled_only] = rng(self.seed, Stream.EPOCH_ORDER, epoch).permutation(pool)
         return self._epochs[epoch, labelled_only]
-
-
-def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, purpose, number))))
 
 
 def _resident(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:

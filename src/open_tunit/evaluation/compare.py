@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from open_tunit.evaluation import names
+from open_tunit.evaluation.report import captions as names
 from open_tunit.places import METRICS
 
 FREE = {"weights", "data"}

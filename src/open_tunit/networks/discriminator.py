@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
-from open_tunit.networks.layers import FRN, SQRT_HALF, CollapseConv, PooledConv, powers
+from open_tunit.networks.ops.convolutions import FRN, SQRT_HALF, CollapseConv, PooledConv, powers
 
 LEAK = 0.2
 CELLS = 4

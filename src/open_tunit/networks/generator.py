@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
-from open_tunit.networks.layers import ReflectConv, ThinConv
-from open_tunit.networks.norms import adain, instance_norm
-from open_tunit.networks.upsampling import UpsampleConv
+from open_tunit.networks.ops.convolutions import ReflectConv, ThinConv
+from open_tunit.networks.ops.norms import adain, instance_norm
+from open_tunit.networks.ops.upsampling import UpsampleConv
 
 RESIDUAL_SCALE = 0.1
 PLAIN_GAIN = 0.3

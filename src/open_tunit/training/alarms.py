@@ -19,6 +19,7 @@ from open_tunit import images
 from open_tunit.config import Config, Views
 from open_tunit.data import views
 from open_tunit.model import TUNIT
+from open_tunit.rng import rng
 from open_tunit.training.schedule import Phase, Supervision, joint_start
 
 LOOKED_AT, CHUNK = 512, 64
@@ -165,7 +166,7 @@ def _merged(first: Labels, labels: Labels, count: int) -> float:
 
 def _parts(pixels: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """The images in parts, each with the numbers of its view: the same at every report."""
-    generator = np.random.Generator(np.random.Philox(0))
+    generator = rng(0)
     for start in range(0, len(pixels), CHUNK):
         part = pixels[start : start + CHUNK]
         yield part, views.draw(generator, len(part))

@@ -26,12 +26,13 @@ from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import open_dataset
+from open_tunit.device import choose_device, use_half
 from open_tunit.files import write_text_atomic
+from open_tunit.rng import Stream, rng
+from open_tunit.runs import CURVE
 from open_tunit.settings import ConfigError, require
-from open_tunit.training.device import choose_device, use_half
+from open_tunit.training.clustering import kmeans
 from open_tunit.training.fitting import FEWEST_PER_DOMAIN, fit_to_data
-from open_tunit.training.heads import kmeans
-from open_tunit.training.run import CURVE
 from open_tunit.training.schedule import batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, full, new_state
 from open_tunit.training.step import NotFiniteError, Step
@@ -41,7 +42,6 @@ COUNTS = tuple(range(2, 13))
 SAMPLE, CHUNK = 2048, 128
 VIEWS = 4
 """Views of each image that the plain one is compared with."""
-PURPOSE = 4
 LENGTH = 1.5
 """Steps of E, in units of those before balanced prototypes: too few merge what they have not told apart yet."""
 SMALLEST = 1e-6
@@ -103,7 +103,7 @@ def count_domains(
     fitting = _fitting(counts, len(batches.indices))
     state = _learn_shapes(config, batches, half, progress)
     codes, viewed = shape_codes(state, batches, config.seed)
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((config.seed, PURPOSE, 1))))
+    generator = rng(config.seed, Stream.DOMAIN_COUNT, 1)
     information = tuple(information_at(codes, viewed, count, generator) for count in fitting)
     return Curve(counts=fitting, information=information, seconds=round(time.perf_counter() - began, 1))
 
@@ -158,7 +158,7 @@ def shape_codes(state: State, batches: Batches, seed: int) -> tuple[Tensor, Tens
 
     By the momentum copy with the batch statistics that it trains with, as balanced prototypes begin.
     """
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE, 0))))
+    generator = rng(seed, Stream.DOMAIN_COUNT, 0)
     chosen = generator.permutation(batches.indices)[:SAMPLE]
     parts = []
     for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):

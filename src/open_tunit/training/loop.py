@@ -12,27 +12,31 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from open_tunit import runs
+from open_tunit.card import model_card
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, open_dataset
+from open_tunit.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.training import run as runs
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import quickened, slowed, steps_for, training_minutes
-from open_tunit.training.card import model_card
-from open_tunit.training.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.training.domain_count import find_domains
 from open_tunit.training.fitting import fit_to_data, supervision_of
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
-from open_tunit.training.palette import open_palette
-from open_tunit.training.prototypes import begin_prototypes, settle_prototypes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.schedule import Phase, Supervision, batch_at, joint_start, phase_at, prototypes_step
 from open_tunit.training.state import State, new_state
-from open_tunit.training.statistics import measure_statistics, settle_statistics
 from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.transitions import (
+    begin_prototypes,
+    measure_statistics,
+    open_palette,
+    settle_prototypes,
+    settle_statistics,
+)
 
 REPORTS, FEWEST_STEPS = 30, 20
 """Reports of a run, and the steps between two at the least: a report costs as much as several steps."""

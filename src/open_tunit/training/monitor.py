@@ -15,9 +15,9 @@ from torch import Tensor
 
 from open_tunit import images
 from open_tunit.model import TUNIT
+from open_tunit.runs import ALARM, Run
 from open_tunit.training.alarms import sentences
 from open_tunit.training.budget import training_minutes
-from open_tunit.training.run import ALARM, Run
 from open_tunit.training.samples import Samples
 
 

@@ -13,12 +13,23 @@ from open_tunit.config import Config, Training
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.training.average import copy_buffers
-from open_tunit.training.queue import Queue
 
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
 ADVERSARIAL_BETAS = (0.5, 0.99)
 OPTIMISERS = ("opt_E", "opt_G", "opt_D")
+
+
+class Queue:
+    """The newest rows, at most `size` of them; grows from empty."""
+
+    def __init__(self, size: int, rows: Tensor) -> None:
+        self.size = size
+        self.rows = rows[-size:].detach().clone() if size else rows[:0].detach()
+
+    @torch.no_grad()
+    def push(self, rows: Tensor) -> None:
+        """Add rows (N, d); the oldest fall out."""
+        self.rows = torch.cat([self.rows, rows.detach().to(self.rows.dtype)])[-self.size :]
 
 
 @dataclasses.dataclass
@@ -104,3 +115,21 @@ def _adversary(network: nn.Module, rate: float, training: Training) -> torch.opt
 def full(x: Tensor) -> Tensor:
     """`x` in at least float32: losses are never computed in half precision."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def decay_at(step: int, *, decay: float, warmup: bool) -> float:
+    """The decay of the update after `step` (from 0); with `warmup` it rises as (1 + t) / (10 + t) up to `decay`."""
+    return min(decay, (1 + step) / (10 + step)) if warmup else decay
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * network, parameters only."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+
+
+@torch.no_grad()
+def copy_buffers(average: nn.Module, network: nn.Module) -> None:
+    """Give the average the network's buffers (batch-norm averages), as is done when the copy is used."""
+    for target, source in zip(average.buffers(), network.buffers(), strict=True):
+        target.copy_(source)

@@ -22,9 +22,8 @@ from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.training import objectives
-from open_tunit.training.average import decay_at, update_average
 from open_tunit.training.schedule import Phase, Supervision
-from open_tunit.training.state import State, full
+from open_tunit.training.state import State, decay_at, full, update_average
 
 
 class NotFiniteError(ArithmeticError):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit.data.dataset import Dataset
+from open_tunit.rng import Stream, rng
 
 MOST_IMAGES = 2000
 USUAL_PAIRS, MOST_ROUNDS = 2000, 4
@@ -44,7 +45,7 @@ def make_plan(
     used, images = _images_of(dataset, part, seed, most)
     count = len(images)
     wanted = pairs or min(USUAL_PAIRS, MOST_ROUNDS * count)
-    generator = np.random.Generator(np.random.Philox(seed))
+    generator = rng(seed, Stream.EVALUATED_PAIRS)
     sources, references = [], []
     for left in range(wanted, 0, -count):
         order = generator.permutation(count)
@@ -77,6 +78,6 @@ def _images_of(dataset: Dataset, part: str, seed: int, most: int) -> tuple[str, 
             if not len(indices):
                 part, indices = fallback, dataset.indices(fallback)
     if len(indices) > most:
-        generator = np.random.Generator(np.random.Philox((seed, most)))
+        generator = rng(seed, Stream.EVALUATED_IMAGES)
         indices = np.sort(generator.permutation(indices)[:most])
     return part, indices.astype(np.int64)

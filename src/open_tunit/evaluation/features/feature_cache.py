@@ -15,8 +15,8 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.data.cache import forget_pages
 from open_tunit.data.dataset import Dataset
-from open_tunit.evaluation.features import FeatureNetwork
-from open_tunit.evaluation.kept import keep, read_kept
+from open_tunit.evaluation.features.extractors import FeatureNetwork
+from open_tunit.evaluation.tensor_cache import keep, read_kept
 
 CHUNK = 64
 WHAT = "features of real images"

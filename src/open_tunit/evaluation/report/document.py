@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from open_tunit import images
-from open_tunit.evaluation import names, panels
-from open_tunit.evaluation.charts import curves
-from open_tunit.evaluation.page import document, note, table, terms
 from open_tunit.evaluation.protocol import Evaluation
+from open_tunit.evaluation.report import captions as names
+from open_tunit.evaluation.report import panels
+from open_tunit.evaluation.report.charts import curves
+from open_tunit.evaluation.report.markup import document, note, table, terms
 from open_tunit.files import write_text_atomic
 
 TILES = (

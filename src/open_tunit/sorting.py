@@ -13,11 +13,11 @@ from PIL import Image
 
 from open_tunit import images
 from open_tunit.data.cache import build_store
-from open_tunit.evaluation.style_map import MAPS, save_style_maps
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.naming import Naming
 from open_tunit.places import NAMES
+from open_tunit.style_map import MAPS, save_style_maps
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 8
 CHUNK = 256

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from open_tunit.evaluation.download import file_sha256
-from open_tunit.evaluation.inception import SHA256_PREFIX, SIDE, URL, load_inception
+from open_tunit.evaluation.features.inception import SHA256_PREFIX, SIDE, URL, load_inception
+from open_tunit.evaluation.features.weights_download import file_sha256
 from open_tunit.model import TUNIT
 
 CHUNK = 32

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.networks.norms import frn
+from open_tunit.networks.ops.norms import frn
 
 BLOCK = (2, 4)
 """Rows and columns of the pixels that a thin convolution computes at once."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from open_tunit.networks.layers import recombined
+from open_tunit.networks.ops.convolutions import recombined
 
 WIDE = 64
 """Outputs from which differences pay: fewer multiplications by more convolutions. Measured in float32 on a CPU."""

@@ -14,10 +14,11 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
-from open_tunit.evaluation.judges import SPECIES, Judges, open_judges, truth_of
+from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Judges, open_judges, truth_of
 from open_tunit.metrics.clustering import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
+from open_tunit.rng import rng
 
 JUDGED = 0.95
 """A content factor counts when its judge reaches this on real held-out critters."""
@@ -47,7 +48,7 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
     species, shares = parse_critters(folder)
     first = CRITTERS_TRAIN + CRITTERS_VAL
     chosen = [critters.critter(seed, i, species=species, shares=shares) for i in range(first, first + CRITTERS_TEST)]
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(chosen))
+    order = rng(seed).permutation(len(chosen))
     partners = [chosen[i] for i in order]
     answers = [critters.true_answer(s, r) for s, r in zip(chosen, partners, strict=True)]
     lazy = [critters.recoloured(s, r) for s, r in zip(chosen, partners, strict=True)]

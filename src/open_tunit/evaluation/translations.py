@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.data.dataset import Dataset
-from open_tunit.evaluation.features import FeatureNetwork
-from open_tunit.evaluation.plan import Plan
-from open_tunit.evaluation.stored import chunks, pictures
+from open_tunit.evaluation.features.extractors import FeatureNetwork
+from open_tunit.evaluation.features.feature_cache import chunks, pictures
+from open_tunit.evaluation.selection import Plan
 from open_tunit.metrics.diversity import diversity
 from open_tunit.model import TUNIT
+from open_tunit.rng import Stream, rng
 
 DIVERSE_SOURCES, DIVERSE_REFERENCES = 32, 10
 Array = NDArray[np.float64]
@@ -95,7 +96,7 @@ def diversities(
     model: TUNIT, dataset: Dataset, plan: Plan, network: FeatureNetwork, real: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(D,) diversity of each source's translations over references, and of those references themselves."""
-    generator = np.random.Generator(np.random.Philox((plan.seed, DIVERSE_SOURCES)))
+    generator = rng(plan.seed, Stream.DIVERSITY)
     count = len(plan.images)
     references = min(DIVERSE_REFERENCES, count)
     redrawn, given = [], []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from open_tunit import images
 from open_tunit.data import critters
-from open_tunit.evaluation.kept import keep, read_kept
+from open_tunit.evaluation.tensor_cache import keep, read_kept
 
 JUDGE_SEED = 9001
 """Seed of the critters that judges learn from: no run is trained or measured on it."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.evaluation.download import fetch
+from open_tunit.evaluation.features.weights_download import fetch
 
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
 """The TensorFlow network's weights as pytorch-fid publishes them."""

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit.evaluation.charts import MAP_IMAGES, style_picture
-from open_tunit.evaluation.page import chip, grid_figure, note, picture_figure
+from open_tunit.evaluation.features.feature_cache import pictures
 from open_tunit.evaluation.protocol import Evaluation
-from open_tunit.evaluation.stored import pictures
-from open_tunit.evaluation.style_map import FEWEST_POINTS, principal_map, style_map
+from open_tunit.evaluation.report.charts import MAP_IMAGES, style_picture
+from open_tunit.evaluation.report.markup import chip, grid_figure, note, picture_figure
+from open_tunit.rng import Stream, rng
+from open_tunit.style_map import FEWEST_POINTS, principal_map, style_map
 
 SHOWN = 8
 SHEET_COLUMNS, SHEET_ROWS = 8, 3
@@ -23,9 +24,7 @@ WALKS = 4
 
 def shown_images(evaluation: Evaluation) -> Tensor:
     """The first images that a report shows, (at most 2 * SHOWN, 3, S, S)."""
-    order = np.random.Generator(np.random.Philox((evaluation.plan.seed, SHOWN))).permutation(
-        len(evaluation.plan.images)
-    )
+    order = rng(evaluation.plan.seed, Stream.REPORT_EXAMPLES).permutation(len(evaluation.plan.images))
     return pictures(evaluation.dataset, evaluation.plan.images[order[: 2 * SHOWN]])
 
 
@@ -50,7 +49,7 @@ def style_panel(evaluation: Evaluation) -> str:
     plan = evaluation.plan
     if len(plan.images) < 2:
         return ""
-    order = np.random.Generator(np.random.Philox((plan.seed, MAP_IMAGES))).permutation(len(plan.images))[:MAP_IMAGES]
+    order = rng(plan.seed, Stream.REPORT_MAP).permutation(len(plan.images))[:MAP_IMAGES]
     places, how = _places(evaluation.seen.styles[torch.as_tensor(order)].numpy())
     canvas = style_picture(places, evaluation.seen.domains[order], pictures(evaluation.dataset, plan.images[order]))
     legend = "".join(f"<span>{chip(k)}{html.escape(name)}</span>" for k, name in _domains(evaluation).items())

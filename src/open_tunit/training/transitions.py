@@ -1,7 +1,7 @@
-"""Balanced prototypes begin as the clusters that survive a change of views in what the contrast has learned.
+"""What is done once between phases: prototypes begin, domains are settled, statistics measured, the palette opened.
 
 Begun from random weights, prototypes settle on whatever is easiest to tell apart at that time, and stay there
-(docs/experiments.md, "When the domains begin").
+(docs/log.md, "When the domains begin").
 """
 
 from __future__ import annotations
@@ -12,24 +12,36 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from open_tunit.config import Config, Views
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.training.heads import SHARPNESS, informative_heads, kmeans, quieting_map
-from open_tunit.training.queue import Queue
-from open_tunit.training.state import State, full
-from open_tunit.training.statistics import measure_statistics
-from open_tunit.training.votes import agreement, linear_heads, nearest_neighbours, vote
+from open_tunit.rng import Stream, rng
+from open_tunit.training.clustering import (
+    SHARPNESS,
+    agreement,
+    informative_heads,
+    kmeans,
+    linear_heads,
+    nearest_neighbours,
+    quieting_map,
+    vote,
+)
+from open_tunit.training.state import Queue, State, full
 
 BEGIN_SAMPLE, BEGIN_VIEWS = 2048, 4
 SETTLE_SAMPLE, SETTLE_VIEWS = 4096, 2
 GAIN = 0.01
 """By how much neighbours must agree more about k-means' clusters than about the most informative ones."""
 CHUNK = 128
-PURPOSE = 2
+STATISTICS_SAMPLE, STATISTICS_CHUNK = 512, 64
+PALETTE_SCALE = 0.5
+"""Standard deviation of the palette's numbers at first: together about as loud as the rest of the style code."""
+PALETTE_FLOOR, PALETTE_LEAST = 0.03, 1e-6
+"""Added to the variances (of 1 on average) of the palette's first directions; those with less than the least are 0."""
 
 
 @torch.no_grad()
@@ -86,7 +98,7 @@ def _shapes(E: GuidingNetwork, features: Tensor) -> Tensor:
 
 
 def _generator(state: State, config: Config) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((config.seed, PURPOSE, state.step))))
+    return rng(config.seed, Stream.PROTOTYPES, state.step)
 
 
 def _features(
@@ -110,3 +122,56 @@ def _features(
         changed = [change(plain, views.draw(generator, len(part)), batches.view) for change in changes]
         columns.append(torch.stack([full(E.features(x)[0]) for x in (plain, *changed)]))
     return torch.cat(columns, dim=1)
+
+
+@torch.no_grad()
+def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
+    """Replace E's batch-norm averages by those of up to STATISTICS_SAMPLE training images; E ends in eval mode."""
+    norms = [part for part in E.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the parts
+    E.train()
+    for part in sample(batches, seed):
+        E(batches.pictures(part))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    E.eval()
+
+
+def settle_statistics(state: State, batches: Batches, seed: int) -> None:
+    """Begin the joint phase with E equal to its average, and both with the statistics measured for it.
+
+    Measured for each apart, they would not fit the average any more once it has followed E.
+    """
+    measure_statistics(state.E_ema, batches, seed)
+    state.E.load_state_dict(state.E_ema.state_dict())
+
+
+def sample(batches: Batches, seed: int) -> list[NDArray[np.int64]]:
+    """Positions of up to STATISTICS_SAMPLE training images, in parts: a function of the seed."""
+    generator = rng(seed, Stream.STATISTICS)
+    chosen = generator.permutation(batches.indices)[:STATISTICS_SAMPLE]
+    return np.array_split(chosen, -(-len(chosen) // STATISTICS_CHUNK))
+
+
+@torch.no_grad()
+def open_palette(state: State, batches: Batches, seed: int) -> None:
+    """Let the style code read the palette from now on: its leading principal directions, all equally loud.
+
+    Colours that matter may hardly vary; whitened, G hears them as soon as the others. A palette that is open already
+    (of a model to start from) stays as it is.
+    """
+    guide = state.guide()
+    if guide.palette_head is None or guide.palette_norm is None or guide.palette_head.weight.any():
+        return
+    measure_statistics(guide, batches, seed)
+    parts = [guide.palette_norm(guide.features(batches.pictures(part))[1]) for part in sample(batches, seed)]
+    variances, directions = torch.linalg.eigh(torch.cov(torch.cat(parts).T.cpu().double()))
+    gains = torch.where(variances > PALETTE_LEAST, (variances.clamp(min=0) + PALETTE_FLOOR).rsqrt(), 0.0)
+    whitened = directions * gains
+    weight = PALETTE_SCALE * whitened.flip(1).T[: len(guide.palette_head.weight)]
+    for E in (state.E, state.E_ema):
+        assert E.palette_head is not None
+        E.palette_head.weight.copy_(weight)
