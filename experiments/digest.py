@@ -26,12 +26,13 @@ SMALL = {
     "model.guiding_width": 4,
     "model.generator_width": 4,
     "model.style_mlp_width": 16,
-    "model.discriminator_width": 4,
-    "model.discriminator_max_width": 32,
+    "discriminator.width": 4,
+    "discriminator.max_width": 32,
     "training.batch": 8,
     "training.queue": 64,
     "training.guiding_share": 0.5,
 }
+SMALL_STYLES = {"model.style_dim": 48, "model.palette_dim": 16, "model.projection_dim": 16}
 LABELS = {
     "none": {},
     "some": {"data.labels": "folders", "data.label_fraction": 0.1},
@@ -53,7 +54,8 @@ def main() -> None:
 def digests(preset: str, labels: str, schedule: str) -> tuple[str, str]:
     """Of the losses in the log, and of all networks' weights at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        overrides = SMALL | LABELS[labels] | {"training.schedule": schedule}
+        styles = {} if preset == "paper" else SMALL_STYLES
+        overrides = SMALL | styles | LABELS[labels] | {"training.schedule": schedule}
         config = Config.preset(
             preset,
             data="critters:3",

@@ -304,7 +304,7 @@ def _trained(data: Path, out: Path, **fields: Any) -> Path:
     shapes = {
         "model.style_dim": 8, "model.palette_dim": 3,
         "model.guiding_width": 4, "model.generator_width": 4, "model.style_mlp_width": 16,
-        "model.projection_dim": 8, "model.discriminator_width": 4, "model.discriminator_max_width": 8,
+        "model.projection_dim": 8, "discriminator.width": 4, "discriminator.max_width": 8,
         "training.batch": 4, "training.guiding_batch": 8, "training.joint_start": 1,
     }  # fmt: skip
     steps = fields.pop("steps", 2)

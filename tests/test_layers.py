@@ -20,8 +20,8 @@ LAYERS = [
     {"networks", "losses", "metrics", "naming"},
     {"device"},
     {"config", "images", "video", "parts"},
-    {"places"},
-    {"hub_download", "files", "presets", "settings", "rng"},
+    {"sections", "places", "format_v1"},
+    {"hub_download", "files", "presets", "settings", "rng", "recipes", "terminal"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room

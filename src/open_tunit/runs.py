@@ -14,11 +14,16 @@ import torch
 
 from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.places import CONFIG as MODEL_CONFIG
+from open_tunit.places import MODEL
+from open_tunit.recipes import Recipe
 
 KEPT_CHECKPOINTS = 2
-FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue", "training.r1_weight"}
-"""Settings that follow from the images: beside other differences they tell nothing."""
-CONFIG, DATA, CURVE, LOG = "config.yaml", "data.json", "domains.json", "log.jsonl"
+FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue"}
+"""Settings that follow from the images: a difference in one of them alone is not reported as a setting."""
+CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
+BEST, CHECKPOINTS, SAMPLES, REPORT, TENSORBOARD = "best", "checkpoints", "samples", "report", "tensorboard"
+"""The files and folders of a run's folder: these names are written here only."""
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
 
@@ -32,22 +37,41 @@ class Run:
     """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/."""
 
     folder: Path
-    config: Config
-    """As resolved: with the steps and the start of the joint phase of this run."""
 
     @property
     def model_folder(self) -> Path:
         """What TUNIT.from_pretrained reads."""
-        return self.folder / "model"
+        return self.folder / MODEL
 
     @property
     def best_folder(self) -> Path:
         """The model of the best validation score, where runs are validated."""
-        return self.folder / "best"
+        return self.folder / BEST
+
+    @property
+    def samples_folder(self) -> Path:
+        """A grid of every report."""
+        return self.folder / SAMPLES
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """TensorBoard's events, where it is installed."""
+        return self.folder / TENSORBOARD
+
+    def write_config(self, config: Config) -> None:
+        """Write config.yaml. Raises ValueError where it cannot be written."""
+        try:
+            write_text_atomic(self.folder / CONFIG, config.to_yaml())
+        except OSError as error:
+            raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
+
+    def has_model(self) -> bool:
+        """Whether a model was written."""
+        return (self.model_folder / MODEL_CONFIG).is_file()
 
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
-        path = self.best_folder / "config.json"
+        path = self.best_folder / MODEL_CONFIG
         if not path.is_file():
             return -math.inf
         about = json.loads(path.read_text(encoding="utf-8"))["about"]
@@ -67,7 +91,7 @@ class Run:
 
     def save_checkpoint(self, values: Mapping[str, Any], step: int) -> None:
         """Write checkpoints/STEP.pt atomically; keep the newest two."""
-        folder = self.folder / "checkpoints"
+        folder = self.folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         write_atomic(folder / f"{step:08d}.pt", lambda path: torch.save(dict(values), path))
         for path in self._checkpoints()[:-KEPT_CHECKPOINTS]:
@@ -94,7 +118,7 @@ class Run:
         return {name.removeprefix(ALARM): value for name, value in values.items() if name.startswith(ALARM)}
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.folder / "checkpoints").glob("[0-9]*.pt"))
+        return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
 
 
 def stored_config(folder: Path) -> Config | None:
@@ -123,6 +147,17 @@ def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
         raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
 
 
+def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: Path) -> None:
+    """Raise DifferentRunError, naming the fields, unless a checkpoint's recipe is the one asked for.
+
+    `stored` is None in checkpoints of format version 1, whose settings were compared instead.
+    """
+    known = dataclasses.asdict(asked)
+    differences = [name for name, value in (stored or known).items() if known.get(name) != value]
+    if differences:
+        raise DifferentRunError(f"{folder} was begun with another recipe ({', '.join(differences)} differ)")
+
+
 def extended(stored: Config, asked: Config) -> Config:
     """The stored run with the asked budget: more steps or minutes extend it, the joint phase stays where it began."""
     steps = stored.training.steps
@@ -143,22 +178,6 @@ def claim(config: Config, about_data: Mapping[str, Any]) -> None:
         write_text_atomic(folder / DATA, json.dumps(about_data, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
-
-
-def start(config: Config, about_data: Mapping[str, Any]) -> Run:
-    """Make the run's folder with config.yaml and data.json. Raises ValueError where nothing can be written."""
-    claim(config, about_data)
-    return resume(config)
-
-
-def resume(config: Config) -> Run:
-    """The existing run in config.out with `config`'s budget."""
-    run = Run(Path(config.out), config)
-    try:
-        write_text_atomic(run.folder / CONFIG, config.to_yaml())
-    except OSError as error:
-        raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
-    return run
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:

@@ -24,7 +24,8 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, METRICS, is_bundled
+from open_tunit.places import CARD, is_bundled
+from open_tunit.runs import METRICS
 
 
 def evaluate_run(

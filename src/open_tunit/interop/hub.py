@@ -20,7 +20,7 @@ from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.hub_download import is_hub_id
 from open_tunit.model import TUNIT
-from open_tunit.places import METRICS
+from open_tunit.runs import METRICS
 
 PICTURE = "samples.png"
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")

@@ -20,7 +20,7 @@ SHARPNESS = 8.0
 SPREAD = 4.0
 """Mean length of the codes that heads are fitted to, so that FIT_RATE means the same for every network."""
 RIDGE = 0.1
-"""Share of the mean loudness that is added to every direction before the changes are made equal."""
+"""Share of the mean variance that is added to every direction before whitening."""
 SMALLEST = 1e-6
 NEIGHBOURS, PROPAGATION_ROUNDS = 20, 20
 REGRESSION_STEPS, REGRESSION_RATE = 200, 0.05
@@ -29,7 +29,7 @@ PENALTY = 1e-4
 
 
 class Heads(NamedTuple):
-    """A linear map from codes to K logits, and how much the pseudo labels of two views tell about each other."""
+    """A linear map from codes to K logits, and the mutual information of two views' pseudo labels."""
 
     weight: Tensor
     """(K, d)"""
@@ -54,35 +54,35 @@ def kmeans(points: Tensor, count: int, generator: np.random.Generator) -> Tensor
     return best
 
 
-def informative_heads(codes: Tensor, count: int, generator: np.random.Generator) -> Heads:
-    """The K = `count` heads by which plain and changed views of the same images agree on the most.
+def iic_heads(codes: Tensor, count: int, generator: np.random.Generator) -> Heads:
+    """The K = `count` linear heads with the most mutual information between plain and changed views (IIC).
 
-    codes (1 + V, N, d): of the plain images, then of V changed views of them. K-means takes the loudest clusters;
-    these are the ones that survive the changes (Ji et al. 2019: mutual information, its restarts judged by its own
-    value). Deterministic given the generator.
+    codes (1 + V, N, d): of the plain images, then of V changed views of them. K-means takes the clusters of the
+    largest variance; these are the ones invariant to the changes (Ji et al. 2019; of several restarts the one with the
+    most information). Deterministic given the generator.
     """
     mean = codes[0].mean(dim=0)
-    quieting = quieting_map(codes)  # (d, d)
-    views = (codes - mean) @ quieting
+    whitening = within_class_whitening(codes)  # (d, d)
+    views = (codes - mean) @ whitening
     scale = SPREAD / views[0].norm(dim=1).mean().clamp(min=SMALLEST)
     views = views * scale
     starts = SHARPNESS / SPREAD * _starts(F.normalize(views[0], dim=1), count, generator)
     weight, bias, information = _fit(views, starts)
     best = int(information.argmax())
-    weight = weight[best] @ quieting.T * scale
+    weight = weight[best] @ whitening.T * scale
     return Heads(weight, bias[best] - weight @ mean, float(information[best]))
 
 
-def quieting_map(codes: Tensor) -> Tensor:
-    """The symmetric map (d, d) after which the changes in codes (1 + V, N, d) are as loud in every direction.
+def within_class_whitening(codes: Tensor) -> Tensor:
+    """The symmetric map (d, d) that whitens the changes in codes (1 + V, N, d): an image and its V views are a class.
 
-    Within-class whitening (Hatch et al. 2006), an image's plain view and V changed ones being its class.
+    Within-class covariance normalisation (Hatch et al. 2006).
     """
     changes = (codes[1:] - codes[0]).flatten(0, 1).double()
     values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
     floor = RIDGE * values.mean().clamp(min=SMALLEST)
-    quieting: Tensor = (vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T
-    return quieting.to(codes)
+    whitening: Tensor = (vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T
+    return whitening.to(codes)
 
 
 def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
@@ -130,11 +130,11 @@ def nearest_neighbours(codes: Tensor) -> Tensor:
     return (points @ points.T).fill_diagonal_(-2).topk(min(NEIGHBOURS, len(codes) - 1), dim=1).indices
 
 
-def vote(nearest: Tensor, probabilities: Tensor) -> Tensor:
-    """Domains (N,) after images have taken on what their `nearest` neighbours (N, k) think, over and over.
+def propagate_labels(nearest: Tensor, probabilities: Tensor) -> Tensor:
+    """Domains (N,) after kNN label propagation of probabilities (N, K) over `nearest` neighbours (N, k).
 
-    probabilities (N, K). Label propagation (Zhu & Ghahramani 2002), sharpened in every round; borders between domains
-    move to where images are few. No domain is given a size.
+    Zhu & Ghahramani 2002, sharpened in every round; borders between domains move to where images are few. No domain is
+    given a size.
     """
     for _ in range(PROPAGATION_ROUNDS):
         probabilities = probabilities[nearest].mean(dim=1).square()
@@ -155,7 +155,7 @@ def agreement(nearest: Tensor, domains: Tensor) -> float:
 
 @torch.enable_grad()
 def linear_heads(features: Tensor, domains: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Weights (K, d) and biases (K,) that tell the `count` domains (N,) from every view of the features (V, N, d).
+    """Weights (K, d) and biases (K,) that predict the `count` domains (N,) from every view of the features (V, N, d).
 
     Softmax regression from zero on standardised features; deterministic.
     """

@@ -9,13 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Config, Training
+from open_tunit.config import Training
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.training.plan import Plan
 
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
 ADVERSARIAL_BETAS = (0.5, 0.99)
+GUIDING_WEIGHT_DECAY = 1e-3
+LOGITS_QUEUE = 1024
+"""Recent logits that balanced prototypes are balanced over, beside the batch."""
 OPTIMISERS = ("opt_E", "opt_G", "opt_D")
 
 
@@ -47,7 +51,7 @@ class State:
     keys: Queue
     """Style contrast: recent codes of the momentum copy, (<= queue, style_dim)."""
     logits: Queue
-    """Balanced prototypes: recent logits of the momentum copy, (<= balance_queue, K)."""
+    """Balanced prototypes: recent logits of the momentum copy, (<= LOGITS_QUEUE, K)."""
     step: int = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,15 +79,18 @@ class State:
         return guide.eval()
 
 
-def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.float32) -> State:
-    """Fresh networks, a function of config.seed; the queues are empty."""
+def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float32) -> State:
+    """Fresh networks, a function of the config's seed; the queues are empty."""
+    config, training = plan.config, plan.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        E, G, D = GuidingNetwork(config.model), Generator(config.model), Discriminator(config.model)
+        E, G = GuidingNetwork(config.model), Generator(config.model)
+        D = Discriminator(config.model, config.discriminator)
+    if plan.recipe.plain_start:
+        G.start_plain()
     for network in (E, G, D):
         network.to(device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = config.training
     return State(
         E=E,
         E_ema=copy.deepcopy(E).requires_grad_(False),
@@ -91,22 +98,17 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         G_ema=copy.deepcopy(G).requires_grad_(False).eval(),
         D=D,
         opt_E=torch.optim.Adam(
-            E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay, fused=True
+            E.parameters(), lr=training.guiding_learning_rate, weight_decay=GUIDING_WEIGHT_DECAY, fused=True
         ),
-        opt_G=_adversary(G, training.learning_rate, training),
-        opt_D=_adversary(D, _rate_of_D(training), training),
+        opt_G=_adversary(G, training),
+        opt_D=_adversary(D, training),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
-        logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
+        logits=Queue(LOGITS_QUEUE, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
 
 
-def _rate_of_D(training: Training) -> float:
-    rate = training.discriminator_learning_rate
-    return training.learning_rate if rate is None else rate
-
-
-def _adversary(network: nn.Module, rate: float, training: Training) -> torch.optim.Optimizer:
-    decay = training.weight_decay
+def _adversary(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)

@@ -1,4 +1,4 @@
-"""What is done once between phases: prototypes begin, domains are settled, statistics measured, the palette opened.
+"""What is done once between phases: prototypes begin, domains settle, statistics are measured, the palette opens.
 
 Begun from random weights, prototypes settle on whatever is easiest to tell apart at that time, and stay there
 (docs/log.md, "When the domains begin").
@@ -7,15 +7,13 @@ Begun from random weights, prototypes settle on whatever is easiest to tell apar
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from open_tunit.config import Config, Views
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.networks.guiding import GuidingNetwork
@@ -23,105 +21,102 @@ from open_tunit.rng import Stream, rng
 from open_tunit.training.clustering import (
     SHARPNESS,
     agreement,
-    informative_heads,
+    iic_heads,
     kmeans,
     linear_heads,
     nearest_neighbours,
-    quieting_map,
-    vote,
+    propagate_labels,
+    within_class_whitening,
 )
+from open_tunit.training.plan import Plan
 from open_tunit.training.state import Queue, State, full
 
 BEGIN_SAMPLE, BEGIN_VIEWS = 2048, 4
 SETTLE_SAMPLE, SETTLE_VIEWS = 4096, 2
 GAIN = 0.01
-"""By how much neighbours must agree more about k-means' clusters than about the most informative ones."""
+"""By how much neighbours must agree more about k-means' clusters than about the IIC heads'."""
 CHUNK = 128
 STATISTICS_SAMPLE, STATISTICS_CHUNK = 512, 64
 PALETTE_SCALE = 0.5
-"""Standard deviation of the palette's numbers at first: together about as loud as the rest of the style code."""
+"""Standard deviation of the palette's numbers at first: together about that of the rest of the style code."""
 PALETTE_FLOOR, PALETTE_LEAST = 0.03, 1e-6
 """Added to the variances (of 1 on average) of the palette's first directions; those with less than the least are 0."""
 
 
 @torch.no_grad()
-def begin_prototypes(state: State, batches: Batches, config: Config) -> None:
-    """Point the domain heads of E and its momentum copy at clusters of the shape codes.
+def begin_prototypes(state: State, batches: Batches, plan: Plan) -> None:
+    """Set the domain heads of E and its momentum copy to clusters of the shape codes.
 
-    The heads that share the most information, unless neighbours agree more about k-means' clusters by GAIN.
+    IIC's clusters, unless neighbours agree more about k-means' by GAIN; both after kNN label propagation.
     """
-    generator = _generator(state, config)
+    generator, count = _generator(state, plan), plan.config.model.domains
     changes = (views.choosing_view,) * BEGIN_VIEWS
-    features = _features(state, batches, config, generator, changes, BEGIN_SAMPLE)
+    features = _features(state, batches, plan, generator, changes, BEGIN_SAMPLE)
     codes = _shapes(state.E_ema, features)
     nearest = _neighbours(codes)
-    heads = informative_heads(codes, config.model.domains, generator)
-    domains = vote(nearest, (codes[0] @ heads.weight.T + heads.bias).softmax(dim=1))
+    heads = iic_heads(codes, count, generator)
+    by_iic = propagate_labels(nearest, (codes[0] @ heads.weight.T + heads.bias).softmax(dim=1))
     points = F.normalize(codes[0] - codes[0].mean(dim=0), dim=1)
-    likeness = points @ kmeans(points, config.model.domains, generator).T
-    loud = vote(nearest, (SHARPNESS * likeness).softmax(dim=1))
-    _point_heads(state, features, preferred(nearest, domains, loud), config)
+    similarity = points @ kmeans(points, count, generator).T
+    by_kmeans = propagate_labels(nearest, (SHARPNESS * similarity).softmax(dim=1))
+    _set_domain_heads(state, features, preferred(nearest, by_iic, by_kmeans), count)
     state.logits = Queue(state.logits.size, state.logits.rows[:0])
 
 
-def preferred(nearest: Tensor, informative: Tensor, loud: Tensor) -> Tensor:
-    """The informative one of two answers (N,), unless `nearest` neighbours (N, k) agree more about the loud by GAIN."""
-    gain = agreement(nearest, loud) - agreement(nearest, informative)
-    return loud if gain > GAIN else informative
+def preferred(nearest: Tensor, by_iic: Tensor, by_kmeans: Tensor) -> Tensor:
+    """IIC's domains (N,), unless `nearest` neighbours (N, k) agree more about k-means' by GAIN."""
+    gain = agreement(nearest, by_kmeans) - agreement(nearest, by_iic)
+    return by_kmeans if gain > GAIN else by_iic
 
 
 @torch.no_grad()
-def settle_prototypes(state: State, batches: Batches, config: Config) -> None:
-    """Let neighbours in the shape codes vote on the domains, and both domain heads follow, before they are held."""
+def settle_domains(state: State, batches: Batches, plan: Plan) -> None:
+    """Propagate the domains over nearest neighbours of the shape codes, and refit both domain heads to the result."""
     changes = (views.domain_view,) * SETTLE_VIEWS
-    features = _features(state, batches, config, _generator(state, config), changes, SETTLE_SAMPLE)
+    features = _features(state, batches, plan, _generator(state, plan), changes, SETTLE_SAMPLE)
     nearest = _neighbours(_shapes(state.E_ema, features))
-    domains = vote(nearest, state.E_ema.domain_head(features[0]).softmax(dim=1))
-    _point_heads(state, features, domains, config)
+    domains = propagate_labels(nearest, state.E_ema.domain_head(features[0]).softmax(dim=1))
+    _set_domain_heads(state, features, domains, plan.config.model.domains)
 
 
-def _point_heads(state: State, features: Tensor, domains: Tensor, config: Config) -> None:
-    """The domain heads of E and its copy tell the domains (N,) from the trunk's features (1 + V, N, d)."""
-    weight, bias = linear_heads(features, domains, config.model.domains)
+def _set_domain_heads(state: State, features: Tensor, domains: Tensor, count: int) -> None:
+    """Fit the domain heads of E and its copy to domains (N,) on the trunk's features (1 + V, N, d)."""
+    weight, bias = linear_heads(features, domains, count)
     for E in (state.E, state.E_ema):
         E.domain_head.weight.copy_(weight)
         E.domain_head.bias.copy_(bias)
 
 
 def _neighbours(codes: Tensor) -> Tensor:
-    """Whose plain codes are near when the changes of view in codes (1 + V, N, d) count little."""
-    return nearest_neighbours((codes[0] - codes[0].mean(dim=0)) @ quieting_map(codes))
+    """Nearest neighbours of the plain codes after within-class whitening of codes (1 + V, N, d)."""
+    return nearest_neighbours((codes[0] - codes[0].mean(dim=0)) @ within_class_whitening(codes))
 
 
 def _shapes(E: GuidingNetwork, features: Tensor) -> Tensor:
     return features if E.shape_head is None else E.shape_head(features)
 
 
-def _generator(state: State, config: Config) -> np.random.Generator:
-    return rng(config.seed, Stream.PROTOTYPES, state.step)
+def _generator(state: State, plan: Plan) -> np.random.Generator:
+    return rng(plan.config.seed, Stream.PROTOTYPES, state.step)
 
 
 def _features(
     state: State,
     batches: Batches,
-    config: Config,
+    plan: Plan,
     generator: np.random.Generator,
-    changes: Sequence[Callable[[Tensor, views.Draws, Views], Tensor]],
+    changes: Sequence[views.Change],
     count: int,
 ) -> Tensor:
-    """What the momentum copy's trunk, with statistics measured on training images, makes of up to `count` of them.
+    """Features (1 + V, N, d) of up to `count` training images, and of each of the V `changes` of them.
 
-    Features (1 + V, N, d): of the images, and of each of the V `changes` of them.
+    By the momentum copy's trunk, with statistics measured on training images.
     """
     chosen = generator.permutation(batches.indices)[:count]
     E = copy.deepcopy(state.E_ema)
-    measure_statistics(E, batches, config.seed)
-    columns = []
-    for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
-        plain = batches.pictures(part)
-        changed = [change(plain, views.draw(generator, len(part)), batches.view) for change in changes]
-        columns.append(torch.stack([full(E.features(x)[0]) for x in (plain, *changed)]))
-    return torch.cat(columns, dim=1)
+    measure_statistics(E, batches, plan.config.seed)
+    seen = views.in_views(batches.in_parts(chosen, CHUNK), changes, generator, batches.view)
+    return torch.cat([torch.stack([full(E.features(x)[0]) for x in views_of_part]) for views_of_part in seen], dim=1)
 
 
 @torch.no_grad()
@@ -133,8 +128,8 @@ def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the parts
     E.train()
-    for part in sample(batches, seed):
-        E(batches.pictures(part))
+    for x in _sample(batches, seed):
+        E(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     E.eval()
@@ -149,25 +144,24 @@ def settle_statistics(state: State, batches: Batches, seed: int) -> None:
     state.E.load_state_dict(state.E_ema.state_dict())
 
 
-def sample(batches: Batches, seed: int) -> list[NDArray[np.int64]]:
-    """Positions of up to STATISTICS_SAMPLE training images, in parts: a function of the seed."""
-    generator = rng(seed, Stream.STATISTICS)
-    chosen = generator.permutation(batches.indices)[:STATISTICS_SAMPLE]
-    return np.array_split(chosen, -(-len(chosen) // STATISTICS_CHUNK))
+def _sample(batches: Batches, seed: int) -> Iterator[Tensor]:
+    """Up to STATISTICS_SAMPLE training images, in parts: a function of the seed."""
+    chosen = rng(seed, Stream.STATISTICS).permutation(batches.indices)[:STATISTICS_SAMPLE]
+    return batches.in_parts(chosen, STATISTICS_CHUNK)
 
 
 @torch.no_grad()
 def open_palette(state: State, batches: Batches, seed: int) -> None:
-    """Let the style code read the palette from now on: its leading principal directions, all equally loud.
+    """Start the palette at the whitened leading principal directions of the shallow-feature statistics.
 
-    Colours that matter may hardly vary; whitened, G hears them as soon as the others. A palette that is open already
-    (of a model to start from) stays as it is.
+    Colours that matter may have a small variance; whitened, they reach G as soon as the others. A palette that is open
+    already (of a model to start from) stays as it is.
     """
     guide = state.guide()
     if guide.palette_head is None or guide.palette_norm is None or guide.palette_head.weight.any():
         return
     measure_statistics(guide, batches, seed)
-    parts = [guide.palette_norm(guide.features(batches.pictures(part))[1]) for part in sample(batches, seed)]
+    parts = [guide.palette_norm(guide.features(x)[1]) for x in _sample(batches, seed)]
     variances, directions = torch.linalg.eigh(torch.cov(torch.cat(parts).T.cpu().double()))
     gains = torch.where(variances > PALETTE_LEAST, (variances.clamp(min=0) + PALETTE_FLOOR).rsqrt(), 0.0)
     whitened = directions * gains
