@@ -66,7 +66,7 @@ def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
     keeps it lets the domains be colours, and what only one place of the picture tells (random erasing, Zhong et al.
-    2020) becomes a domain too (docs/experiments.md, "What the domains are made of").
+    2020) becomes a domain too (docs/log.md, "A recoloured view").
     """
     return _disguised(images, draws, views, DOMAIN_ZOOM)
 

@@ -118,7 +118,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def _start_plain(self) -> None:
-        """Scales of 1 and shifts of 0, nearly whatever the style (docs/experiments.md, "How G begins")."""
+        """Scales of 1 and shifts of 0, nearly whatever the style (docs/log.md, "G begins near plain")."""
         numbers = self.mlp[-1]
         assert isinstance(numbers, nn.Linear)
         numbers.weight.mul_(PLAIN_GAIN)

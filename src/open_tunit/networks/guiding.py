@@ -14,7 +14,7 @@ HEAD_STD = 0.01
 STAGES = (1, 2, 4, 8, 8)
 """Channels of each stage, in guiding_widths."""
 PALETTE_STAGES = 3
-"""The first stages still know colours well: R squared of .98, .97 and .79 (docs/experiments.md)."""
+"""The first stages still know colours well: R squared of .98, .97 and .79 (docs/log.md)."""
 VARIANCE_FLOOR = 1e-4
 """Keeps the deviation's gradient finite where a channel is flat."""
 
@@ -35,8 +35,8 @@ class GuidingNetwork(nn.Module):
 
     The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2). A departure, with `palette_dim`: the last
     so many numbers of the style code are the palette: they read the means and deviations of the image's channels and
-    of the first stages, which know the colours that the last stage has learned to ignore (docs/experiments.md, "What
-    the style code knows"). They are 0 until a joint phase has opened them.
+    of the first stages, which know the colours that the last stage has learned to ignore (docs/log.md,
+    "Averages of E's first stages"). They are 0 until a joint phase has opened them.
     """
 
     def __init__(self, config: Model) -> None:

@@ -1,7 +1,7 @@
 """Balanced prototypes begin as the clusters that survive a change of views in what the contrast has learned.
 
 Begun from random weights, prototypes settle on whatever is easiest to tell apart at that time, and stay there
-(docs/experiments.md, "When the domains begin").
+(docs/log.md, "Prototypes begun late").
 """
 
 from __future__ import annotations
