@@ -52,7 +52,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def commands() -> str:
     """Every command with its arguments."""
-    parts = ["# Commands", "`tunit COMMAND --help` says the same. Bad input gets one line and exit code 2."]
+    parts = ["# Commands", "`tunit COMMAND --help` prints the same. Bad input gets one line and exit code 2."]
     for name, function in COMMANDS.items():
         summary, meanings = described(function)
         parts += [

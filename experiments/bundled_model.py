@@ -5,7 +5,7 @@
 Stopped, the same line goes on; when the run is finished it only measures and writes. Half precision is compared with
 the full one on critters of a seed that was not trained on, and refused above LARGEST_DIFFERENCE. Without patches, which
 cost content in runs of this length, and with the palette's rate that the model that comes along was trained with
-(docs/experiments.md).
+(docs/log.md).
 """
 
 from __future__ import annotations

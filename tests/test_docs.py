@@ -31,7 +31,7 @@ pytest.importorskip("mkdocs")
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-# experiments.md's commands are run by hand.
+# Commands of results.md, ablations.md, log.md and performance.md are run by hand.
 PAGES = (
     "index.md", "own-folder.md", "domains.md", "evaluation.md", "sharing.md", "page.md", "method.md", "paper.md",
     "reliability.md", "faq.md",
