@@ -109,13 +109,8 @@ def disguised_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """The augmented view, mirrored or not, in any colours and with a patch in middle grey.
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
-<<<<<<< HEAD
     keeps it lets the domains be colours, and what a single place of the picture shows (random erasing, Zhong et al.
     2020) becomes a domain too (docs/log.md, "What the domains are made of").
-=======
-    keeps it lets the domains be colours, and what only one place of the picture tells (random erasing, Zhong et al.
-    2020) becomes a domain too (docs/log.md, "A recoloured view").
->>>>>>> docs
     """
     return _disguised(images, draws, views, DOMAIN_ZOOM)
 

@@ -115,13 +115,8 @@ class Generator(nn.Module):
         init_kaiming(self)
 
     @torch.no_grad()
-<<<<<<< HEAD
     def start_plain(self) -> None:
-        """AdaIN near instance norm: scales around 1, shifts around 0 (docs/log.md, "How G begins")."""
-=======
-    def _start_plain(self) -> None:
-        """Scales of 1 and shifts of 0, nearly whatever the style (docs/log.md, "G begins near plain")."""
->>>>>>> docs
+        """AdaIN near instance norm: scales around 1, shifts around 0 (docs/log.md, "G begins near plain")."""
         numbers = self.mlp[-1]
         assert isinstance(numbers, nn.Linear)
         numbers.weight.mul_(PLAIN_GAIN)
