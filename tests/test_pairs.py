@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from open_tunit.training.pairs import NONE, SIDE, Described, describe, find_pairs, lightness_codes
+from open_tunit.data.pairs import NONE, SIDE, Described, describe, find_pairs, lightness_codes
 
 
 def pictures(count: int, side: int = 64, seed: int = 0) -> torch.Tensor:

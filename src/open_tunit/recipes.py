@@ -44,6 +44,9 @@ class Recipe:
     """The EMA's decay rises as (1 + t) / (10 + t), so that short runs have averages worth using."""
     plain_start: bool = False
     """AdaIN starts near plain instance norm: scales around 1, small style MLP. The paper: scales around 0."""
+    pairs: bool = False
+    """Before the adversarial loss begins, and beside it, G is trained on pairs found in the folder (data/pairs.py); with
+    all labels E has its own phase too. The paper: no."""
     mismatched_fakes: bool = False
     """Real images at another domain's output count as fakes too; D's loss on fakes is the mean of the two."""
 
@@ -74,6 +77,7 @@ OURS = Recipe(
     freeze_domains=True,
     average_warmup=True,
     plain_start=True,
+    pairs=True,
     mismatched_fakes=True,
     domain_colour=True,
     content_colour=True,

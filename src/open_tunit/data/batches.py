@@ -11,6 +11,7 @@ from torch import Tensor
 
 from open_tunit import images
 from open_tunit.data import views
+from open_tunit.data.pairs import PairTable
 from open_tunit.data.transfer import to_device
 from open_tunit.rng import Stream, rng
 
@@ -37,6 +38,29 @@ class Batch:
     """(<= N,) int64: the places of the unlabelled images, computed on the host, for no wait."""
     permutation: Tensor
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
+    pairs: PairTargets | None = None
+    """For each image whose reference is of another domain, the pair in that domain; None without pairs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTargets:
+    """Other pictures of the folder that nearly are the answer (pairs.py): M targets for images of a batch."""
+
+    places: Tensor
+    """(M,) int64: the place in the batch of each target's source."""
+    pictures: Tensor
+    """(M, 3, S, S) in [-1, 1]"""
+    weights: Tensor
+    """(M,) 0 to 1, by similarity."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairBatch:
+    """What a step of the pair phase reads."""
+
+    x_content: Tensor
+    """(N, 3, S, S): the sources as G's content encoder sees them."""
+    targets: PairTargets
 
 
 class Batches:
@@ -62,6 +86,8 @@ class Batches:
         self.device, self.dtype = device, dtype
         self.pixels = _resident(pixels, device)
         self._epochs: dict[tuple[int, bool], np.ndarray] = {}
+        self.pairs: PairTable | None = None
+        """Set once E's domains are frozen, by training."""
 
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
@@ -85,7 +111,37 @@ class Batches:
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
             permutation=to_device(permutation, self.device),
+            pairs=self._pairs_of_references(chosen, permutation, draws),
         )
+
+    def pair_batch(self, step: int, size: int, per_source: int) -> PairBatch:
+        """Sources of `step`, and for each of them its pairs in `per_source` different random domains."""
+        assert self.pairs is not None
+        chosen = self._chosen(step, size, labelled_only=False)
+        generator = rng(self.seed, Stream.PAIRS, step)
+        draws = views.draw(generator, size)
+        x = views.plain_view(self.pictures(chosen), draws, self.view)
+        domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[:, :per_source]
+        targets = self._targets(np.repeat(np.arange(size), domains.shape[1]), domains.ravel(), chosen, draws)
+        return PairBatch(views.content_view(x, draws) if self.view.content_colour else x, targets)
+
+    def _pairs_of_references(
+        self, chosen: np.ndarray, permutation: np.ndarray, draws: views.Draws
+    ) -> PairTargets | None:
+        if self.pairs is None:
+            return None
+        domains = self.pairs.domains[self.pairs.row_of[chosen]]
+        wanted = domains[permutation]
+        places = np.flatnonzero(wanted != domains)
+        return self._targets(places, wanted[places], chosen, draws)
+
+    def _targets(self, places: np.ndarray, domains: np.ndarray, chosen: np.ndarray, draws: views.Draws) -> PairTargets:
+        """The pairs of the images at `places` of a batch, mirrored where their sources are."""
+        assert self.pairs is not None
+        partners, weights = self.pairs.look_up(chosen[places], domains)
+        mirrored = {"flip": draws["flip"][places]}
+        pictures = views.plain_view(self.pictures(partners), mirrored, self.view)
+        return PairTargets(to_device(places, self.device), pictures, to_device(weights, self.device, self.dtype))
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
         """The images at these positions as they are, (N, 3, S, S) in [-1, 1], on the device."""

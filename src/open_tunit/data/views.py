@@ -110,7 +110,7 @@ def disguised_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
     keeps it lets the domains be colours, and what a single place of the picture shows (random erasing, Zhong et al.
-    2020) becomes a domain too (docs/log.md, "What the domains are made of").
+    2020) becomes a domain too (docs/log.md, "A recoloured view").
     """
     return _disguised(images, draws, views, DOMAIN_ZOOM)
 

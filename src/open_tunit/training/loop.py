@@ -19,20 +19,23 @@ from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
-from open_tunit.terminal import print_line
+from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
-from open_tunit.training.budget import Clock, quickened, slowed, training_minutes
+from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
-from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.objectives import Terms
+from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.starting import about_data, start
 from open_tunit.training.state import State
 from open_tunit.training.step import NotFiniteError, Step
 from open_tunit.training.transitions import (
+    LEAST_CONFIDENCE,
     begin_prototypes,
     measure_statistics,
     open_palette,
+    pair_table,
     settle_domains,
     settle_statistics,
 )
@@ -101,7 +104,9 @@ class _Session:
     report_seconds: float = 0.0
     """What the next report may take, by the last one."""
     joint_report: tuple[int, float] | None = None
-    """Step and time of the last report since G learns."""
+    """Step and time of the last report since D learns."""
+    pairs_began: tuple[int, float] | None = None
+    """Step and time at which this session's pair phase began."""
 
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way."""
@@ -126,17 +131,23 @@ class _Session:
                     raise KeyboardInterrupt
 
     def _one_step(self) -> Phase:
+        self._turn_of_phase(self.plan.phase(self.state.step))
         phase = self.plan.phase(self.state.step)
-        self._turn_of_phase(phase)
-        batch = self.batches.batch(self.state.step, self.plan.batch_size(phase), labelled_only=phase.labelled_only)
         try:
-            terms = Step(self.plan, self.half)(self.state, batch, phase)
+            terms = self._learn(phase)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
             ) from None
         self.monitor.step(terms, self.state.step, self.plan, phase)
         return phase
+
+    def _learn(self, phase: Phase) -> Terms:
+        number, size, step = self.state.step, self.plan.batch_size(phase), Step(self.plan, self.half)
+        if phase.name == "pairs":
+            self.pairs_began = self.pairs_began or (number, self.monitor.elapsed())
+            return step.pair(self.state, self.batches.pair_batch(number, size, PAIRS_PER_SOURCE), phase)
+        return step(self.state, self.batches.batch(number, size, labelled_only=phase.labelled_only), phase)
 
     def _turn_of_phase(self, phase: Phase) -> None:
         """What is done once, before the step at which the prototypes or the joint phase begin."""
@@ -152,6 +163,21 @@ class _Session:
                 if unlabelled:
                     settle_domains(self.state, self.batches, plan)
             open_palette(self.state, self.batches, seed)
+        if phase.train_generator and plan.pairs and self.batches.pairs is None:
+            self._find_pairs()
+
+    def _find_pairs(self) -> None:
+        """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
+        table = pair_table(self.state, self.batches, self.plan)
+        if table.confidence >= LEAST_CONFIDENCE:
+            self.batches.pairs = table
+            return
+        print_warning(
+            self.monitor.console,
+            f"the images of different domains are unlike each other (pairs count {table.confidence:.2f} of 1, at least "
+            f"{LEAST_CONFIDENCE} is needed): trained without pairs",
+        )
+        self._follow(self.plan.without_pairs())
 
     def _time_is_up(self) -> bool:
         """Whether one more report would end beyond the run's minutes."""
@@ -165,7 +191,12 @@ class _Session:
         if plan.config.minutes is None:
             return
         seconds, elapsed = training_minutes(plan.config) * 60, self.monitor.elapsed()
-        if phase.train_generator:
+        if phase.name == "pairs":
+            share = plan.training.guiding_share + plan.training.pair_share
+            assert self.pairs_began is not None
+            before, then = self.pairs_began
+            plan = repaced_pairs(plan, step, (elapsed - then) / (step - before), seconds * share - elapsed)
+        elif phase.train_generator:
             if self.joint_report is not None:
                 before, then = self.joint_report
                 pace = (elapsed - then) / (step - before)

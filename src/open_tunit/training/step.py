@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from open_tunit import losses
 from open_tunit.data import views
-from open_tunit.data.batches import Batch
+from open_tunit.data.batches import Batch, PairBatch, PairTargets
 from open_tunit.device import exact_float32
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.training import objectives
-from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
 from open_tunit.training.state import State, decay_at, full, update_average
 
 
@@ -41,6 +41,17 @@ class Step:
     plan: Plan
     half: bool = False
     """bfloat16 autocast for all but R1, losses and statistics of the batch."""
+
+    def pair(self, state: State, batch: PairBatch, phase: Phase) -> objectives.Terms:
+        """One step of the pair phase: G alone, towards other pictures of the folder. Raises as `__call__`."""
+        self._prepare(state, phase)
+        with self._autocast(batch.x_content):
+            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
+        objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
+        _descend(objective, "G", [(state.G, state.opt_G)], state.step)
+        self._update_averages(state, phase)
+        state.step += 1
+        return objective.terms
 
     def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
@@ -74,6 +85,8 @@ class Step:
             state.E.palette_head.requires_grad_(phase.train_generator)
         for group in state.opt_E.param_groups:
             group["lr"] = phase.guiding_learning_rate
+        for group in state.opt_G.param_groups:
+            group["lr"] = self.plan.training.learning_rate * phase.generator_rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
@@ -164,11 +177,21 @@ class Step:
             negatives=state.keys.rows,
         )
         g_objective = objectives.generator(inputs, self.plan, phase)
+        if batch.pairs is not None and self.plan.pair_weight > 0 and len(batch.pairs.places):
+            with self._autocast(batch.x):
+                paired = self._drawn_pairs(state, batch.pairs, content)
+            g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
         _descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
+
+    def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
+        """The sources' content in the styles of their pairs."""
+        with torch.no_grad():
+            style = full(state.E(targets.pictures).style)
+        return full(state.G.decode(content[targets.places], style))
 
     def _translated(self, E: GuidingNetwork, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""
@@ -181,7 +204,7 @@ class Step:
 
     def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
         """The sources reconstructed from their detached, recoloured translations, which can hide nothing."""
-        if self.plan.training.cycle_weight == 0:
+        if self.plan.cycle_weight == 0:
             return None
         source = views.content_view(translation.detach(), batch.translation_draws)
         with self._autocast(translation):

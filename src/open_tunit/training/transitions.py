@@ -1,7 +1,7 @@
 """What is done once between phases: prototypes begin, domains settle, statistics are measured, the palette opens.
 
 Begun from random weights, prototypes settle on whatever is easiest to tell apart at that time, and stay there
-(docs/log.md, "When the domains begin").
+(docs/log.md, "Prototypes begun late").
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
+from open_tunit.data.pairs import PairTable, describe, find_pairs
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.rng import Stream, rng
 from open_tunit.training.clustering import (
@@ -36,6 +37,8 @@ SETTLE_SAMPLE, SETTLE_VIEWS = 4096, 2
 GAIN = 0.01
 """By how much neighbours must agree more about k-means' clusters than about the IIC heads'."""
 CHUNK = 128
+LEAST_CONFIDENCE = 0.3
+"""Mean weight of pairs below which a run is trained without them."""
 STATISTICS_SAMPLE, STATISTICS_CHUNK = 512, 64
 PALETTE_SCALE = 0.5
 """Standard deviation of the palette's numbers at first: together about that of the rest of the style code."""
@@ -117,6 +120,17 @@ def _features(
     measure_statistics(E, batches, plan.config.seed)
     seen = views.in_views(batches.in_parts(chosen, CHUNK), changes, generator, batches.view)
     return torch.cat([torch.stack([full(E.features(x)[0]) for x in views_of_part]) for views_of_part in seen], dim=1)
+
+
+@torch.no_grad()
+def pair_table(state: State, batches: Batches, plan: Plan) -> PairTable:
+    """Pairs of the training images by lightness (data/pairs.py), in the domains of E's average, or of the labels."""
+    state.E_ema.eval()
+    domains = [state.E_ema(x).logits.argmax(dim=1) for x in batches.in_parts(batches.indices, CHUNK)]
+    labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
+    known = torch.where(labels >= 0, labels, torch.cat(domains))
+    described = describe(batches.in_parts(batches.indices, CHUNK))
+    return PairTable.of(find_pairs(described, known, plan.config.model.domains), known, batches.indices)
 
 
 @torch.no_grad()

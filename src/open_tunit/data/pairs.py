@@ -6,6 +6,7 @@ from the paper, which has no such pairs.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterable
@@ -22,6 +23,9 @@ BLOCK = 2048
 """Pictures on either side of one matrix product; all else that is held is the codes themselves."""
 NONE = -1
 """In a table: the domain has no other picture."""
+DISTRUSTED, TRUSTED = 0.3, 0.5
+"""Similarities up to which a pair has weight 0, and from which it has weight 1. On critters pairs at .3 to .4 agree in
+position in 1.00 and in gaze in .4 to .9 of the cases, at .5 and above in 1.00 and .95 (experiments/pairs.py)."""
 SMALLEST = 1e-6
 
 
@@ -106,3 +110,51 @@ def _cosines() -> Tensor:
 
 def _digest(picture: np.ndarray) -> int:
     return int.from_bytes(hashlib.blake2b(picture.tobytes(), digest_size=8).digest(), signed=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTable:
+    """The pairs of a training set of N images, by their positions in the data set, on the host."""
+
+    row_of: np.ndarray
+    """Position in the data set -> row; other positions are -1."""
+    domains: np.ndarray
+    """(N,) int64: pseudo label, or label, of each row."""
+    partners: np.ndarray
+    """(N, K) int64: position in the data set of the pair in each domain, or NONE."""
+    weights: np.ndarray
+    """(N, K) float32, 0 to 1: how much a pair counts, by its similarity."""
+
+    @classmethod
+    def of(cls, pairs: Pairs, domains: Tensor, positions: np.ndarray) -> PairTable:
+        """The table of images at these `positions` (N,) of the data set."""
+        row_of = np.full(int(positions.max()) + 1, NONE, dtype=np.int64)
+        row_of[positions] = np.arange(len(positions))
+        table = pairs.table.cpu().numpy()
+        weights = ((pairs.similarity - DISTRUSTED) / (TRUSTED - DISTRUSTED)).clamp(0, 1).cpu().numpy()
+        return cls(row_of, domains.cpu().numpy(), np.where(table == NONE, NONE, positions[table]), weights)
+
+    @classmethod
+    def random(cls, positions: np.ndarray, count: int) -> PairTable:
+        """A table of as many images that pairs anything with anything: to time steps by, before E knows domains."""
+        generator = np.random.default_rng(0)
+        row_of = np.full(int(positions.max()) + 1, NONE, dtype=np.int64)
+        row_of[positions] = np.arange(len(positions))
+        shape = len(positions), count
+        domains = generator.integers(0, count, len(positions))
+        return cls(row_of, domains, generator.choice(positions, shape), np.ones(shape, dtype=np.float32))
+
+    @property
+    def confidence(self) -> float:
+        """Mean weight of the pairs in other domains than the image's own, 0 to 1."""
+        other = np.arange(self.weights.shape[1]) != self.domains[:, None]
+        return float(self.weights[other].mean())
+
+    def look_up(self, positions: np.ndarray, domains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and weights (M,) of the pairs of images at `positions` (M,) in `domains` (M,).
+
+        Where there is none: the image itself, with weight 0.
+        """
+        rows = self.row_of[positions]
+        found, weights = self.partners[rows, domains], self.weights[rows, domains]
+        return np.where(found == NONE, positions, found), np.where(found == NONE, 0, weights).astype(np.float32)
