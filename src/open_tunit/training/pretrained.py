@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from open_tunit.training.heads import kmeans
+from open_tunit.training.votes import linear_heads
 
 STYLE_SCALE = 0.5
 """Deviation of each number of a style code."""
 FLOOR = 0.03
 """Share of the mean variance of the kept directions that is added to each, so that none is only noise."""
+DIRECTIONS = 32
+"""In which domains are found; 16 to 128 find them as well."""
+NEIGHBOURS, ROUNDS = 10, 2
 SMALLEST = 1e-12
 
 
@@ -60,3 +68,44 @@ def fit_style(style_head: nn.Linear, palette_head: nn.Linear, features: Tensor, 
     """Point both heads at the whitened principal directions of the training images' features (N, D) and colours."""
     for head, seen in ((style_head, features), (palette_head, colours)):
         whitening(seen, head.out_features, scale=STYLE_SCALE).copy_to(head)
+
+
+@torch.no_grad()
+def find_domains(features: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """Domains (N,) of images with these pooled features (N, D), non-negative as ReLU6 leaves them.
+
+    K-means by cosine on DIRECTIONS principal directions of the features' square roots, after every image has moved
+    towards its nearest neighbours: crowds draw together and the borders between them empty. Deterministic given the
+    generator; memory and time are O(N^2), so draw some thousands of images where there are more. How the rule was
+    chosen: experiments/pretrained_domains.py.
+    """
+    points = gathered(F.normalize(domain_codes(features), dim=1))
+    return (points @ kmeans(points, count, generator).T).argmax(dim=1)
+
+
+def domain_codes(features: Tensor) -> Tensor:
+    """Codes (N, DIRECTIONS), or as many as the features have: PCA of the square roots of features (N, D).
+
+    The root evens out activations of which few are large (Hellinger's distance; Arandjelovic & Zisserman 2012).
+    """
+    roots = features.clamp(min=0).sqrt()
+    return whitening(roots, min(DIRECTIONS, roots.shape[1]), power=0.0)(roots)
+
+
+def gathered(points: Tensor) -> Tensor:
+    """Unit-length points (N, d) after ROUNDS in which each goes halfway to the mean of its nearest neighbours."""
+    for _ in range(ROUNDS):
+        alike = (points @ points.T).fill_diagonal_(-2)
+        nearest = alike.topk(min(NEIGHBOURS, max(len(points) - 1, 1)), dim=1).indices  # (N, k)
+        points = F.normalize(points + points[nearest].mean(dim=1), dim=1)
+    return points
+
+
+@torch.no_grad()
+def fit_domain_head(domain_head: nn.Linear, features: Tensor, domains: Tensor) -> None:
+    """Let `domain_head` tell the domains (N,) from features (N, D), or from every view of them (V, N, D).
+
+    They need not be the features that the domains were found in: those of smaller pictures do.
+    """
+    views = features if features.ndim == 3 else features[None]
+    LinearMap(*linear_heads(views, domains, domain_head.out_features)).copy_to(domain_head)
