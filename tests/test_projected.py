@@ -73,8 +73,8 @@ def test_loss_at_the_domains_is_hinge_by_hand() -> None:
             means.append(np.maximum(0, 1 + sign * at).mean())
         return float(np.mean(means))
 
-    real = at_domains(tensors, chosen, lambda logits: losses.called_real(logits, kind="hinge"))
-    fake = at_domains(tensors, chosen, lambda logits: losses.called_fake(logits, kind="hinge"))
+    real = at_domains(tensors, chosen, lambda logits: losses.discriminator_on_real(logits, kind="hinge"))
+    fake = at_domains(tensors, chosen, lambda logits: losses.discriminator_on_fake(logits, kind="hinge"))
     assert real.item() == pytest.approx(hinge(-1))
     assert fake.item() == pytest.approx(hinge(1))
 
@@ -134,8 +134,8 @@ def test_it_learns_to_tell_textures_of_each_domain() -> None:
             striped = torch.where((domains == 0)[:, None, None, None], rows + 0 * noise, columns + 0 * noise)
             levels.append(F.normalize(striped, dim=1) * channels**0.5)
         outputs = D(levels)
-        real_loss = at_domains(outputs, domains, lambda logits: losses.called_real(logits, kind="hinge"))
-        fake_loss = at_domains(outputs, 1 - domains, lambda logits: losses.called_fake(logits, kind="hinge"))
+        real_loss = at_domains(outputs, domains, lambda logits: losses.discriminator_on_real(logits, kind="hinge"))
+        fake_loss = at_domains(outputs, 1 - domains, lambda logits: losses.discriminator_on_fake(logits, kind="hinge"))
         optimiser.zero_grad()
         (real_loss + fake_loss).backward()
         optimiser.step()

@@ -63,6 +63,11 @@ class Config:
             f"out is {self.out}, the name of the model that comes along; name another folder, as runs/{BUNDLED}",
         )
         require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
+        pretrained = self.model.trunk != "vgg11"
+        require(
+            RECIPES[self.recipe].pretrained == pretrained,
+            f"model.trunk is {self.model.trunk}, which is not that of recipe {self.recipe}",
+        )
         shapes = RECIPES[self.recipe].shape_weight > 0
         require(
             self.model.projection_dim > 0 or not (shapes or self.training.prototypes_start > 0),

@@ -22,7 +22,8 @@ from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
-from open_tunit.networks.guiding import Guidance, GuidingNetwork
+from open_tunit.networks.guides import guiding_network
+from open_tunit.networks.guiding import Guidance
 from open_tunit.parts import in_parts
 from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
 from open_tunit.settings import ConfigError
@@ -63,7 +64,7 @@ class TUNIT(nn.Module):
     def __init__(self, config: Model, *, fit: Fit = "crop", background: str = "#ffffff") -> None:
         super().__init__()
         self.config, self.fit, self.background = config, fit, background
-        self.E = GuidingNetwork(config)
+        self.E = guiding_network(config)
         self.G = Generator(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
@@ -176,6 +177,14 @@ class TUNIT(nn.Module):
         self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
         self.domain_counts.copy_(counts)
 
+    def take_domain_means(self, styles: Tensor, domains: Tensor) -> None:
+        """Set each domain's mean style and count from the style codes (N, style_dim) and domains (N,) of images."""
+        member = nn.functional.one_hot(domains.to(styles.device), self.config.domains)  # (N, K)
+        counts = member.sum(dim=0)
+        sums = member.T.double() @ styles.double()
+        self.domain_styles.copy_(sums / counts.clamp(min=1)[:, None])
+        self.domain_counts.copy_(counts)
+
     def domain_style(self, domain: int | str) -> Tensor:
         """The mean style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
         number = self.naming.number(domain)
@@ -206,6 +215,9 @@ class TUNIT(nn.Module):
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        trunk = {name: value for name, value in tensors.items() if name.startswith("E.trunk.")}
+        if self.config.trunk != "vgg11":  # its weights are numbers of half precision already
+            tensors |= {name: value.half() for name, value in trunk.items()}
         if half:
             tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
         values = {

@@ -21,6 +21,8 @@ class Model:
     """Side of the square images, in pixels: 32, 64, 128, 256 or 512."""
     domains: int = 10
     """Number of domains, K."""
+    trunk: Literal["vgg11", "efficientnet-lite0"] = "vgg11"
+    """E's trunk: trained from scratch (the paper), or pretrained and frozen."""
     style_dim: int = 128
     """Length of a style code."""
     palette_dim: int = 0
@@ -56,7 +58,7 @@ class Model:
         )
         for name in ("style_dim", "guiding_width", "generator_width", "generator_blocks", "style_mlp_width"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
-        most = min(self.style_dim - 1, self.colours)
+        most = min(self.style_dim - 1, self.colours) if self.trunk == "vgg11" else self.style_dim - 1
         require(0 <= self.palette_dim <= most, f"palette_dim is {self.palette_dim}; expected 0 to {most}")
         require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
 

@@ -40,6 +40,29 @@ class Batch:
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
     pairs: PairTargets | None = None
     """For each image whose reference is of another domain, the pair in that domain; None without pairs."""
+    styles: Tensor | None = None
+    """(N, style_dim) and"""
+    domains: Tensor | None = None
+    """(N,) int64: of the images, where a frozen E gave them once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCodes:
+    """What a frozen E gives for every training image, whatever the view: computed once."""
+
+    row_of: np.ndarray
+    """Position in the data set -> row."""
+    styles: Tensor
+    """(N, style_dim) on the device."""
+    domains: np.ndarray
+    """(N,) int64: labels, or pseudo labels where there are none."""
+
+    @classmethod
+    def of(cls, positions: np.ndarray, styles: Tensor, domains: np.ndarray) -> ImageCodes:
+        """The codes of the images at these `positions` (N,) of the data set."""
+        row_of = np.full(int(positions.max()) + 1, -1, dtype=np.int64)
+        row_of[positions] = np.arange(len(positions))
+        return cls(row_of, styles, domains)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +75,8 @@ class PairTargets:
     """(M, 3, S, S) in [-1, 1]"""
     weights: Tensor
     """(M,) 0 to 1, by similarity."""
+    styles: Tensor | None = None
+    """(M, style_dim) the pictures' style codes, where a frozen E gave them once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +113,8 @@ class Batches:
         self._epochs: dict[tuple[int, bool], np.ndarray] = {}
         self.pairs: PairTable | None = None
         """Set once E's domains are frozen, by training."""
+        self.codes: ImageCodes | None = None
+        """Set by training where E is fitted, not trained: batches then have no views for E."""
 
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
@@ -101,18 +128,30 @@ class Batches:
         labels = self.labels[chosen]
         plain = self.pictures(chosen)
         x = views.plain_view(plain, draws, self.view)
-        x_plus = views.augmented_view(plain, draws, self.view)
+        fitted = self.codes is not None
+        x_plus = x if fitted else views.augmented_view(plain, draws, self.view)
+        disguised = self.view.domain_colour and not fitted
         return Batch(
             x=x,
             x_plus=x_plus,
-            x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
+            x_domain=views.domain_view(plain, domain_draws, self.view) if disguised else x_plus,
             x_content=views.content_view(x, content_draws) if self.view.content_colour else x,
             translation_draws=translation_draws,
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
             permutation=to_device(permutation, self.device),
             pairs=self._pairs_of_references(chosen, permutation, draws),
+            styles=self._styles(chosen),
+            domains=self._domains(chosen),
         )
+
+    def _styles(self, chosen: np.ndarray) -> Tensor | None:
+        codes = self.codes
+        return None if codes is None else codes.styles[to_device(codes.row_of[chosen], codes.styles.device)]
+
+    def _domains(self, chosen: np.ndarray) -> Tensor | None:
+        codes = self.codes
+        return None if codes is None else to_device(codes.domains[codes.row_of[chosen]], self.device)
 
     def pair_batch(self, step: int, size: int, per_source: int) -> PairBatch:
         """Sources of `step`, and for each of them its pairs in `per_source` different random domains."""
@@ -141,7 +180,12 @@ class Batches:
         partners, weights = self.pairs.look_up(chosen[places], domains)
         mirrored = {"flip": draws["flip"][places]}
         pictures = views.plain_view(self.pictures(partners), mirrored, self.view)
-        return PairTargets(to_device(places, self.device), pictures, to_device(weights, self.device, self.dtype))
+        return PairTargets(
+            places=to_device(places, self.device),
+            pictures=pictures,
+            weights=to_device(weights, self.device, self.dtype),
+            styles=self._styles(partners),
+        )
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
         """The images at these positions as they are, (N, 3, S, S) in [-1, 1], on the device."""

@@ -23,9 +23,6 @@ BLOCK = 2048
 """Pictures on either side of one matrix product; all else that is held is the codes themselves."""
 NONE = -1
 """In a table: the domain has no other picture."""
-DISTRUSTED, TRUSTED = 0.3, 0.5
-"""Similarities up to which a pair has weight 0, and from which it has weight 1. On critters pairs at .3 to .4 agree in
-position in 1.00 and in gaze in .4 to .9 of the cases, at .5 and above in 1.00 and .95 (experiments/pairs.py)."""
 SMALLEST = 1e-6
 
 
@@ -126,12 +123,17 @@ class PairTable:
     """(N, K) float32, 0 to 1: how much a pair counts, by its similarity."""
 
     @classmethod
-    def of(cls, pairs: Pairs, domains: Tensor, positions: np.ndarray) -> PairTable:
-        """The table of images at these `positions` (N,) of the data set."""
+    def of(
+        cls, pairs: Pairs, domains: Tensor, positions: np.ndarray, *, distrusted: float, trusted: float
+    ) -> PairTable:
+        """The table of images at these `positions` (N,) of the data set.
+
+        A pair's weight rises from 0 at the similarity `distrusted` to 1 at `trusted`.
+        """
         row_of = np.full(int(positions.max()) + 1, NONE, dtype=np.int64)
         row_of[positions] = np.arange(len(positions))
         table = pairs.table.cpu().numpy()
-        weights = ((pairs.similarity - DISTRUSTED) / (TRUSTED - DISTRUSTED)).clamp(0, 1).cpu().numpy()
+        weights = ((pairs.similarity - distrusted) / (trusted - distrusted)).clamp(0, 1).cpu().numpy()
         return cls(row_of, domains.cpu().numpy(), np.where(table == NONE, NONE, positions[table]), weights)
 
     @classmethod
@@ -148,7 +150,8 @@ class PairTable:
     def confidence(self) -> float:
         """Mean weight of the pairs in other domains than the image's own, 0 to 1."""
         other = np.arange(self.weights.shape[1]) != self.domains[:, None]
-        return float(self.weights[other].mean())
+        there = other & (self.partners != NONE)
+        return float(self.weights[there].mean()) if there.any() else 0.0
 
     def look_up(self, positions: np.ndarray, domains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions and weights (M,) of the pairs of images at `positions` (M,) in `domains` (M,).

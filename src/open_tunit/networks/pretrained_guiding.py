@@ -43,6 +43,7 @@ class PretrainedGuiding(nn.Module):
         self.style_head = nn.Linear(HEAD_CHANNELS, style_dim - palette_dim)
         self.palette_head = nn.Linear(COLOURS, palette_dim)
         self.shape_head = None
+        self.palette_norm = None
         for head in (self.domain_head, self.style_head, self.palette_head):
             nn.init.normal_(head.weight, std=HEAD_STD)
             nn.init.zeros_(head.bias)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from open_tunit.networks.backbone import LEVEL_CHANNELS
-from open_tunit.networks.layers import SQRT_HALF
+from open_tunit.networks.ops.convolutions import SQRT_HALF
 
 LEVELS = 4
 """Of the backbone: strides 2, 4, 8 and 16."""
@@ -92,7 +92,8 @@ class ProjectedDiscriminator(nn.Module):
 def at_domains(outputs: Sequence[Tensor], domains: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """The mean over levels of `loss` of the outputs (N, P) at the domain (N,) of each image.
 
-    outputs: (N, K, P) each. With `losses.called_real` or another mean over all it is that loss over images and places.
+    outputs: (N, K, P) each. With a mean over all, as
+    `losses.discriminator_on_real`, it is that loss over images and places.
     """
     rows = torch.arange(len(domains), device=domains.device)
     return torch.stack([loss(level[rows, domains]) for level in outputs]).mean()

@@ -9,13 +9,16 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from open_tunit.config import Config
-from open_tunit.data.batches import Batches
+from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.data.pairs import PairTable
 from open_tunit.training.domain_count import search_share
+from open_tunit.training.methods import make_step
 from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
+from open_tunit.training.pretrained_step import PretrainedStep
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step
 
@@ -39,7 +42,7 @@ def training_minutes(config: Config) -> float:
 def fitted_to_minutes(plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter) -> Plan:
     """`plan` with the steps and the start of the joint phase for its minutes, at this machine's speed."""
     started = clock()
-    alone = 0.0 if plan.supervision == "all" and not plan.pairs else plan.training.guiding_share
+    alone = 0.0 if plan.joint_start == 0 else plan.training.guiding_share
     paired = plan.training.pair_share if plan.pairs else 0.0
     guiding, pair, joint = _seconds_per_step(plan, batches, half, clock)
     seconds = training_minutes(plan.config) * 60 * (1 - REPORTS_SHARE) - (clock() - started)
@@ -89,25 +92,34 @@ def quickened(plan: Plan, step: int, pace: float, left: float) -> Plan:
 
 def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) -> tuple[float, float, float]:
     """Of a step of E alone, of the pair phase (0 without one), and of the joint phase."""
-    state, step, training = new_state(plan, batches.device), Step(plan, half), plan.training
+    state, step, training = new_state(plan, batches.device), make_step(plan, half), plan.training
     counted = {"training.steps": 4, "training.joint_start": 1} | ({"training.pair_steps": 1} if plan.pairs else {})
     probe = dataclasses.replace(plan, supervision="none").replace(counted)
-    guiding, pairs, joint, lazy = (probe.phase(index) for index in (0, 1, 1 + probe.pair_steps, 2 + probe.pair_steps))
+    begun = probe.joint_start
+    guiding, pairs, joint, lazy = (
+        probe.phase(index) for index in (0, begun, begun + probe.pair_steps, begun + probe.pair_steps + 1)
+    )
+    batches = copy.copy(batches)
+    if plan.recipe.pretrained:
+        codes = torch.randn(len(batches.indices), plan.config.model.style_dim, device=batches.device)
+        batches.codes = ImageCodes.of(batches.indices, codes, np.arange(len(codes)) % plan.config.model.domains)
     if plan.pairs:
-        batches = copy.copy(batches)
         batches.pairs = PairTable.random(batches.indices, plan.config.model.domains)
 
     def timed(phase: Phase) -> float:
         return _median_seconds(step, state, batches, phase, plan.batch_size(phase), clock)
 
-    spent = timed(guiding), timed(pairs) if plan.pairs else 0.0, timed(joint)
+    alone = 1.0 if plan.recipe.pretrained else timed(guiding)
+    spent = alone, timed(pairs) if plan.pairs else 0.0, timed(joint)
     if training.r1_every == 1:
         return spent
     plain = timed(lazy)
     return spent[0], spent[1], plain + (spent[2] - plain) / training.r1_every
 
 
-def _median_seconds(step: Step, state: State, batches: Batches, phase: Phase, size: int, clock: Clock) -> float:
+def _median_seconds(
+    step: Step | PretrainedStep, state: State, batches: Batches, phase: Phase, size: int, clock: Clock
+) -> float:
     spent = []
     for index in range(WARM_STEPS + TIMED_STEPS):
         begun = _now(batches.device, clock)

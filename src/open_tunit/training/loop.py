@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from open_tunit.card import model_card
@@ -16,20 +17,22 @@ from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
 from open_tunit.device import choose_device, describe
 from open_tunit.model import TUNIT
-from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.networks.guides import Guide
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.interrupts import interruptible
+from open_tunit.training.methods import make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
+from open_tunit.training.pretrained import fit_guiding, image_codes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.starting import about_data, start
 from open_tunit.training.state import State
-from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.step import NotFiniteError
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,
@@ -143,7 +146,7 @@ class _Session:
         return phase
 
     def _learn(self, phase: Phase) -> Terms:
-        number, size, step = self.state.step, self.plan.batch_size(phase), Step(self.plan, self.half)
+        number, size, step = self.state.step, self.plan.batch_size(phase), make_step(self.plan, self.half)
         if phase.name == "pairs":
             self.pairs_began = self.pairs_began or (number, self.monitor.elapsed())
             return step.pair(self.state, self.batches.pair_batch(number, size, PAIRS_PER_SOURCE), phase)
@@ -156,7 +159,10 @@ class _Session:
         if unlabelled and plan.training.prototypes_start > 0 and self.state.step == plan.domains_start:
             self._check_weights()
             begin_prototypes(self.state, self.batches, plan)
-        if phase.train_generator and phase.generator_steps == 0:
+        if plan.recipe.pretrained:
+            if self.batches.codes is None:
+                self._fit()
+        elif phase.train_generator and phase.generator_steps == 0:
             self._check_weights()
             if phase.freeze_domains:
                 settle_statistics(self.state, self.batches, seed)
@@ -165,6 +171,13 @@ class _Session:
             open_palette(self.state, self.batches, seed)
         if phase.train_generator and plan.pairs and self.batches.pairs is None:
             self._find_pairs()
+
+    def _fit(self) -> None:
+        """Fit E to the images where the run begins, and compute what it gives for each of them, once a session."""
+        print_line(self.monitor.console, "computing the pretrained network's features of the images")
+        if self.state.step == 0:
+            fit_guiding(self.state, self.batches, self.plan)
+        self.batches.codes = image_codes(self.state, self.batches)
 
     def _find_pairs(self) -> None:
         """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
@@ -268,10 +281,14 @@ class _Session:
         model.E.load_state_dict(self._guide().state_dict())
         model.G.load_state_dict(self.state.G_ema.state_dict())
         model.to(self.batches.device).eval()
-        self.monitor.samples.measure(model)
+        codes = self.batches.codes
+        if codes is None:
+            self.monitor.samples.measure(model)
+        else:
+            model.take_domain_means(codes.styles, torch.from_numpy(codes.domains))
         return model
 
-    def _guide(self) -> GuidingNetwork:
+    def _guide(self) -> Guide:
         """The averaged E with the batch-norm statistics that users get."""
         if self.plan.phase(max(self.state.step - 1, 0)).freeze_domains:
             return self.state.E_ema

@@ -91,14 +91,14 @@ class Plan:
     def pairs(self) -> bool:
         """Whether G is trained on pairs found in the folder."""
         training = self.training
-        asked = training.pair_weight > 0 and (training.pair_share > 0 if training.pair_steps is None else True)
-        return self.recipe.pairs and self.recipe.freeze_domains and asked
+        own_phase = training.joint_start != 0 or self.recipe.pretrained
+        return self.recipe.pairs and self.recipe.freeze_domains and own_phase and training.pair_weight > 0
 
     @property
     def joint_start(self) -> int:
         """The first step at which G learns."""
         training = self.training
-        if self.supervision == "all" and not self.pairs:
+        if self.recipe.pretrained or (self.supervision == "all" and not self.pairs):
             return 0
         if training.joint_start is not None:
             return training.joint_start
@@ -109,7 +109,7 @@ class Plan:
     @property
     def pair_steps(self) -> int:
         """Steps of the pair phase, from `joint_start` on; D learns after them."""
-        if not self.pairs or self.joint_start == 0:
+        if not self.pairs:
             return 0
         asked = self.training.pair_steps
         steps = round(self.training.pair_share * self.steps) if asked is None else asked
@@ -151,7 +151,7 @@ class Plan:
                 learn_domains=step >= self.domains_start,
                 labelled_only=labelled_only,
             )
-        frozen = self.recipe.freeze_domains and self.joint_start > 0
+        frozen = self.recipe.freeze_domains and (self.joint_start > 0 or self.recipe.pretrained)
         joint_steps = step - self.adversarial_start
         if joint_steps < 0:
             return Phase(
@@ -163,14 +163,14 @@ class Plan:
                 generator_steps=generator_steps,
                 freeze_domains=frozen,
             )
-        joint, pretrained = training.schedule == "joint", self.joint_start > 0
+        joint, own_phase = training.schedule == "joint", self.joint_start > 0
         warm = (joint_steps + 1) / JOINT_WARMUP if self.pair_steps else 1.0
         return Phase(
             name="joint" if joint else "separate",
-            train_guiding=joint,
+            train_guiding=joint and not self.recipe.pretrained,
             train_generator=True,
             guiding_weight=training.guiding_weight,
-            guiding_learning_rate=self._joint_rate(joint_steps) if pretrained else training.guiding_learning_rate,
+            guiding_learning_rate=self._joint_rate(joint_steps) if own_phase else training.guiding_learning_rate,
             patch_weight=0.0 if self.pairs else _falling(training.patch_weight, training.patch_full_steps, joint_steps),
             generator_steps=generator_steps,
             joint_steps=joint_steps,
@@ -186,8 +186,8 @@ class Plan:
 
     @property
     def cycle_weight(self) -> float:
-        """Weight of the cycle in G's loss: pairs stand in for it."""
-        return 0.0 if self.pairs else self.training.cycle_weight
+        """Weight of the cycle in G's loss; from scratch, pairs stand in for it."""
+        return 0.0 if self.pairs and not self.recipe.pretrained else self.training.cycle_weight
 
     @property
     def pair_weight(self) -> float:

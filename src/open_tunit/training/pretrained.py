@@ -12,9 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.training.heads import kmeans
-from open_tunit.training.votes import linear_heads
+from open_tunit.data.batches import Batches, ImageCodes
+from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
+from open_tunit.networks.projected import ProjectedDiscriminator
+from open_tunit.rng import Stream, rng
+from open_tunit.training.clustering import kmeans, linear_heads
+from open_tunit.training.plan import Plan
+from open_tunit.training.state import State
 
+DOMAIN_SIDE, MOST_CLUSTERED = 192, 4000
+"""Pixels at which domains are found, and most images that they are found on (docs/log.md)."""
+MEASURED, CHUNK = 64, 32
+"""Images whose features standardise D's; images of a part."""
 STYLE_SCALE = 0.5
 """Deviation of each number of a style code."""
 FLOOR = 0.03
@@ -109,3 +118,45 @@ def fit_domain_head(domain_head: nn.Linear, features: Tensor, domains: Tensor) -
     """
     views = features if features.ndim == 3 else features[None]
     LinearMap(*linear_heads(views, domains, domain_head.out_features)).copy_to(domain_head)
+
+
+@torch.no_grad()
+def fit_guiding(state: State, batches: Batches, plan: Plan) -> None:
+    """Fit E's heads to the training images' features, and D's standardisation to some of them.
+
+    Domains are found by clustering at DOMAIN_SIDE pixels, or are the labels where all images have one; images with a
+    label among others keep it.
+    """
+    E, D, K = state.E, state.D, plan.config.model.domains
+    assert isinstance(E, PretrainedGuiding)
+    assert isinstance(D, ProjectedDiscriminator)
+    generator = rng(plan.config.seed, Stream.PROTOTYPES)
+    chosen = np.sort(generator.permutation(batches.indices)[:MOST_CLUSTERED])
+    seen = [E.features(x) for x in batches.in_parts(chosen, CHUNK)]
+    features, colours = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    fit_style(E.style_head, E.palette_head, features, colours)
+    labels = torch.as_tensor(batches.labels[chosen], device=batches.device)
+    if plan.supervision == "none":
+        larger = torch.cat([_pooled(E, x) for x in batches.in_parts(chosen, CHUNK)])
+        labels = find_domains(larger, K, generator)
+    known = labels >= 0
+    fit_domain_head(E.domain_head, features[known], labels[known])
+    state.E_ema.load_state_dict(E.state_dict())
+    first = batches.pictures(np.sort(generator.permutation(batches.indices)[:MEASURED]))
+    D.projection.measure(E.trunk(first))
+
+
+@torch.no_grad()
+def image_codes(state: State, batches: Batches) -> ImageCodes:
+    """Style codes and domains of all training images: labels where there are any, else E's."""
+    guidance = [state.E(x) for x in batches.in_parts(batches.indices, CHUNK)]
+    styles = torch.cat([part.style for part in guidance])
+    found = torch.cat([part.logits.argmax(dim=1) for part in guidance]).cpu().numpy()
+    labels = batches.labels[batches.indices]
+    return ImageCodes.of(batches.indices, styles, np.where(labels >= 0, labels, found))
+
+
+def _pooled(E: PretrainedGuiding, x: Tensor) -> Tensor:
+    """The pooled features of images enlarged to DOMAIN_SIDE pixels."""
+    levels = E.trunk(resized(x, DOMAIN_SIDE))
+    return E.trunk.top(levels[-1]).mean(dim=(2, 3))

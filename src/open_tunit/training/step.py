@@ -20,7 +20,8 @@ from open_tunit import losses
 from open_tunit.data import views
 from open_tunit.data.batches import Batch, PairBatch, PairTargets
 from open_tunit.device import exact_float32
-from open_tunit.networks.guiding import Guidance, GuidingNetwork
+from open_tunit.networks.guides import Guide
+from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
 from open_tunit.training.state import State, decay_at, full, update_average
@@ -48,7 +49,7 @@ class Step:
         with self._autocast(batch.x_content):
             drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
         objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
-        _descend(objective, "G", [(state.G, state.opt_G)], state.step)
+        descend(objective, "G", [(state.G, state.opt_G)], state.step)
         self._update_averages(state, phase)
         state.step += 1
         return objective.terms
@@ -91,7 +92,7 @@ class Step:
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
-    def _guidance(self, E: GuidingNetwork, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
+    def _guidance(self, E: Guide, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
         """E's outputs for x, from `features` of its frozen trunk where they are given.
 
         Before G learns without the palette: one that is open already (of a model to start from) would satisfy the
@@ -136,7 +137,7 @@ class Step:
             unlabelled=batch.unlabelled,
         )
         objective = objectives.guiding(inputs, self.plan, phase)
-        _descend(objective, "E", [(state.E, state.opt_E)], state.step)
+        descend(objective, "E", [(state.E, state.opt_E)], state.step)
         return objective.terms
 
     def _update_discriminator_and_generator(
@@ -155,9 +156,9 @@ class Step:
         translation, reconstruction = drawn.chunk(2)
 
         d_objective = self._discriminator(state, batch, domains, translation.detach(), penalised)
-        _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
+        descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
 
-        with _fixed(state.D), self._autocast(batch.x):
+        with fixed(state.D), self._autocast(batch.x):
             outputs = full(state.D(drawn))
         fakes = _at(outputs, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
@@ -184,7 +185,7 @@ class Step:
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
-        _descend(g_objective, "G", learners, state.step)
+        descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
 
     def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
@@ -193,13 +194,13 @@ class Step:
             style = full(state.E(targets.pictures).style)
         return full(state.G.decode(content[targets.places], style))
 
-    def _translated(self, E: GuidingNetwork, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
+    def _translated(self, E: Guide, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""
         if self.plan.recipe.translation_view:
             translation = views.translation_view(translation, batch.translation_draws, self.plan.views)
         if self.plan.recipe.translations_train_guiding:
             return self._guidance(E, translation, phase)
-        with _fixed(E):
+        with fixed(E):
             return self._guidance(E, translation, phase)
 
     def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
@@ -286,7 +287,7 @@ class _Keys(NamedTuple):
 
 
 @contextlib.contextmanager
-def _fixed(network: nn.Module) -> Iterator[None]:
+def fixed(network: nn.Module) -> Iterator[None]:
     """Gradients pass through the network to its inputs, none reaches its weights."""
     trained = [p for p in network.parameters() if p.requires_grad]
     for parameter in trained:
@@ -302,7 +303,7 @@ def _at(logits: Tensor, domains: Tensor) -> Tensor:
     return logits.gather(1, domains[:, None])[:, 0]
 
 
-def _descend(
+def descend(
     objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
 ) -> None:
     """One optimiser step for each learner; no other network gets a gradient."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.data.pairs import PairTable, describe, find_pairs
-from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.networks.guides import Guide
 from open_tunit.rng import Stream, rng
 from open_tunit.training.clustering import (
     SHARPNESS,
@@ -95,7 +95,7 @@ def _neighbours(codes: Tensor) -> Tensor:
     return nearest_neighbours((codes[0] - codes[0].mean(dim=0)) @ within_class_whitening(codes))
 
 
-def _shapes(E: GuidingNetwork, features: Tensor) -> Tensor:
+def _shapes(E: Guide, features: Tensor) -> Tensor:
     return features if E.shape_head is None else E.shape_head(features)
 
 
@@ -125,16 +125,21 @@ def _features(
 @torch.no_grad()
 def pair_table(state: State, batches: Batches, plan: Plan) -> PairTable:
     """Pairs of the training images by lightness (data/pairs.py), in the domains of E's average, or of the labels."""
-    state.E_ema.eval()
-    domains = [state.E_ema(x).logits.argmax(dim=1) for x in batches.in_parts(batches.indices, CHUNK)]
+    if batches.codes is not None:
+        found = torch.from_numpy(batches.codes.domains).to(batches.device)
+    else:
+        state.E_ema.eval()
+        parts = batches.in_parts(batches.indices, CHUNK)
+        found = torch.cat([state.E_ema(x).logits.argmax(dim=1) for x in parts])
     labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
-    known = torch.where(labels >= 0, labels, torch.cat(domains))
-    described = describe(batches.in_parts(batches.indices, CHUNK))
-    return PairTable.of(find_pairs(described, known, plan.config.model.domains), known, batches.indices)
+    domains = torch.where(labels >= 0, labels, found)
+    pairs = find_pairs(describe(batches.in_parts(batches.indices, CHUNK)), domains, plan.config.model.domains)
+    limits = {"distrusted": plan.recipe.pairs_distrusted, "trusted": plan.recipe.pairs_trusted}
+    return PairTable.of(pairs, domains, batches.indices, **limits)
 
 
 @torch.no_grad()
-def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
+def measure_statistics(E: Guide, batches: Batches, seed: int) -> None:
     """Replace E's batch-norm averages by those of up to STATISTICS_SAMPLE training images; E ends in eval mode."""
     norms = [part for part in E.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
     momenta = [norm.momentum for norm in norms]
