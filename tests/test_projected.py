@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from test_backbone import random_backbone
 
 from open_tunit import losses
 from open_tunit.networks.backbone import LEVEL_CHANNELS
@@ -140,3 +141,13 @@ def test_it_learns_to_tell_textures_of_each_domain() -> None:
         (real_loss + fake_loss).backward()
         optimiser.step()
     assert real_loss.item() + fake_loss.item() < 1.0
+
+
+def test_images_learn_from_it_through_a_frozen_backbone() -> None:
+    D, backbone = ProjectedDiscriminator(3), random_backbone()
+    x = (torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1).requires_grad_()
+    D.projection.measure([level.detach() for level in backbone(x)])
+    loss = at_domains(D(backbone(x)), torch.tensor([0, 2]), lambda logits: -logits.mean())
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert gradient.isfinite().all()
+    assert (gradient.flatten(1).norm(dim=1) > 0).all()
