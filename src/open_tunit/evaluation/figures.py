@@ -14,8 +14,7 @@ from torch import Tensor
 from open_tunit.evaluation.features.extractors import FeatureNetwork
 from open_tunit.evaluation.selection import Plan
 from open_tunit.evaluation.translations import Opinions, Translations
-from open_tunit.metrics import clustering
-from open_tunit.metrics.agreement import adjusted_rand_index
+from open_tunit.metrics import agreement
 from open_tunit.metrics.distances import TooFewError, check_count, frechet_distance, kernel_distance
 from open_tunit.metrics.neighbours import neighbour_hits, neighbourhoods
 from open_tunit.metrics.resampling import Interval, bootstrap_interval, jackknife_interval
@@ -86,11 +85,11 @@ def add_label_figures(figures: Figures, seen: Opinions, labels: NDArray[np.int64
         if known.any():
             figures.notes.append(f"agreement with labels: 1 labelled image; it needs at least {LEAST_LABELLED}")
         return
-    figures.mean("pseudo_label_accuracy", clustering.matched_hits(pseudo, true))
+    figures.mean("pseudo_label_accuracy", agreement.matched_hits(pseudo, true))
     figures.values |= {
-        "normalized_mutual_information": clustering.normalized_mutual_information(pseudo, true),
-        "adjusted_rand_index": adjusted_rand_index(pseudo, true),
-        "purity": clustering.purity(pseudo, true),
+        "normalized_mutual_information": agreement.normalized_mutual_information(pseudo, true),
+        "adjusted_rand_index": agreement.adjusted_rand_index(pseudo, true),
+        "purity": agreement.purity(pseudo, true),
     }
     styles = seen.styles[torch.as_tensor(known)]
     figures.attempt(

@@ -15,7 +15,7 @@ from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
 from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Judges, open_judges, truth_of
-from open_tunit.metrics.clustering import matched_hits
+from open_tunit.metrics.agreement import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
 from open_tunit.rng import rng
