@@ -28,8 +28,8 @@ from open_tunit.evaluation.ground_truth.classifiers import Judges, truth_of
 from open_tunit.evaluation.protocol import FEW_MEASURED, FOREIGN, UNSEEN, Asked
 from open_tunit.evaluation.report import captions as names
 from open_tunit.evaluation.run import evaluate_run
-from open_tunit.evaluation.selection import make_plan
-from open_tunit.evaluation.validation import validate
+from open_tunit.evaluation.selection import select_pairs
+from open_tunit.evaluation.translations import validate
 from open_tunit.images import from_uint8
 from open_tunit.metrics.distances import frechet_distance
 
@@ -169,34 +169,34 @@ def _opened(folder: Path) -> Dataset:
     return open_dataset(Data(folder=str(folder), labels="folders"), size=SIZE, seed=0)
 
 
-def test_a_plan_pairs_each_image_as_often(held_out: Path) -> None:
+def test_a_selection_pairs_each_image_as_often(held_out: Path) -> None:
     dataset = _opened(held_out)
-    plan = make_plan(dataset, seed=3)
-    assert (plan.part, len(plan.images), len(plan.sources)) == ("test", 20, 80)
-    np.testing.assert_array_equal(plan.images, dataset.indices("test"))
-    for column in (plan.sources, plan.references):
+    selection = select_pairs(dataset, seed=3)
+    assert (selection.part, len(selection.images), len(selection.sources)) == ("test", 20, 80)
+    np.testing.assert_array_equal(selection.images, dataset.indices("test"))
+    for column in (selection.sources, selection.references):
         np.testing.assert_array_equal(np.bincount(column), np.full(20, 4))
-    again = make_plan(dataset, seed=3)
-    np.testing.assert_array_equal(plan.references, again.references)
-    assert not np.array_equal(plan.references, make_plan(dataset, seed=4).references)
-    some = make_plan(dataset, pairs=27, seed=3)
+    again = select_pairs(dataset, seed=3)
+    np.testing.assert_array_equal(selection.references, again.references)
+    assert not np.array_equal(selection.references, select_pairs(dataset, seed=4).references)
+    some = select_pairs(dataset, pairs=27, seed=3)
     assert len(some.sources) == len(some.references) == 27
     assert np.bincount(some.sources, minlength=20).max() == 2
-    np.testing.assert_array_equal(some.references[:20], plan.references[:20])
+    np.testing.assert_array_equal(some.references[:20], selection.references[:20])
 
 
-def test_a_plan_of_a_part_that_is_empty_or_large(held_out: Path) -> None:
+def test_a_selection_of_a_part_that_is_empty_or_large(held_out: Path) -> None:
     dataset = _opened(held_out)
-    assert len(make_plan(dataset, part="all").images) == len(dataset.files) == 24
-    few = make_plan(dataset, most=7, seed=1)
+    assert len(select_pairs(dataset, part="all").images) == len(dataset.files) == 24
+    few = select_pairs(dataset, most=7, seed=1)
     assert len(few.images) == len(few.sources) // 4 == 7
     assert set(few.images) <= set(dataset.indices("test"))
     nothing_held_out = dataclasses.replace(dataset, split=np.full(24, "train"))
     for part in ("test", "val", "train"):
-        plan = make_plan(nothing_held_out, part=part)  # type: ignore[arg-type]
-        assert (plan.part, len(plan.images)) == ("train", 24)
+        selection = select_pairs(nothing_held_out, part=part)  # type: ignore[arg-type]
+        assert (selection.part, len(selection.images)) == ("train", 24)
     with pytest.raises(ValueError, match="pairs is 0"):
-        make_plan(dataset, pairs=0)
+        select_pairs(dataset, pairs=0)
 
 
 def test_a_model_of_one_domain_is_told(held_out: Path) -> None:
@@ -250,13 +250,13 @@ def test_what_changes_nothing_has_the_unchanged_sources_figures(held_out: Path) 
 def test_the_mean_distance_over_pairs_of_domains_by_hand(held_out: Path) -> None:
     dataset = _opened(held_out)
     figures = evaluate(_untrained(_Keeper), str(held_out), labels="folders")
-    plan, model = make_plan(dataset), _untrained(_Keeper)
-    labels = dataset.labels[plan.images]
+    selection, model = select_pairs(dataset), _untrained(_Keeper)
+    labels = dataset.labels[selection.images]
     with torch.inference_mode():
-        features = model.E.trunk(from_uint8(np.asarray(dataset.images[plan.images]))).mean(dim=(2, 3))
+        features = model.E.trunk(from_uint8(np.asarray(dataset.images[selection.images]))).mean(dim=(2, 3))
     distances = []
     for a, b in ((0, 1), (1, 0)):
-        sources = plan.sources[(labels[plan.sources] == a) & (labels[plan.references] == b)]
+        sources = selection.sources[(labels[selection.sources] == a) & (labels[selection.references] == b)]
         distances.append(frechet_distance(features[labels == b], features[sources]))
     assert figures["mean_frechet_distance_E"] == pytest.approx(np.mean(distances), rel=1e-4)
 
@@ -548,9 +548,9 @@ def test_the_critters_first_round_is_the_true_answers_pairs(
     monkeypatch.setattr("open_tunit.data.dataset.CRITTERS_VAL", 4)
     monkeypatch.setattr("open_tunit.data.dataset.CRITTERS_TEST", COUNT)
     dataset = open_dataset(Data(folder=FOLDER), size=SIZE, seed=7)
-    plan = make_plan(dataset, seed=7)
+    selection = select_pairs(dataset, seed=7)
     order = [pairs.sources.index(reference) for reference in pairs.references]
-    np.testing.assert_array_equal(plan.references[:COUNT], order)
+    np.testing.assert_array_equal(selection.references[:COUNT], order)
 
 
 def test_no_run(tmp_path: Path) -> None:

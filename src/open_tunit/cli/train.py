@@ -73,7 +73,7 @@ def train(
             device=device or "auto",
             overrides=overrides,
         )
-    from open_tunit.evaluation.validation import validate
+    from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
 
     run(asked, evaluator=validate)

@@ -13,7 +13,6 @@ from torch import Tensor
 from open_tunit.config import Data
 from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset
-from open_tunit.evaluation.copying import Copying, search_training_images
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
@@ -27,14 +26,16 @@ from open_tunit.evaluation.figures import (
     names_of,
 )
 from open_tunit.evaluation.ground_truth import answers as truth
-from open_tunit.evaluation.selection import Part, Plan, describe_plan, make_plan
+from open_tunit.evaluation.selection import Part, Selection, describe_selection, select_pairs
 from open_tunit.evaluation.translations import (
     DIVERSE_REFERENCES,
     DIVERSE_SOURCES,
-    Opinions,
+    Encoded,
+    NearestTraining,
     Translations,
     diversities,
-    opinions,
+    encode_images,
+    nearest_training_images,
     translate_pairs,
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
@@ -68,10 +69,10 @@ class Evaluation:
     figures: dict[str, Any]
     model: TUNIT
     dataset: Dataset
-    plan: Plan
-    seen: Opinions
+    selection: Selection
+    encoded: Encoded
     made: Translations
-    copying: Copying | None
+    nearest_training: NearestTraining | None
     answers: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
     """Sources, references, translations and true answers (N, 3, S, S), where they are known."""
 
@@ -99,19 +100,19 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         asked.features, model, cache_root=cache_root, side=asked.features_side, pixel_range=asked.features_range
     )
     dataset = open_dataset(known, size=model.config.size, seed=seed, cache=asked.cache)
-    plan = make_plan(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
-    seen = opinions(model, dataset, plan)
-    made = translate_pairs(model, dataset, plan, seen.domains, network)
-    labels = dataset.labels[plan.images]
-    groups = labels if (labels >= 0).any() else seen.domains
+    selection = select_pairs(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
+    encoded = encode_images(model, dataset, selection)
+    made = translate_pairs(model, dataset, selection, encoded.domains, network)
+    labels = dataset.labels[selection.images]
+    groups = labels if (labels >= 0).any() else encoded.domains
     figures = Figures(seed)
-    if len(plan.images) < FEW_MEASURED:
-        count = len(plan.images)
+    if len(selection.images) < FEW_MEASURED:
+        count = len(selection.images)
         figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few say little")
-    add_own_figures(figures, seen, made, plan, model.config.domains)
-    add_label_figures(figures, seen, labels)
-    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root)
-    protocol = _protocol(data, dataset, plan, network, by_label=bool((labels >= 0).any()))
+    add_own_figures(figures, encoded, made, selection, model.config.domains)
+    add_label_figures(figures, encoded, labels)
+    copying = _on_features(figures, model, dataset, selection, network, made, groups, cache_root)
+    protocol = _protocol(data, dataset, selection, network, by_label=bool((labels >= 0).any()))
     answers = None
     if critters:
         true, pairs, translations = truth.measure(model, data.folder, seed=seed, cache_root=cache_root)
@@ -120,7 +121,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         protocol["true_answers"] = truth.PROTOCOL
         answers = (pairs.source, pairs.reference, translations, pairs.answer)
     values = figures.values | {"intervals": figures.intervals, "notes": figures.notes, "protocol": protocol}
-    return Evaluation(values, model, dataset, plan, seen, made, copying, answers)
+    return Evaluation(values, model, dataset, selection, encoded, made, copying, answers)
 
 
 def _is_foreign(model: TUNIT, dataset: Dataset) -> bool:
@@ -133,39 +134,41 @@ def _on_features(
     figures: Figures,
     model: TUNIT,
     dataset: Dataset,
-    plan: Plan,
+    selection: Selection,
     network: FeatureNetwork,
     made: Translations,
     groups: NDArray[np.int64],
     cache_root: Path,
-) -> Copying | None:
+) -> NearestTraining | None:
     """What a feature network says of the translations."""
     assert made.features is not None
-    real = real_features(network, dataset, plan.images, cache_root)
-    add_feature_figures(figures, network, real, made.features, plan, groups)
+    real = real_features(network, dataset, selection.images, cache_root)
+    add_feature_figures(figures, network, real, made.features, selection, groups)
     name = names_of(network)
 
     def diverse() -> None:
-        translated, given = diversities(model, dataset, plan, network, real)
+        translated, given = diversities(model, dataset, selection, network, real)
         figures.mean(name("diversity"), translated.numpy())
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
     figures.attempt(diverse)
     if _is_foreign(model, dataset):
-        figures.notes += [FOREIGN] if plan.part == "all" else [FOREIGN, UNSEEN]
+        figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]
         return None
-    copying = search_training_images(network, dataset, plan, real, made.features, cache_root)
+    copying = nearest_training_images(network, dataset, selection, real, made.features, cache_root)
     if copying is not None:
         ratio = copying.translated.mean() / max(float(copying.held_out.mean()), 1e-12)
         figures.values[name("nearest_training_ratio")] = float(ratio)
     return copying
 
 
-def _protocol(data: Data, dataset: Dataset, plan: Plan, network: FeatureNetwork, *, by_label: bool) -> dict[str, Any]:
+def _protocol(
+    data: Data, dataset: Dataset, selection: Selection, network: FeatureNetwork, *, by_label: bool
+) -> dict[str, Any]:
     return {
         "version": PROTOCOL_VERSION,
         "data": data.folder,
-        **describe_plan(plan, dataset),
+        **describe_selection(selection, dataset),
         "fit": data.fit,
         "features": network.name,
         "features_input": network.rule,

@@ -143,7 +143,7 @@ def _cost(evaluation: Evaluation, log: list[dict[str, Any]], *, seconds: float) 
 def _images_per_second(evaluation: Evaluation) -> float:
     from open_tunit.evaluation.features.feature_cache import pictures
 
-    x = pictures(evaluation.dataset, evaluation.plan.images[:32]).to(evaluation.model.domain_styles)
+    x = pictures(evaluation.dataset, evaluation.selection.images[:32]).to(evaluation.model.domain_styles)
     begun = time.perf_counter()
     evaluation.model.translate(x, x).cpu()
     return len(x) / (time.perf_counter() - begun)

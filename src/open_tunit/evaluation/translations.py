@@ -1,11 +1,13 @@
-"""A model at work on a plan's pairs: pictures pass through in parts; numbers and features stay, in rows made once.
+"""Translations of a selection measured: each image, each pair, the nearest training images, the validation score.
 
-Small results kept one by one between large passing ones would leave holes that the memory grows by.
+Pictures pass through in parts; numbers and features stay, in rows allocated once: small results kept one by one
+between large passing ones would leave holes that the memory grows by.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,19 +16,23 @@ from torch import Tensor
 
 from open_tunit.data.dataset import Dataset
 from open_tunit.evaluation.features.extractors import FeatureNetwork
-from open_tunit.evaluation.features.feature_cache import chunks, pictures
-from open_tunit.evaluation.selection import Plan
+from open_tunit.evaluation.features.feature_cache import chunks, pictures, real_features
+from open_tunit.evaluation.selection import Selection, select_pairs
 from open_tunit.metrics.diversity import diversity
+from open_tunit.metrics.neighbours import nearest
 from open_tunit.model import TUNIT
 from open_tunit.rng import Stream, rng
 
 DIVERSE_SOURCES, DIVERSE_REFERENCES = 32, 10
+MOST_TRAINING = 4000
+"""Training images searched, drawn by the seed."""
+VALIDATION_PAIRS = 128
 Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
-class Opinions:
-    """What E says of a plan's N images."""
+class Encoded:
+    """What E says of a selection's N images."""
 
     domains: NDArray[np.int64]
     """(N,) pseudo labels."""
@@ -38,7 +44,7 @@ class Opinions:
 
 @dataclasses.dataclass(frozen=True)
 class Translations:
-    """What became of a plan's P pairs; errors are mean absolute differences in [0, 1]."""
+    """What became of a selection's P pairs; errors are mean absolute differences in [0, 1]."""
 
     certainty: Array
     """(P,) E's probability that the translation is of the reference's domain."""
@@ -57,28 +63,45 @@ class Translations:
         return self.certainty * kept
 
 
-def opinions(model: TUNIT, dataset: Dataset, plan: Plan) -> Opinions:
-    """E's domains and styles of the plan's images, and how well each is redrawn in its own style."""
-    count = len(plan.images)
-    seen = Opinions(np.empty(count, np.int64), torch.empty(count, model.config.style_dim), np.empty(count))
+@dataclasses.dataclass(frozen=True)
+class NearestTraining:
+    """Distances in feature space to the nearest of `searched` training images."""
+
+    searched: int
+    nearest: NDArray[np.int64]
+    """(P,) position in the data set of the training image nearest to each translation."""
+    translated: NDArray[np.float64]
+    """(P,) distance of each translation from it."""
+    held_out: NDArray[np.float64]
+    """(N,) distance of each held-out image from the training image nearest to it: what no copy looks like."""
+
+
+def encode_images(model: TUNIT, dataset: Dataset, selection: Selection) -> Encoded:
+    """E's domains and styles of the selection's images, and how well each is redrawn in its own style."""
+    count = len(selection.images)
+    encoded = Encoded(np.empty(count, np.int64), torch.empty(count, model.config.style_dim), np.empty(count))
     for part in chunks(np.arange(count)):
-        x = pictures(dataset, plan.images[part])
-        seen.domains[part] = model.domains(x).argmax(dim=1).cpu().numpy()
-        seen.styles[torch.as_tensor(part)] = model.style(x).cpu()
-        seen.reconstruction[part] = _error(model.translate(x, x), x)
-    return seen
+        x = pictures(dataset, selection.images[part])
+        encoded.domains[part] = model.domains(x).argmax(dim=1).cpu().numpy()
+        encoded.styles[torch.as_tensor(part)] = model.style(x).cpu()
+        encoded.reconstruction[part] = _error(model.translate(x, x), x)
+    return encoded
 
 
 def translate_pairs(
-    model: TUNIT, dataset: Dataset, plan: Plan, domains: NDArray[np.int64], network: FeatureNetwork | None = None
+    model: TUNIT,
+    dataset: Dataset,
+    selection: Selection,
+    domains: NDArray[np.int64],
+    network: FeatureNetwork | None = None,
 ) -> Translations:
     """Translate every pair and keep what is measured; `domains` (N,) are the images' pseudo labels."""
-    count = len(plan.sources)
+    count = len(selection.sources)
     certainty, reached, cycle_error, distance = np.empty(count), np.empty(count, bool), np.empty(count), np.empty(count)
     features: Tensor | None = None
-    for part in chunks(np.arange(len(plan.sources))):
-        sources, references = plan.sources[part], plan.references[part]
-        x, reference = pictures(dataset, plan.images[sources]), pictures(dataset, plan.images[references])
+    for part in chunks(np.arange(len(selection.sources))):
+        sources, references = selection.sources[part], selection.references[part]
+        x, reference = pictures(dataset, selection.images[sources]), pictures(dataset, selection.images[references])
         translation = model.translate(x, reference).cpu()
         said = model.domains(translation).double().cpu().numpy()  # (chunk, K)
         certainty[part] = said[np.arange(len(part)), domains[references]]
@@ -93,19 +116,46 @@ def translate_pairs(
 
 
 def diversities(
-    model: TUNIT, dataset: Dataset, plan: Plan, network: FeatureNetwork, real: Tensor
+    model: TUNIT, dataset: Dataset, selection: Selection, network: FeatureNetwork, real: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(D,) diversity of each source's translations over references, and of those references themselves."""
-    generator = rng(plan.seed, Stream.DIVERSITY)
-    count = len(plan.images)
+    generator = rng(selection.seed, Stream.DIVERSITY)
+    count = len(selection.images)
     references = min(DIVERSE_REFERENCES, count)
     redrawn, given = [], []
     for position in generator.permutation(count)[:DIVERSE_SOURCES]:
         chosen = generator.permutation(count)[:references]
-        source = pictures(dataset, plan.images[[position]])
-        redrawn.append(network(model.translate(source, pictures(dataset, plan.images[chosen]))))
+        source = pictures(dataset, selection.images[[position]])
+        redrawn.append(network(model.translate(source, pictures(dataset, selection.images[chosen]))))
         given.append(real[torch.as_tensor(chosen)])
     return diversity(torch.stack(redrawn)), diversity(torch.stack(given))
+
+
+def nearest_training_images(
+    network: FeatureNetwork, dataset: Dataset, selection: Selection, real: Tensor, fake: Tensor, cache_root: Path
+) -> NearestTraining | None:
+    """Look for the selection's images (N, d) and translations (P, d) among training images; None where it is those."""
+    if selection.part in ("train", "all"):
+        return None
+    training = dataset.indices("train")
+    if len(training) > MOST_TRAINING:
+        generator = rng(selection.seed, Stream.TRAINING_IMAGES)
+        training = np.sort(generator.permutation(training)[:MOST_TRAINING])
+    features = real_features(network, dataset, training, cache_root)
+    translated, found = nearest(fake, features)
+    held_out, _ = nearest(real, features)
+    return NearestTraining(len(training), training[found.numpy()], translated.numpy(), held_out.numpy())
+
+
+def validate(model: TUNIT, dataset: Dataset) -> dict[str, float]:
+    """`score` (label-free, higher is better) and what it is made of, on 128 pairs of validation images of seed 0."""
+    selection = select_pairs(dataset, part="val", pairs=VALIDATION_PAIRS, most=VALIDATION_PAIRS)
+    made = translate_pairs(model, dataset, selection, encode_images(model, dataset, selection).domains)
+    return {
+        "score": float(made.scores().mean()),
+        "domain_reached": float(made.reached.mean()),
+        "cycle_error": float(made.cycle_error.mean()),
+    }
 
 
 def _error(a: Tensor, b: Tensor) -> Array:

@@ -24,34 +24,36 @@ WALKS = 4
 
 def shown_images(evaluation: Evaluation) -> Tensor:
     """The first images that a report shows, (at most 2 * SHOWN, 3, S, S)."""
-    order = rng(evaluation.plan.seed, Stream.REPORT_EXAMPLES).permutation(len(evaluation.plan.images))
-    return pictures(evaluation.dataset, evaluation.plan.images[order[: 2 * SHOWN]])
+    order = rng(evaluation.selection.seed, Stream.REPORT_EXAMPLES).permutation(len(evaluation.selection.images))
+    return pictures(evaluation.dataset, evaluation.selection.images[order[: 2 * SHOWN]])
 
 
 def domain_sheets(evaluation: Evaluation) -> str:
     """A sheet of held-out images per domain, with what is in it where labels are known."""
-    plan, dataset = evaluation.plan, evaluation.dataset
+    selection, dataset = evaluation.selection, evaluation.dataset
     parts = []
     for domain, name in _domains(evaluation).items():
-        members = plan.images[evaluation.seen.domains == domain]
+        members = selection.images[evaluation.encoded.domains == domain]
         sheet = torch.ones(SHEET_ROWS * SHEET_COLUMNS, 3, *dataset.images.shape[1:3])
         chosen = members[: len(sheet)]
         if len(chosen):
             sheet[: len(chosen)] = pictures(dataset, chosen)
         rows = sheet[: max(1, -(-len(chosen) // SHEET_COLUMNS)) * SHEET_COLUMNS].unflatten(0, (-1, SHEET_COLUMNS))
-        caption = f"{len(members)} of {len(plan.images)} images{_contents(evaluation, members)}"
+        caption = f"{len(members)} of {len(selection.images)} images{_contents(evaluation, members)}"
         parts.append(f"<h3>{chip(domain)}{html.escape(name)}</h3>{grid_figure(caption, rows)}")
     return "".join(parts)
 
 
 def style_panel(evaluation: Evaluation) -> str:
     """The map of styles."""
-    plan = evaluation.plan
-    if len(plan.images) < 2:
+    selection = evaluation.selection
+    if len(selection.images) < 2:
         return ""
-    order = rng(plan.seed, Stream.REPORT_MAP).permutation(len(plan.images))[:MAP_IMAGES]
-    places, how = _places(evaluation.seen.styles[torch.as_tensor(order)].numpy())
-    canvas = style_picture(places, evaluation.seen.domains[order], pictures(evaluation.dataset, plan.images[order]))
+    order = rng(selection.seed, Stream.REPORT_MAP).permutation(len(selection.images))[:MAP_IMAGES]
+    places, how = _places(evaluation.encoded.styles[torch.as_tensor(order)].numpy())
+    canvas = style_picture(
+        places, evaluation.encoded.domains[order], pictures(evaluation.dataset, selection.images[order])
+    )
     legend = "".join(f"<span>{chip(k)}{html.escape(name)}</span>" for k, name in _domains(evaluation).items())
     caption = f"{len(order)} held-out images by {how}."
     return f'<p class="legend">{legend}</p>{picture_figure(caption, canvas, wide=True)}'
@@ -110,7 +112,7 @@ def best_and_worst(evaluation: Evaluation) -> str:
 
 def copies(evaluation: Evaluation) -> str:
     """The translations that come nearest to a training image, beside it."""
-    found = evaluation.copying
+    found = evaluation.nearest_training
     if found is None:
         return ""
     usual = float(np.median(found.held_out))
@@ -153,9 +155,9 @@ def _places(styles: NDArray[np.floating]) -> tuple[NDArray[np.float64], str]:
 
 
 def _pairs(evaluation: Evaluation, chosen: np.ndarray) -> list[Tensor]:
-    plan, dataset = evaluation.plan, evaluation.dataset
-    sources = pictures(dataset, plan.images[plan.sources[chosen]])
-    references = pictures(dataset, plan.images[plan.references[chosen]])
+    selection, dataset = evaluation.selection, evaluation.dataset
+    sources = pictures(dataset, selection.images[selection.sources[chosen]])
+    references = pictures(dataset, selection.images[selection.references[chosen]])
     return [sources, references, evaluation.model.translate(sources, references).cpu()]
 
 
