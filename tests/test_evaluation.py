@@ -32,6 +32,8 @@ from open_tunit.evaluation.selection import select_pairs
 from open_tunit.evaluation.translations import validate
 from open_tunit.images import from_uint8
 from open_tunit.metrics.distances import frechet_distance
+from open_tunit.naming import Naming
+from open_tunit.networks.guiding import Guidance
 
 COUNT, SPECIES, SIZE = 40, 3, 32
 FOLDER = f"critters:{SPECIES}"
@@ -50,18 +52,20 @@ class _Oracle(nn.Module):
 
 
 class _Stub:
-    """A model that answers as told."""
+    """A model with the given translations and pseudo labels of `shown` pictures."""
 
-    def __init__(self, answers: Tensor, domains: Tensor) -> None:
-        self.config = Model(size=SIZE, domains=SPECIES)
-        self.answers, self.pseudo = answers, domains
+    def __init__(self, shown: Tensor, translations: Tensor, domains: Tensor) -> None:
+        self.config, self.naming = Model(size=SIZE, domains=SPECIES), Naming.plain(SPECIES)
+        self.domain_styles = torch.zeros(SPECIES, 1)
+        self.shown, self.translations, self.pseudo = shown.flatten(1), translations, domains
 
-    def translate(self, source: Tensor, reference: Tensor) -> Tensor:
-        assert source.shape == reference.shape == self.answers.shape
-        return self.answers
+    def redraw(self, source: Tensor, styles: Tensor) -> Tensor:
+        assert len(source) == len(styles) == len(self.translations)
+        return self.translations
 
-    def domains(self, pictures: Tensor) -> Tensor:
-        return nn.functional.one_hot(self.pseudo, SPECIES).float()
+    def E(self, x: Tensor) -> Guidance:
+        found = self.pseudo[torch.cdist(x.flatten(1), self.shown).argmin(dim=1)]
+        return Guidance(nn.functional.one_hot(found, SPECIES).float(), x.new_zeros(len(x), 1), x.new_zeros(len(x), 0))
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> truth.Pairs:
 
 def _measured(pairs: truth.Pairs, answers: Tensor) -> dict[str, Any]:
     species = torch.tensor([critter.species for critter in pairs.sources])
-    stub = _Stub(answers, (species + 1) % SPECIES)
+    stub = _Stub(pairs.source, answers, (species + 1) % SPECIES)
     return truth.measure(cast(TUNIT, stub), FOLDER, seed=7, cache_root=Path())[0]
 
 
@@ -136,23 +140,31 @@ def test_weak_judges_are_not_heard(pairs: truth.Pairs, monkeypatch: pytest.Monke
 
 
 class _Copier(TUNIT):
-    """Translates every source into its reference."""
+    """Redraws every source as the one of the `shown` pictures whose style code is asked for."""
 
-    def translate(self, source: Tensor, reference: Tensor | None = None, **how: Any) -> Tensor:  # type: ignore[override]
-        return cast(Tensor, reference)
+    shown: Tensor
+
+    def redraw(self, source: Any, styles: Tensor, *, strength: float = 1.0) -> Tensor:
+        return self.shown[torch.cdist(styles, self.style(self.shown)).argmin(dim=1)]
 
 
 class _Keeper(TUNIT):
     """Leaves every source as it is."""
 
-    def translate(self, source: Tensor, reference: Tensor | None = None, **how: Any) -> Tensor:  # type: ignore[override]
-        return source.expand(max(len(source), 0 if reference is None else len(reference)), -1, -1, -1)
+    def redraw(self, source: Any, styles: Tensor, *, strength: float = 1.0) -> Tensor:
+        return cast(Tensor, source.expand(max(len(source), len(styles)), -1, -1, -1))
 
 
 def _untrained(kind: type[TUNIT] = TUNIT) -> TUNIT:
     torch.manual_seed(0)
     shapes = Model(size=SIZE, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
     return kind(shapes).eval()
+
+
+def _copier(folder: Path) -> _Copier:
+    model = cast(_Copier, _untrained(_Copier))
+    model.shown = from_uint8(np.asarray(_opened(folder).images))
+    return model
 
 
 @pytest.fixture
@@ -230,7 +242,7 @@ def test_a_folder_is_measured_the_same_twice(held_out: Path) -> None:
 
 
 def test_what_copies_the_reference_is_found_out(held_out: Path) -> None:
-    figures = evaluate(_untrained(_Copier), str(held_out), labels="folders", asked=Asked(pairs=20))
+    figures = evaluate(_copier(held_out), str(held_out), labels="folders", asked=Asked(pairs=20))
     assert figures["domain_reached_by_own_judgement"] == 1
     assert figures["reconstruction_error"] == 0
     assert figures["frechet_distance_E"] == pytest.approx(0, abs=1e-9)

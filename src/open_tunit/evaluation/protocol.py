@@ -102,7 +102,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     dataset = open_dataset(known, size=model.config.size, seed=seed, cache=asked.cache)
     selection = select_pairs(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
     encoded = encode_images(model, dataset, selection)
-    made = translate_pairs(model, dataset, selection, encoded.domains, network)
+    made = translate_pairs(model, dataset, selection, encoded, network)
     labels = dataset.labels[selection.images]
     groups = labels if (labels >= 0).any() else encoded.domains
     figures = Figures(seed)
@@ -111,7 +111,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few say little")
     add_own_figures(figures, encoded, made, selection, model.config.domains)
     add_label_figures(figures, encoded, labels)
-    copying = _on_features(figures, model, dataset, selection, network, made, groups, cache_root)
+    nearest_training = _on_features(figures, model, dataset, selection, network, encoded, made, groups, cache_root)
     protocol = _protocol(data, dataset, selection, network, by_label=bool((labels >= 0).any()))
     answers = None
     if critters:
@@ -121,7 +121,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         protocol["true_answers"] = truth.PROTOCOL
         answers = (pairs.source, pairs.reference, translations, pairs.answer)
     values = figures.values | {"intervals": figures.intervals, "notes": figures.notes, "protocol": protocol}
-    return Evaluation(values, model, dataset, selection, encoded, made, copying, answers)
+    return Evaluation(values, model, dataset, selection, encoded, made, nearest_training, answers)
 
 
 def _is_foreign(model: TUNIT, dataset: Dataset) -> bool:
@@ -136,18 +136,19 @@ def _on_features(
     dataset: Dataset,
     selection: Selection,
     network: FeatureNetwork,
+    encoded: Encoded,
     made: Translations,
     groups: NDArray[np.int64],
     cache_root: Path,
 ) -> NearestTraining | None:
-    """What a feature network says of the translations."""
+    """The figures in feature space."""
     assert made.features is not None
     real = real_features(network, dataset, selection.images, cache_root)
     add_feature_figures(figures, network, real, made.features, selection, groups)
     name = names_of(network)
 
     def diverse() -> None:
-        translated, given = diversities(model, dataset, selection, network, real)
+        translated, given = diversities(model, dataset, selection, encoded, network, real)
         figures.mean(name("diversity"), translated.numpy())
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
@@ -155,11 +156,11 @@ def _on_features(
     if _is_foreign(model, dataset):
         figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]
         return None
-    copying = nearest_training_images(network, dataset, selection, real, made.features, cache_root)
-    if copying is not None:
-        ratio = copying.translated.mean() / max(float(copying.held_out.mean()), 1e-12)
+    nearest_training = nearest_training_images(network, dataset, selection, real, made.features, cache_root)
+    if nearest_training is not None:
+        ratio = nearest_training.translated.mean() / max(float(nearest_training.held_out.mean()), 1e-12)
         figures.values[name("nearest_training_ratio")] = float(ratio)
-    return copying
+    return nearest_training
 
 
 def _protocol(

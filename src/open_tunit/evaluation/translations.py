@@ -21,25 +21,28 @@ from open_tunit.evaluation.selection import Selection, select_pairs
 from open_tunit.metrics.diversity import diversity
 from open_tunit.metrics.neighbours import nearest
 from open_tunit.model import TUNIT
+from open_tunit.parts import in_parts
 from open_tunit.rng import Stream, rng
 
 DIVERSE_SOURCES, DIVERSE_REFERENCES = 32, 10
 MOST_TRAINING = 4000
 """Training images searched, drawn by the seed."""
 VALIDATION_PAIRS = 128
+AT_ONCE = 16
+"""Images that E is given at once."""
 Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """What E says of a selection's N images."""
+    """E's output for a selection's N images."""
 
     domains: NDArray[np.int64]
     """(N,) pseudo labels."""
     styles: Tensor
     """(N, style_dim)"""
     reconstruction: Array
-    """(N,) mean absolute error, in [0, 1], of each image redrawn in its own style."""
+    """(N,) mean absolute error, in [0, 1], of each image's reconstruction: itself in its own style."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,37 +79,43 @@ class NearestTraining:
     """(N,) distance of each held-out image from the training image nearest to it: what no copy looks like."""
 
 
+def encode(model: TUNIT, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Domain probabilities (N, K) and style codes (N, style_dim) of images (N, 3, S, S), by one pass through E."""
+    with torch.inference_mode():
+        parts = list(in_parts(model.E, x.to(model.domain_styles), at_once=AT_ONCE))
+        logits, styles = (torch.cat([part[column] for part in parts]) for column in (0, 1))
+        return model.naming.merged(logits.softmax(dim=1)).cpu(), styles.cpu()
+
+
 def encode_images(model: TUNIT, dataset: Dataset, selection: Selection) -> Encoded:
-    """E's domains and styles of the selection's images, and how well each is redrawn in its own style."""
+    """Pseudo labels, style codes and reconstruction errors of the selection's images."""
     count = len(selection.images)
     encoded = Encoded(np.empty(count, np.int64), torch.empty(count, model.config.style_dim), np.empty(count))
     for part in chunks(np.arange(count)):
         x = pictures(dataset, selection.images[part])
-        encoded.domains[part] = model.domains(x).argmax(dim=1).cpu().numpy()
-        encoded.styles[torch.as_tensor(part)] = model.style(x).cpu()
-        encoded.reconstruction[part] = _error(model.translate(x, x), x)
+        probabilities, styles = encode(model, x)
+        encoded.domains[part] = probabilities.argmax(dim=1).numpy()
+        encoded.styles[torch.as_tensor(part)] = styles
+        encoded.reconstruction[part] = _error(model.redraw(x, styles), x)
     return encoded
 
 
 def translate_pairs(
-    model: TUNIT,
-    dataset: Dataset,
-    selection: Selection,
-    domains: NDArray[np.int64],
-    network: FeatureNetwork | None = None,
+    model: TUNIT, dataset: Dataset, selection: Selection, encoded: Encoded, network: FeatureNetwork | None = None
 ) -> Translations:
-    """Translate every pair and keep what is measured; `domains` (N,) are the images' pseudo labels."""
+    """Measure every pair, translated with the style codes of `encoded`: E sees each translation once."""
     count = len(selection.sources)
     certainty, reached, cycle_error, distance = np.empty(count), np.empty(count, bool), np.empty(count), np.empty(count)
     features: Tensor | None = None
-    for part in chunks(np.arange(len(selection.sources))):
+    for part in chunks(np.arange(count)):
         sources, references = selection.sources[part], selection.references[part]
         x, reference = pictures(dataset, selection.images[sources]), pictures(dataset, selection.images[references])
-        translation = model.translate(x, reference).cpu()
-        said = model.domains(translation).double().cpu().numpy()  # (chunk, K)
-        certainty[part] = said[np.arange(len(part)), domains[references]]
-        reached[part] = said.argmax(axis=1) == domains[references]
-        cycle_error[part] = _error(model.translate(translation, x), x)
+        translation = model.redraw(x, encoded.styles[torch.as_tensor(references)]).cpu()
+        probabilities = model.domains(translation).double().cpu().numpy()  # (chunk, K)
+        target = encoded.domains[references]
+        certainty[part] = probabilities[np.arange(len(part)), target]
+        reached[part] = probabilities.argmax(axis=1) == target
+        cycle_error[part] = _error(model.redraw(translation, encoded.styles[torch.as_tensor(sources)]), x)
         distance[part] = _error(reference, x)
         if network is not None:
             rows = network(translation)
@@ -116,7 +125,7 @@ def translate_pairs(
 
 
 def diversities(
-    model: TUNIT, dataset: Dataset, selection: Selection, network: FeatureNetwork, real: Tensor
+    model: TUNIT, dataset: Dataset, selection: Selection, encoded: Encoded, network: FeatureNetwork, real: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(D,) diversity of each source's translations over references, and of those references themselves."""
     generator = rng(selection.seed, Stream.DIVERSITY)
@@ -124,10 +133,10 @@ def diversities(
     references = min(DIVERSE_REFERENCES, count)
     redrawn, given = [], []
     for position in generator.permutation(count)[:DIVERSE_SOURCES]:
-        chosen = generator.permutation(count)[:references]
+        chosen = torch.as_tensor(generator.permutation(count)[:references])
         source = pictures(dataset, selection.images[[position]])
-        redrawn.append(network(model.translate(source, pictures(dataset, selection.images[chosen]))))
-        given.append(real[torch.as_tensor(chosen)])
+        redrawn.append(network(model.redraw(source, encoded.styles[chosen])))
+        given.append(real[chosen])
     return diversity(torch.stack(redrawn)), diversity(torch.stack(given))
 
 
@@ -150,7 +159,7 @@ def nearest_training_images(
 def validate(model: TUNIT, dataset: Dataset) -> dict[str, float]:
     """`score` (label-free, higher is better) and what it is made of, on 128 pairs of validation images of seed 0."""
     selection = select_pairs(dataset, part="val", pairs=VALIDATION_PAIRS, most=VALIDATION_PAIRS)
-    made = translate_pairs(model, dataset, selection, encode_images(model, dataset, selection).domains)
+    made = translate_pairs(model, dataset, selection, encode_images(model, dataset, selection))
     return {
         "score": float(made.scores().mean()),
         "domain_reached": float(made.reached.mean()),

@@ -15,10 +15,11 @@ from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
 from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Judges, open_judges, truth_of
+from open_tunit.evaluation.translations import encode
 from open_tunit.metrics.agreement import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
-from open_tunit.rng import rng
+from open_tunit.rng import Stream, rng
 
 JUDGED = 0.95
 """A content factor counts when its judge reaches this on real held-out critters."""
@@ -35,6 +36,8 @@ class Pairs:
 
     sources: list[critters.Critter]
     references: list[critters.Critter]
+    order: Tensor
+    """(N,) position among the sources of each one's reference."""
     source: Tensor
     reference: Tensor
     answer: Tensor
@@ -48,8 +51,8 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
     species, shares = parse_critters(folder)
     first = CRITTERS_TRAIN + CRITTERS_VAL
     chosen = [critters.critter(seed, i, species=species, shares=shares) for i in range(first, first + CRITTERS_TEST)]
-    order = rng(seed).permutation(len(chosen))
-    partners = [chosen[i] for i in order]
+    order = torch.as_tensor(rng(seed, Stream.EVALUATED_PAIRS).permutation(len(chosen)))
+    partners = [chosen[i] for i in order.tolist()]
     answers = [critters.true_answer(s, r) for s, r in zip(chosen, partners, strict=True)]
     lazy = [critters.recoloured(s, r) for s, r in zip(chosen, partners, strict=True)]
     masks = [
@@ -60,8 +63,9 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
     return Pairs(
         sources=chosen,
         references=partners,
+        order=order,
         source=source,
-        reference=source[torch.as_tensor(order)],
+        reference=source[order],
         answer=_pictures(answers, size),
         recoloured=_pictures(lazy, size),
         head=torch.from_numpy(np.stack(masks))[:, None],
@@ -74,10 +78,10 @@ def measure(model: TUNIT, folder: str, *, seed: int, cache_root: Path) -> tuple[
     The judges are kept in the cache.
     """
     pairs = held_out_pairs(folder, size=model.config.size, seed=seed)
-    translations = model.translate(pairs.source, pairs.reference).cpu()
+    probabilities, styles = encode(model, pairs.source)  # each reference is a source too
+    translations = model.redraw(pairs.source, styles[pairs.order]).cpu()
     true_species = np.array([critter.species for critter in pairs.sources])
-    pseudo = model.domains(pairs.source).argmax(dim=1).cpu().numpy()
-    sorted_right = matched_hits(pseudo, true_species)
+    sorted_right = matched_hits(probabilities.argmax(dim=1).numpy(), true_species)
     figures: dict[str, Any] = {"pseudo_label_accuracy": _share(sorted_right)}
     intervals = {"pseudo_label_accuracy": bootstrap_interval(sorted_right, seed=seed)}
     judges = open_judges(species=parse_critters(folder)[0], size=model.config.size, cache_root=cache_root)

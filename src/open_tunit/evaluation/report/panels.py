@@ -24,8 +24,7 @@ WALKS = 4
 
 def shown_images(evaluation: Evaluation) -> Tensor:
     """The first images that a report shows, (at most 2 * SHOWN, 3, S, S)."""
-    order = rng(evaluation.selection.seed, Stream.REPORT_EXAMPLES).permutation(len(evaluation.selection.images))
-    return pictures(evaluation.dataset, evaluation.selection.images[order[: 2 * SHOWN]])
+    return pictures(evaluation.dataset, evaluation.selection.images[_shown(evaluation)])
 
 
 def domain_sheets(evaluation: Evaluation) -> str:
@@ -86,14 +85,14 @@ def domain_grid(evaluation: Evaluation) -> str:
 
 def interpolations(evaluation: Evaluation) -> str:
     """Walks from a source's own style to its reference's."""
-    shown = shown_images(evaluation)
+    shown, styles = shown_images(evaluation), evaluation.encoded.styles[torch.as_tensor(_shown(evaluation))]
     count = min(WALKS, len(shown) // 2)
     if not count:
         return ""
-    sources, references = shown[:count], shown[count : 2 * count]
-    steps = [evaluation.model.translate(sources, references, strength=s).cpu() for s in STRENGTHS]
+    sources, own, theirs = shown[:count], styles[:count], styles[count : 2 * count]
+    steps = [evaluation.model.redraw(sources, torch.lerp(own, theirs, s)).cpu() for s in STRENGTHS]
     caption = f"Source, then {len(STRENGTHS)} steps from its own style to that of the reference at the right."
-    return grid_figure(caption, torch.stack([sources, *steps, references], dim=1))
+    return grid_figure(caption, torch.stack([sources, *steps, shown[count : 2 * count]], dim=1))
 
 
 def best_and_worst(evaluation: Evaluation) -> str:
@@ -136,6 +135,12 @@ def true_answers(evaluation: Evaluation) -> str:
     return grid_figure("Rows: source, reference, translation, true answer.", columns)
 
 
+def _shown(evaluation: Evaluation) -> NDArray[np.int64]:
+    """Their positions in the selection's images."""
+    selection = evaluation.selection
+    return rng(selection.seed, Stream.REPORT_EXAMPLES).permutation(len(selection.images))[: 2 * SHOWN]
+
+
 def _domains(evaluation: Evaluation) -> dict[int, str]:
     """The domains by number, as the user calls them; of merged ones the first."""
     naming = evaluation.model.naming
@@ -158,7 +163,8 @@ def _pairs(evaluation: Evaluation, chosen: np.ndarray) -> list[Tensor]:
     selection, dataset = evaluation.selection, evaluation.dataset
     sources = pictures(dataset, selection.images[selection.sources[chosen]])
     references = pictures(dataset, selection.images[selection.references[chosen]])
-    return [sources, references, evaluation.model.translate(sources, references).cpu()]
+    styles = evaluation.encoded.styles[torch.as_tensor(selection.references[chosen])]
+    return [sources, references, evaluation.model.redraw(sources, styles).cpu()]
 
 
 def _contents(evaluation: Evaluation, members: np.ndarray) -> str:
