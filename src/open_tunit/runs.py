@@ -19,6 +19,8 @@ KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue", "training.r1_weight"}
 """Settings that follow from the images: beside other differences they tell nothing."""
 CONFIG, DATA, CURVE, LOG = "config.yaml", "data.json", "domains.json", "log.jsonl"
+BEST, REPORT, PAGE, COST = "best", "report", "index.html", "cost.json"
+"""The model of the best validation score; the report of an evaluation, its page and its cost. The rest: places.py."""
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
 
@@ -43,7 +45,7 @@ class Run:
     @property
     def best_folder(self) -> Path:
         """The model of the best validation score, where runs are validated."""
-        return self.folder / "best"
+        return self.folder / BEST
 
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""

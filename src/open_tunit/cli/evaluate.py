@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from open_tunit.places import METRICS
+
 
 def evaluate(
     run: Annotated[Path | None, tyro.conf.Positional] = None,
@@ -44,6 +46,7 @@ def evaluate(
     from open_tunit.evaluation.protocol import Asked
     from open_tunit.evaluation.report import captions as names
     from open_tunit.evaluation.run import evaluate_run
+    from open_tunit.runs import PAGE, REPORT
 
     assert run is not None
     asked = Asked(part=part, pairs=pairs, features=features, features_side=features_side, features_range=features_range)
@@ -54,8 +57,8 @@ def evaluate(
     print(f"measured on {names.measured_on(figures)}")
     print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
-        print(f"careful: {line}")
-    print(f"figures: {run / 'metrics.json'}   report: {run / 'report' / 'index.html'}")
+        print(f"warning: {line}")
+    print(f"figures: {run / METRICS}   report: {run / REPORT / PAGE}")
 
 
 def _compare(a: Path, b: Path) -> None:
@@ -71,4 +74,4 @@ def _compare(a: Path, b: Path) -> None:
     console = Console()
     console.print(table)
     for line in warnings:
-        console.print(f"careful: {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)

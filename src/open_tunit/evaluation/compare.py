@@ -58,7 +58,7 @@ def _row(name: str, label: str, first: Mapping[str, Any], second: Mapping[str, A
 def _read(run: Path) -> dict[str, Any]:
     path = run / METRICS
     if not path.is_file():
-        raise FileNotFoundError(f"{run} has no metrics.json; run `tunit evaluate {run}` first")
+        raise FileNotFoundError(f"{run} has no {METRICS}; run `tunit evaluate {run}` first")
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

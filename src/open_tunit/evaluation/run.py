@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from open_tunit import runs
 from open_tunit.card import Publication, own_held_out, published_card
 from open_tunit.config import Config, Data
 from open_tunit.device import choose_device, describe
@@ -24,7 +25,7 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, METRICS, is_bundled
+from open_tunit.places import CARD, CONFIG, METRICS, MODEL, is_bundled
 
 
 def evaluate_run(
@@ -60,8 +61,8 @@ def evaluate_run(
     cost = _cost(evaluation, log, seconds=time.perf_counter() - begun)
     _keep_other_figures(run, evaluation.figures["protocol"])
     write_text_atomic(run / METRICS, json.dumps(evaluation.figures, indent=1) + "\n")
-    write_report(run / "report", evaluation, log=log, cost=cost)
-    write_text_atomic(run / "report" / "cost.json", json.dumps(cost, indent=1) + "\n")
+    write_report(run / runs.REPORT, evaluation, log=log, cost=cost)
+    write_text_atomic(run / runs.REPORT / runs.COST, json.dumps(cost, indent=1) + "\n")
     if config is not None and own_held_out(config, evaluation.figures):
         measured = Publication(metrics=evaluation.figures)
         write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
@@ -70,16 +71,16 @@ def evaluate_run(
 
 def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, Path]:
     """The run's config, None for a bare model folder, and where the model lies."""
-    path = run / "config.yaml"
+    path = run / runs.CONFIG
     if is_bundled(run):
         raise ValueError(f"{run} comes with open-tunit, where no figures are written; measure a run, or a model folder")
     if path.is_file():
-        folder = run / ("best" if weights == "best" else "model")
+        folder = run / (runs.BEST if weights == "best" else MODEL)
         if weights == "best" and not folder.is_dir():
-            raise FileNotFoundError(f"{run} has no best/: it was not trained with validate_every")
+            raise FileNotFoundError(f"{run} has no {runs.BEST}/: it was not trained with validate_every")
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)), folder
-    if not (run / "config.json").is_file():
-        raise FileNotFoundError(f"{run} is not a run: it has no config.yaml")
+    if not (run / CONFIG).is_file():
+        raise FileNotFoundError(f"{run} is not a run: it has no {runs.CONFIG}")
     if data is None:
         raise ValueError(f"{run} is a model folder, not a run; name the images with --data FOLDER")
     if weights == "best":
@@ -101,12 +102,13 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
     if former != json.loads(json.dumps(protocol)):
         kind = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that no other figures have this name
         name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
-        kept, report = run / f"metrics-{name}.json", run / f"report-{name}"
+        kept = run / f"{path.stem}-{name}{path.suffix}"
+        report = run / f"{runs.REPORT}-{name}"
         path.replace(kept)
         told = f"kept as {kept.name}"
-        if (run / "report").is_dir():
+        if (run / runs.REPORT).is_dir():
             shutil.rmtree(report, ignore_errors=True)  # of these very figures, if any
-            (run / "report").rename(report)
+            (run / runs.REPORT).rename(report)
             told += f", its report as {report.name}/"
         warnings.warn(f"{path} was of other images, features or settings, and is {told}", stacklevel=3)
 
@@ -118,7 +120,7 @@ def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | N
 
 
 def _log(run: Path) -> list[dict[str, Any]]:
-    path = run / "log.jsonl"
+    path = run / runs.LOG
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 

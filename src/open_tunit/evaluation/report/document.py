@@ -14,6 +14,7 @@ from open_tunit.evaluation.report import panels
 from open_tunit.evaluation.report.charts import curves
 from open_tunit.evaluation.report.markup import document, note, table, terms
 from open_tunit.files import write_text_atomic
+from open_tunit.runs import PAGE
 
 TILES = (
     "true_answer_error_ratio",
@@ -58,7 +59,7 @@ def write_report(
         ("Cost", terms(cost)),
         ("How it was measured", _protocol(protocol)),
     )
-    write_text_atomic(folder / "index.html", document(title, subtitle, sections, _tiles(figures)))
+    write_text_atomic(folder / PAGE, document(title, subtitle, sections, _tiles(figures)))
 
 
 def _trained(about: Mapping[str, Any]) -> str:
