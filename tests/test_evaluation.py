@@ -24,7 +24,7 @@ from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.evaluation import translations as measuring
 from open_tunit.evaluation.compare import compare_runs
 from open_tunit.evaluation.ground_truth import answers as truth
-from open_tunit.evaluation.ground_truth.classifiers import Judges, truth_of
+from open_tunit.evaluation.ground_truth.classifiers import Classifiers, truth_of
 from open_tunit.evaluation.protocol import FEW_MEASURED, FOREIGN, UNSEEN, Asked
 from open_tunit.evaluation.report import captions as names
 from open_tunit.evaluation.run import evaluate_run
@@ -40,7 +40,7 @@ FOLDER = f"critters:{SPECIES}"
 
 
 class _Oracle(nn.Module):
-    """Judges that recognise every drawing they were shown; anything else is level 0."""
+    """Classifiers that find the levels of the nearest of the drawings they were given."""
 
     def __init__(self, shown: Tensor, drawn: list[critters.Critter]) -> None:
         super().__init__()
@@ -70,13 +70,13 @@ class _Stub:
 
 @pytest.fixture
 def pairs(monkeypatch: pytest.MonkeyPatch) -> truth.Pairs:
-    """A few pairs, and perfect judges for their sources, references and answers."""
+    """A few pairs, and perfect classifiers for their sources, references and answers."""
     monkeypatch.setattr(truth, "CRITTERS_TEST", COUNT)
     pairs = truth.held_out_pairs(FOLDER, size=SIZE, seed=7)
     answers = [critters.true_answer(s, r) for s, r in zip(pairs.sources, pairs.references, strict=True)]
     oracle = _Oracle(torch.cat([pairs.answer, pairs.source]), [*answers, *pairs.sources])
     accuracy = dict.fromkeys(("species", *critters.CONTENT_LEVELS), 1.0)
-    monkeypatch.setattr(truth, "open_judges", lambda *, species, size, cache_root: Judges(oracle, accuracy))
+    monkeypatch.setattr(truth, "open_classifiers", lambda *, species, size, cache_root: Classifiers(oracle, accuracy))
     return pairs
 
 
@@ -129,14 +129,14 @@ def test_errors_by_hand(pairs: truth.Pairs) -> None:
     assert 0 < figures["baseline_background_recoloured"] < 1
 
 
-def test_weak_judges_are_not_heard(pairs: truth.Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    judges = truth.open_judges(species=SPECIES, size=SIZE, cache_root=Path())
+def test_inaccurate_classifiers_are_left_out(pairs: truth.Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifiers = truth.open_classifiers(species=SPECIES, size=SIZE, cache_root=Path())
     weak, *strong = critters.CONTENT_LEVELS
-    judges.accuracy[weak] = 0.5
-    monkeypatch.setattr(truth, "open_judges", lambda *, species, size, cache_root: judges)
+    classifiers.accuracy[weak] = 0.5
+    monkeypatch.setattr(truth, "open_classifiers", lambda *, species, size, cache_root: classifiers)
     figures = _measured(pairs, pairs.answer)
     assert sorted(figures["content_kept_by_factor"]) == sorted(strong)
-    assert figures["judge_accuracy"][weak] == 0.5
+    assert figures["classifier_accuracy"][weak] == 0.5
 
 
 class _Copier(TUNIT):
@@ -543,7 +543,7 @@ def test_a_run_on_critters_is_measured_by_true_answers(
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "Against the true answers" in page
     assert f"{figures['true_answer_error_ratio']:.3f}" in page
-    assert "judge" in page
+    assert "classifier" in page
     for name in ("true_answer_error_ratio", "species_reached", "content_kept", "pseudo_label_accuracy"):
         low, high = figures["intervals"][name]
         assert low <= figures[name] <= high

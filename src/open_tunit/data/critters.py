@@ -27,6 +27,8 @@ Colour = Sequence[float] | Array
 SPECIES = ("cat", "rabbit", "bear", "dog", "mouse", "fox", "panda", "owl", "frog", "koala")
 CONTENT_LEVELS = {"x": 3, "y": 3, "size": 2, "tilt": 3, "gaze": 3, "mouth": 2}
 
+DRAWING = "16d588511ef79acf283ebeb0aa8545e67af7b4f2ca2b6f63ff8393e0b7be88da"
+"""Hash of parameters and pixels of fixed critters, which a test draws: what is kept of drawings is kept under it."""
 SUPERSAMPLING = 3
 CENTRE = (0.5, 0.59)
 SHIFT = 0.085

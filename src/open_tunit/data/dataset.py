@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,8 +123,7 @@ def _open_critters(data: Data, size: int, seed: int, cache: str | None, progress
     def render(index: int) -> NDArray[np.uint8]:
         return critters.draw(critters.critter(seed, index, species=species, shares=shares), size)
 
-    drawing = hashlib.sha256(inspect.getsource(critters).encode()).hexdigest()
-    key = f"critters {json.dumps([species, shares, seed, drawing])}"
+    key = f"critters {json.dumps([species, shares, seed, critters.DRAWING])}"
     store = build_generated_store(key, count, size, render, cache, progress)
     labels = np.full(count, -1, dtype=np.int64)
     if data.labels:

@@ -16,7 +16,7 @@ from open_tunit import runs
 from open_tunit.card import model_card
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, open_dataset
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset
 from open_tunit.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
@@ -321,7 +321,7 @@ def _with_budget(config: Config, batches: Batches, supervision: Supervision, hal
 def _about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
     folder = config.data.folder
     return {
-        "name": folder if folder.startswith("critters") else Path(folder).name,
+        "name": folder if is_critters(folder) else Path(folder).name,
         "fingerprint": dataset.fingerprint,
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],

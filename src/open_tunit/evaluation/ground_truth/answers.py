@@ -14,19 +14,19 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
-from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Judges, open_judges, truth_of
+from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Classifiers, open_classifiers, truth_of
 from open_tunit.evaluation.translations import encode
 from open_tunit.metrics.agreement import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
 from open_tunit.rng import Stream, rng
 
-JUDGED = 0.95
-"""A content factor counts when its judge reaches this on real held-out critters."""
+LEAST_ACCURACY = 0.95
+"""A content factor counts when its classifier reaches this on real held-out critters."""
 PROTOCOL = (
     f"{CRITTERS_TEST} held-out critters, each the source once and the reference once, paired by a seeded permutation; "
     "errors are mean absolute differences from the true answer, as a share of the unchanged source's; the head is "
-    "the union of the source's and the answer's; judges are networks trained on other critters with their truth"
+    "the union of the source's and the answer's; classifiers are networks trained on other critters with their truth"
 )
 
 
@@ -75,7 +75,7 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
 def measure(model: TUNIT, folder: str, *, seed: int, cache_root: Path) -> tuple[dict[str, Any], Pairs, Tensor]:
     """The figures of a model on the held-out critters of `seed`, with `intervals`; the pairs; the translations.
 
-    The judges are kept in the cache.
+    The classifiers are kept in the cache.
     """
     pairs = held_out_pairs(folder, size=model.config.size, seed=seed)
     probabilities, styles = encode(model, pairs.source)  # each reference is a source too
@@ -84,10 +84,10 @@ def measure(model: TUNIT, folder: str, *, seed: int, cache_root: Path) -> tuple[
     sorted_right = matched_hits(probabilities.argmax(dim=1).numpy(), true_species)
     figures: dict[str, Any] = {"pseudo_label_accuracy": _share(sorted_right)}
     intervals = {"pseudo_label_accuracy": bootstrap_interval(sorted_right, seed=seed)}
-    judges = open_judges(species=parse_critters(folder)[0], size=model.config.size, cache_root=cache_root)
+    classifiers = open_classifiers(species=parse_critters(folder)[0], size=model.config.size, cache_root=cache_root)
     for part, its_intervals in (
         _error_ratios(pairs, translations, seed),
-        _judged(pairs, translations, judges, seed),
+        _classified(pairs, translations, classifiers, seed),
     ):
         figures |= part
         intervals |= its_intervals
@@ -118,14 +118,14 @@ def _error_ratios(pairs: Pairs, translations: Tensor, seed: int) -> tuple[dict[s
     return figures, intervals
 
 
-def _judged(
-    pairs: Pairs, translations: Tensor, judges: Judges, seed: int
+def _classified(
+    pairs: Pairs, translations: Tensor, classifiers: Classifiers, seed: int
 ) -> tuple[dict[str, Any], dict[str, Interval]]:
-    said = judges.levels(translations)
+    found = classifiers.levels(translations)
     content = {name: value.numpy() for name, value in truth_of(pairs.sources).items()}
-    reached = said[SPECIES] == np.array([critter.species for critter in pairs.references])
-    heard = [name for name in critters.CONTENT_LEVELS if judges.accuracy[name] >= JUDGED]
-    kept = {name: said[name] == content[name] for name in heard}
+    reached = found[SPECIES] == np.array([critter.species for critter in pairs.references])
+    sure = [name for name in critters.CONTENT_LEVELS if classifiers.accuracy[name] >= LEAST_ACCURACY]
+    kept = {name: found[name] == content[name] for name in sure}
     intervals = {"species_reached": bootstrap_interval(reached, seed=seed)}
     if kept:
         intervals["content_kept"] = bootstrap_interval(np.mean(list(kept.values()), axis=0), seed=seed)
@@ -134,7 +134,7 @@ def _judged(
         "species_reached": _share(reached),
         "content_kept": float(np.mean(list(shares.values()))) if shares else None,
         "content_kept_by_factor": shares,
-        "judge_accuracy": judges.accuracy,
+        "classifier_accuracy": classifiers.accuracy,
     }
     return figures, intervals
 

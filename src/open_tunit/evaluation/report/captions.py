@@ -16,8 +16,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "true_answer_error_ratio_head": ("The same on the head alone", "lower is better"),
         "baseline_background_recoloured_head": ("… of the source with the reference's background", ""),
         "baseline_reference_copied_head": ("… of the reference itself", ""),
-        "species_reached": ("Translations of the reference's species", "by a judge; higher is better"),
-        "content_kept": ("Content levels kept", "by judges; higher is better"),
+        "species_reached": ("Translations of the reference's species", "by a classifier; higher is better"),
+        "content_kept": ("Content levels kept", "by classifiers; higher is better"),
     },
     DOMAINS: {
         "pseudo_label_accuracy": ("Images sorted into their true domain", "best one-to-one matching; higher is better"),

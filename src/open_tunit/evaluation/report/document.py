@@ -93,23 +93,23 @@ def _figures(figures: Mapping[str, Any]) -> str:
             heading += note(f"Features: {names.features(figures)}.")
         parts.append(f"{heading}{table(('', 'value', '95 % interval'), cells)}")
     left_out = "".join(f"<li>{html.escape(line)}</li>" for line in figures["notes"])
-    return "".join(parts) + _judges(figures) + (f"<h3>Careful</h3><ul>{left_out}</ul>" if left_out else "")
+    return "".join(parts) + _classifiers(figures) + (f"<h3>Warnings</h3><ul>{left_out}</ul>" if left_out else "")
 
 
 def _label(words: str, explanation: str) -> str:
     return html.escape(words) + (f"<small>{html.escape(explanation)}</small>" if explanation else "")
 
 
-def _judges(figures: Mapping[str, Any]) -> str:
-    if "judge_accuracy" not in figures:
+def _classifiers(figures: Mapping[str, Any]) -> str:
+    if "classifier_accuracy" not in figures:
         return ""
     kept = figures["content_kept_by_factor"]
     rows = [
         (html.escape(name), names.number(value), names.number(kept[name]) if name in kept else "–")
-        for name, value in figures["judge_accuracy"].items()
+        for name, value in figures["classifier_accuracy"].items()
     ]
-    return "<h3>The judges, and what they say of each content factor</h3>" + table(
-        ("factor", "judge's own accuracy", "kept"), rows
+    return "<h3>The classifiers, and the content levels that they find kept</h3>" + table(
+        ("factor", "accuracy on real critters", "kept"), rows
     )
 
 
