@@ -143,6 +143,27 @@ def head_mask(critter: Critter, size: int) -> NDArray[np.float32]:
     return _shrunk(covered).astype(np.float32)
 
 
+def coat_mask(critter: Critter, size: int) -> NDArray[np.float32]:
+    """How much of each pixel shows the coat of the head itself, not ears, eyes, muzzle or mouth: (size, size)."""
+    canvas = _Canvas(critter, size)
+    shown = np.zeros(canvas.x.shape)
+    box = canvas.box(_HEAD)
+    shown[box] = canvas.coverage(_HEAD, box)
+    for part, _ in _face(critter, _coat(critter)):
+        box = canvas.box(part)
+        shown[box] *= 1 - canvas.coverage(part, box)
+    return _shrunk(shown).astype(np.float32)
+
+
+def pattern_mask(critter: Critter, size: int) -> NDArray[np.float32]:
+    """How much of each pixel the dark of the species' coat pattern covers, face or not: (size, size) in [0, 1]."""
+    canvas = _Canvas(critter, size)
+    shape = _within(_HEAD, _PATTERNS[critter.species](critter.style.phase))
+    covered, box = np.zeros(canvas.x.shape), canvas.box(shape)
+    covered[box] = canvas.coverage(shape, box)
+    return _shrunk(covered).astype(np.float32)
+
+
 class Shape(NamedTuple):
     """One part of a head."""
 
