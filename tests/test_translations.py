@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from counted import counted
+from tiny import copier, keeper
 
 from open_tunit import TUNIT
 from open_tunit.config import Data
@@ -18,9 +20,11 @@ from open_tunit.evaluation.selection import Selection, select_pairs
 from open_tunit.evaluation.translations import (
     DIVERSE_REFERENCES,
     DIVERSE_SOURCES,
+    Translations,
     diversities,
     encode_images,
     translate_pairs,
+    validate,
 )
 
 COLOURS = FeatureNetwork("colours", "as they are", "none", lambda pixels: pixels.mean(dim=(2, 3)))
@@ -84,6 +88,34 @@ def test_the_diversity_of_references_is_that_of_real_features(
     assert translated.shape == given.shape == (len(selection.images),)
     assert float(given.abs().max()) == pytest.approx(0, abs=1e-12)
     assert float(translated.min()) > 0
+
+
+def test_a_score_is_certainty_times_the_kept_share() -> None:
+    made = Translations(
+        certainty=np.array([1.0, 0.5, 1.0, 1.0]),
+        reached=np.array([True, False, True, True]),
+        cycle_error=np.array([0.0, 0.1, 0.9, 0.0]),
+        distance=np.array([0.1, 0.2, 0.3, 9.0]),
+        different=np.array([True, True, True, False]),
+        certainty_unchanged=np.zeros(4),
+        features=None,
+    )
+    np.testing.assert_allclose(made.scores()[:3], [1, 0.25, 0])
+
+
+def test_validation_counts_pairs_of_different_domains(dataset: Dataset) -> None:
+    """A model that changes nothing has a score near nothing, one that copies references a high certainty."""
+    watched = dataclasses.replace(dataset, split=np.full(len(dataset.files), "val"))
+    unchanged = validate(keeper(), watched)
+    assert unchanged == validate(keeper(), watched)
+    assert (unchanged["domain_reached"], unchanged["cycle_error"]) == (0, 0)
+    copied = validate(copier(pictures(dataset, np.arange(len(dataset.files)))), watched)
+    assert copied["domain_reached"] == 1
+    assert 0 < unchanged["score"] < 1
+
+
+def test_without_validation_images_there_is_no_score(random_model: TUNIT, dataset: Dataset) -> None:
+    assert validate(random_model, dataclasses.replace(dataset, split=np.full(len(dataset.files), "train"))) == {}
 
 
 def _error(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 
 from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.places import TRAINING_HASHES
 
 KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue", "training.r1_weight"}
@@ -21,6 +22,8 @@ FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training
 CONFIG, DATA, CURVE, LOG = "config.yaml", "data.json", "domains.json", "log.jsonl"
 BEST, REPORT, PAGE, COST = "best", "report", "index.html", "cost.json"
 """The model of the best validation score; the report of an evaluation, its page and its cost. The rest: places.py."""
+MOST_HASHES_BYTES = 100_000
+"""A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
 
@@ -151,6 +154,12 @@ def start(config: Config, about_data: Mapping[str, Any]) -> Run:
     """Make the run's folder with config.yaml and data.json. Raises ValueError where nothing can be written."""
     claim(config, about_data)
     return resume(config)
+
+
+def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model folder says of its data: all that data.json does but hashes too many for config.json."""
+    many = len(about_data.get(TRAINING_HASHES, "")) > MOST_HASHES_BYTES
+    return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
 
 
 def resume(config: Config) -> Run:

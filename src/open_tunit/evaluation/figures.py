@@ -21,7 +21,7 @@ from open_tunit.metrics.resampling import Interval, bootstrap_interval, jackknif
 
 LEAST_LABELLED = 2
 MERGED_SHARE = 0.9
-"""One domain with more of the images than this is all there is."""
+"""One domain with more of the images than this leaves little to measure of the others."""
 LEAST_PER_DOMAIN = 10
 """Translations, and real images, that an ordered pair of domains needs to have its Fréchet distance taken."""
 INTERVALS = (
@@ -29,9 +29,12 @@ INTERVALS = (
     "tenth of the sources; the real images are held fixed. Kernel distance: its spread over subsets instead"
 )
 SCORE = (
-    "E's probability of the reference's domain, times the share of the source that comes back when the translation is "
-    "redrawn in the source's style; E and G judge themselves, so it ranks translations and checkpoints of one run only"
+    "mean over pairs of different domains of E's probability of the reference's domain, times the share of the source "
+    "that is kept when the translation is redrawn in the source's style; E also trained G, so it ranks translations "
+    "and checkpoints of one run only"
 )
+UNCHANGED = "_source_unchanged"
+"""Ends the name of a figure that the sources have without any translation."""
 
 
 @dataclasses.dataclass
@@ -64,17 +67,28 @@ class Figures:
 
 def add_own_figures(figures: Figures, encoded: Encoded, made: Translations, selection: Selection, domains: int) -> None:
     """What needs neither labels nor a feature network."""
-    figures.values |= {"held_out_images": len(selection.images), "pairs": len(selection.sources)}
     counts = np.bincount(encoded.domains, minlength=domains)
-    figures.values["images_per_domain"] = counts.tolist()
+    figures.values |= {"pairs": len(selection.sources), "images_per_domain": counts.tolist()}
     if counts.max() > MERGED_SHARE * counts.sum():
         figures.notes.append(
-            f"{counts.max()} of {counts.sum()} images are in one domain: that translations reach it says nothing"
+            f"{counts.max()} of {counts.sum()} images are in one domain: figures of the others rest on few images"
         )
     figures.mean("reconstruction_error", encoded.reconstruction)
-    figures.mean("domain_reached_by_own_judgement", made.reached, selection.sources)
     figures.mean("cycle_error", made.cycle_error, selection.sources)
-    figures.mean("label_free_score", made.scores(), selection.sources)
+    figures.attempt(lambda: _add_domain_figures(figures, encoded, made, selection))
+
+
+def _add_domain_figures(figures: Figures, encoded: Encoded, made: Translations, selection: Selection) -> None:
+    """Over the pairs of different domains; beside each figure the one of the unchanged sources."""
+    different = made.different
+    figures.values["pairs_of_different_domains"] = int(different.sum())
+    check_count("domain reached and label-free score", int(different.sum()), 1, "pairs of different domains")
+    sources, references = (positions[different] for positions in (selection.sources, selection.references))
+    figures.mean("domain_reached", made.reached[different], sources)
+    unchanged = encoded.domains[sources] == encoded.domains[references]
+    figures.values[f"domain_reached{UNCHANGED}"] = float(unchanged.mean())
+    figures.mean("label_free_score", made.scores()[different], sources)
+    figures.values[f"label_free_score{UNCHANGED}"] = float(made.certainty_unchanged[different].mean())
 
 
 def add_label_figures(figures: Figures, encoded: Encoded, labels: NDArray[np.int64]) -> None:
@@ -126,7 +140,7 @@ def add_feature_figures(
         mean_name = name("mean_frechet_distance")
         _with_jackknife(figures, mean_name, lambda keep: _mean_distance(real, fake, pairs, keep), selection)
         keep_all = np.ones(len(selection.sources), dtype=bool)
-        figures.values[f"{mean_name}_source_unchanged"] = _mean_distance(real, real[sources], pairs, keep_all)
+        figures.values[f"{mean_name}{UNCHANGED}"] = _mean_distance(real, real[sources], pairs, keep_all)
         figures.values[f"{mean_name}_pairs"] = len(pairs)
 
     def fidelity() -> None:

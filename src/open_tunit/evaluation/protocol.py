@@ -12,7 +12,7 @@ from torch import Tensor
 
 from open_tunit.config import Data
 from open_tunit.data.cache import default_cache_root
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset, trained_on
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
@@ -40,10 +40,12 @@ from open_tunit.evaluation.translations import (
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
+from open_tunit.places import TRAINING_HASHES
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 FOREIGN = "these are not the images that the model was trained on, so copying is not asked about"
-UNSEEN = "if the model saw none of these images, --part all measures all"
+UNSEEN = "if the model was trained on none of these images, --part all measures all"
+UNKNOWN = "which images this model was trained on is not stored with it, so these images are not called held out"
 FEW_MEASURED = 50
 """Images below which a warning goes with the figures."""
 
@@ -91,8 +93,11 @@ def evaluate(
     return measure(model, given, seed=seed, asked=asked).figures
 
 
-def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
-    """Everything about a model on `data`. Critters bring their labels and true answers."""
+def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked, trained: str | None = None) -> Evaluation:
+    """Everything about a model on `data`. Critters bring their labels and true answers.
+
+    `trained` are the hashes of the images that it was trained on, where they are too many for the model's own files.
+    """
     critters = is_critters(data.folder)
     known = dataclasses.replace(data, labels="folders" if critters else data.labels, label_fraction=1.0)
     cache_root = default_cache_root() if asked.cache is None else Path(asked.cache).expanduser()
@@ -106,6 +111,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     labels = dataset.labels[selection.images]
     groups = labels if (labels >= 0).any() else encoded.domains
     figures = Figures(seed)
+    _add_images(figures, model, dataset, selection, trained)
     if len(selection.images) < FEW_MEASURED:
         count = len(selection.images)
         figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few say little")
@@ -124,10 +130,36 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
     return Evaluation(values, model, dataset, selection, encoded, made, nearest_training, answers)
 
 
+def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Selection, trained: str | None) -> None:
+    """How many images are measured, how many of them the model was trained on, and whether they are held out.
+
+    Held out are images of a test or validation part of which the model was trained on none. Where the hashes of the
+    training images are not known, the split says so for the very images of the run, and nothing does for others.
+    """
+    known = model.about.get("data", {}).get(TRAINING_HASHES, trained)
+    count = len(selection.images)
+    shared = None if known is None else trained_on(known, dataset, selection.images)
+    apart = shared == 0 if shared is not None else _is_own(model, dataset)
+    held_out = selection.part in ("test", "val") and apart
+    name = "held_out_images" if held_out else "measured_images"
+    figures.values |= {"held_out": held_out, name: count, "trained_on_images": shared}
+    if shared:
+        figures.notes.append(f"the model was trained on {shared} of the {count} measured images: they are not held out")
+    elif shared is None and not apart:
+        figures.notes.append(UNKNOWN)
+    elif selection.part == "train":
+        figures.notes.append("these images are of the training part: they are not held out")
+
+
+def _is_own(model: TUNIT, dataset: Dataset) -> bool:
+    """Whether the model is known to have been trained on this very data set."""
+    own: bool = model.about.get("data", {}).get("fingerprint") == dataset.fingerprint
+    return own
+
+
 def _is_foreign(model: TUNIT, dataset: Dataset) -> bool:
     """Whether the model is known to have been trained on other images than these."""
-    trained_on = model.about.get("data", {}).get("fingerprint")
-    return trained_on is not None and trained_on != dataset.fingerprint
+    return "fingerprint" in model.about.get("data", {}) and not _is_own(model, dataset)
 
 
 def _on_features(
@@ -156,10 +188,11 @@ def _on_features(
     if _is_foreign(model, dataset):
         figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]
         return None
+    if not figures.values["held_out"]:
+        return None
     nearest_training = nearest_training_images(network, dataset, selection, real, made.features, cache_root)
-    if nearest_training is not None:
-        ratio = nearest_training.translated.mean() / max(float(nearest_training.held_out.mean()), 1e-12)
-        figures.values[name("nearest_training_ratio")] = float(ratio)
+    ratio = nearest_training.translated.mean() / max(float(nearest_training.held_out.mean()), 1e-12)
+    figures.values[name("nearest_training_ratio")] = float(ratio)
     return nearest_training
 
 

@@ -25,7 +25,7 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, CONFIG, METRICS, MODEL, is_bundled
+from open_tunit.places import CARD, CONFIG, METRICS, MODEL, TRAINING_HASHES, is_bundled
 
 
 def evaluate_run(
@@ -40,10 +40,11 @@ def evaluate_run(
     """Measure a run; writes RUN/metrics.json, RUN/report/index.html and RUN/report/cost.json, returns the figures.
 
     A model folder serves too, given `data`. `data` and `labels` None are the run's own, `weights` best is RUN/best.
-    metrics.json holds nothing that another run of the same command would find different; what was slow is in
-    cost.json. Figures of another protocol (images, part, features, ...) that were there are kept as metrics-*.json,
-    and their report as report-*/, with a warning. The card of a run that is measured on its own held-out images tells
-    the figures too. Raises FileNotFoundError or ValueError for what is no run, and what `measure` raises.
+    metrics.json holds nothing that another run of the same command would find different; times are in cost.json.
+    Figures of another protocol (images, part, features, ...) that were there are kept as metrics-*.json, and their
+    report as report-*/, with a warning. The run's card gets the figures of its own held-out images; where the set is
+    too small for any, those of its training images, named so. Raises FileNotFoundError or ValueError for what is no
+    run, and what `measure` raises.
     """
     begun = time.perf_counter()
     config, folder = _run_of(run, data, weights)
@@ -53,7 +54,7 @@ def evaluate_run(
     asked = asked or Asked()
     if asked.cache is None and config is not None:
         asked = dataclasses.replace(asked, cache=config.cache)
-    evaluation = measure(model, source, seed=seed, asked=asked)
+    evaluation = measure(model, source, seed=seed, asked=asked, trained=_training_hashes(run))
     about = model.about
     evaluation.figures["protocol"]["weights"] = weights
     evaluation.figures.update({"training_seconds": about.get("seconds"), "steps": about.get("step")})
@@ -63,7 +64,7 @@ def evaluate_run(
     write_text_atomic(run / METRICS, json.dumps(evaluation.figures, indent=1) + "\n")
     write_report(run / runs.REPORT, evaluation, log=log, cost=cost)
     write_text_atomic(run / runs.REPORT / runs.COST, json.dumps(cost, indent=1) + "\n")
-    if config is not None and own_held_out(config, evaluation.figures):
+    if config is not None and _tells_card(config, evaluation):
         measured = Publication(metrics=evaluation.figures)
         write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
     return evaluation.figures
@@ -77,7 +78,9 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
     if path.is_file():
         folder = run / (runs.BEST if weights == "best" else MODEL)
         if weights == "best" and not folder.is_dir():
-            raise FileNotFoundError(f"{run} has no {runs.BEST}/: it was not trained with validate_every")
+            raise FileNotFoundError(
+                f"{run} has no {runs.BEST}/: it was trained without validate_every, or without validation images"
+            )
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)), folder
     if not (run / CONFIG).is_file():
         raise FileNotFoundError(f"{run} is not a run: it has no {runs.CONFIG}")
@@ -86,6 +89,24 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
     if weights == "best":
         raise ValueError(f"{run} is a model folder; only a run has a best model")
     return None, run
+
+
+def _training_hashes(place: Path) -> str | None:
+    """What data.json of the run, or of the run that the model folder is in, holds of its training images."""
+    run = place if (place / runs.CONFIG).is_file() else place.parent
+    try:
+        about = json.loads((run / runs.DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = about.get(TRAINING_HASHES) if isinstance(about, dict) and (run / runs.CONFIG).is_file() else None
+    return found if isinstance(found, str) else None
+
+
+def _tells_card(config: Config, evaluation: Evaluation) -> bool:
+    """Whether the run's card has these figures: of its own held-out images, or of its own at all where none are."""
+    parts = set(evaluation.dataset.split)
+    own = evaluation.figures["protocol"]["data"] == config.data.folder
+    return own_held_out(config, evaluation.figures) or (own and parts == {"train"})
 
 
 def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:

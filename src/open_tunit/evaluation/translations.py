@@ -39,6 +39,8 @@ class Encoded:
 
     domains: NDArray[np.int64]
     """(N,) pseudo labels."""
+    probabilities: Tensor
+    """(N, K) of each domain."""
     styles: Tensor
     """(N, style_dim)"""
     reconstruction: Array
@@ -57,12 +59,21 @@ class Translations:
     """(P,) of the translation, redrawn in the source's style, from the source."""
     distance: Array
     """(P,) of the reference from the source: what a translation that keeps nothing is off by."""
+    different: NDArray[np.bool_]
+    """(P,) whether source and reference are of different domains: where leaving the source unchanged fails."""
+    certainty_unchanged: Array
+    """(P,) E's probability that the unchanged source is of the reference's domain: its score, as all of it is kept."""
     features: Tensor | None
     """(P, d), where a feature network was given."""
 
     def scores(self) -> Array:
-        """(P,) in [0, 1], label-free: certainty x the share of the source that survives the way there and back."""
-        kept: Array = np.clip(1 - self.cycle_error / max(float(self.distance.mean()), 1e-9), 0, 1)
+        """(P,) in [0, 1], label-free: certainty x the share of the source that the cycle keeps.
+
+        The share is 1 - the cycle error over the mean distance of the pairs of different domains. A pair of one domain
+        has a score too, but the unchanged source would have a high one: means are taken over the `different` pairs.
+        """
+        usual = self.distance[self.different] if self.different.any() else self.distance
+        kept: Array = np.clip(1 - self.cycle_error / max(float(usual.mean()), 1e-9), 0, 1)
         return self.certainty * kept
 
 
@@ -90,12 +101,18 @@ def encode(model: TUNIT, x: Tensor) -> tuple[Tensor, Tensor]:
 def encode_images(model: TUNIT, dataset: Dataset, selection: Selection) -> Encoded:
     """Pseudo labels, style codes and reconstruction errors of the selection's images."""
     count = len(selection.images)
-    encoded = Encoded(np.empty(count, np.int64), torch.empty(count, model.config.style_dim), np.empty(count))
+    encoded = Encoded(
+        domains=np.empty(count, np.int64),
+        probabilities=torch.empty(count, model.config.domains),
+        styles=torch.empty(count, model.config.style_dim),
+        reconstruction=np.empty(count),
+    )
     for part in chunks(np.arange(count)):
         x = pictures(dataset, selection.images[part])
         probabilities, styles = encode(model, x)
+        rows = torch.as_tensor(part)
         encoded.domains[part] = probabilities.argmax(dim=1).numpy()
-        encoded.styles[torch.as_tensor(part)] = styles
+        encoded.probabilities[rows], encoded.styles[rows] = probabilities, styles
         encoded.reconstruction[part] = _error(model.redraw(x, styles), x)
     return encoded
 
@@ -121,7 +138,16 @@ def translate_pairs(
             rows = network(translation)
             features = rows.new_empty(count, rows.shape[1]) if features is None else features
             features[torch.as_tensor(part)] = rows
-    return Translations(certainty, reached, cycle_error, distance, features)
+    target = encoded.domains[selection.references]
+    return Translations(
+        certainty=certainty,
+        reached=reached,
+        cycle_error=cycle_error,
+        distance=distance,
+        different=encoded.domains[selection.sources] != target,
+        certainty_unchanged=encoded.probabilities.double().numpy()[selection.sources, target],
+        features=features,
+    )
 
 
 def diversities(
@@ -142,10 +168,8 @@ def diversities(
 
 def nearest_training_images(
     network: FeatureNetwork, dataset: Dataset, selection: Selection, real: Tensor, fake: Tensor, cache_root: Path
-) -> NearestTraining | None:
-    """Look for the selection's images (N, d) and translations (P, d) among training images; None where it is those."""
-    if selection.part in ("train", "all"):
-        return None
+) -> NearestTraining:
+    """Look for held-out images (N, d) and translations (P, d) among the training images of the same data set."""
     training = dataset.indices("train")
     if len(training) > MOST_TRAINING:
         generator = rng(selection.seed, Stream.TRAINING_IMAGES)
@@ -157,12 +181,19 @@ def nearest_training_images(
 
 
 def validate(model: TUNIT, dataset: Dataset) -> dict[str, float]:
-    """`score` (label-free, higher is better) and what it is made of, on 128 pairs of validation images of seed 0."""
+    """`score` (label-free, higher is better) and its parts on 128 pairs of validation images, drawn by seed 0.
+
+    Score and `domain_reached` are means over the pairs of different domains, 0 where there are none. Empty where the
+    data set has no validation images: training images choose no best model.
+    """
+    if not len(dataset.indices("val")):
+        return {}
     selection = select_pairs(dataset, part="val", pairs=VALIDATION_PAIRS, most=VALIDATION_PAIRS)
     made = translate_pairs(model, dataset, selection, encode_images(model, dataset, selection))
+    different, count = made.different, max(int(made.different.sum()), 1)
     return {
-        "score": float(made.scores().mean()),
-        "domain_reached": float(made.reached.mean()),
+        "score": float(made.scores()[different].sum()) / count,
+        "domain_reached": float(made.reached[different].sum()) / count,
         "cycle_error": float(made.cycle_error.mean()),
     }
 

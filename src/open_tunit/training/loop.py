@@ -16,10 +16,11 @@ from open_tunit import runs
 from open_tunit.card import model_card
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset, training_hashes
 from open_tunit.device import choose_device, describe, keep_freed_memory, use_half
 from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.places import TRAINING_HASHES
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import quickened, slowed, steps_for, training_minutes
 from open_tunit.training.domain_count import find_domains
@@ -288,7 +289,7 @@ class _Session:
             "seconds": round(seconds, 1),
             "device": describe(self.batches.device),
             "supervision": self.step.supervision,
-            "data": _about_data(self.run.config, self.dataset),
+            "data": runs.without_many_hashes(_about_data(self.run.config, self.dataset)),
             "domain_counts": model.domain_counts.tolist(),
         }
 
@@ -325,6 +326,7 @@ def _about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
+        TRAINING_HASHES: training_hashes(dataset),
     }
 
 

@@ -23,7 +23,7 @@ TILES = (
     "fid",
     "mfid",
     "pseudo_label_accuracy",
-    "domain_reached_by_own_judgement",
+    "domain_reached",
     "reconstruction_error",
     "label_free_score",
     "cycle_error",
@@ -34,7 +34,7 @@ MOST_TILES = 4
 def write_report(
     folder: Path, evaluation: Evaluation, *, log: Sequence[Mapping[str, Any]], cost: Mapping[str, str]
 ) -> None:
-    """Write FOLDER/index.html, and a few held-out pictures to try the model with as FOLDER/pictures/0.png, ..."""
+    """Write FOLDER/index.html, and some measured pictures to try the model with as FOLDER/pictures/0.png, ..."""
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for index, picture in enumerate(panels.shown_images(evaluation)[: panels.SHOWN]):
         images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
@@ -42,7 +42,7 @@ def write_report(
     protocol = figures["protocol"]
     title = f"{Path(protocol['data']).name or protocol['data']}: {model.domains} domains at {model.size}\u00a0px"
     subtitle = (
-        f"Measured on {protocol['images']} images of the {protocol['part']} part and {protocol['pairs']} translations"
+        f"Measured on {names.measured_on(figures)} and {protocol['pairs']} translations"
         f"{_trained(evaluation.model.about)}."
     )
     sections = (

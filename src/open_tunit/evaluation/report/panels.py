@@ -28,7 +28,7 @@ def shown_images(evaluation: Evaluation) -> Tensor:
 
 
 def domain_sheets(evaluation: Evaluation) -> str:
-    """A sheet of held-out images per domain, with what is in it where labels are known."""
+    """A sheet of images per domain, with what is in it where labels are known."""
     selection, dataset = evaluation.selection, evaluation.dataset
     parts = []
     for domain, name in _domains(evaluation).items():
@@ -54,7 +54,7 @@ def style_panel(evaluation: Evaluation) -> str:
         places, evaluation.encoded.domains[order], pictures(evaluation.dataset, selection.images[order])
     )
     legend = "".join(f"<span>{chip(k)}{html.escape(name)}</span>" for k, name in _domains(evaluation).items())
-    caption = f"{len(order)} held-out images by {how}."
+    caption = f"{len(order)} images by {how}."
     return f'<p class="legend">{legend}</p>{picture_figure(caption, canvas, wide=True)}'
 
 
@@ -96,9 +96,10 @@ def interpolations(evaluation: Evaluation) -> str:
 
 
 def best_and_worst(evaluation: Evaluation) -> str:
-    """The pairs with the highest and the lowest label-free score."""
+    """The pairs of different domains with the highest and the lowest label-free score."""
     scores = evaluation.made.scores()
-    order = np.argsort(-scores, kind="stable")
+    order = np.flatnonzero(evaluation.made.different)
+    order = order[np.argsort(-scores[order], kind="stable")]
     count = min(SHOWN, len(order) // 2)
     if not count:
         return ""
@@ -152,11 +153,11 @@ def _places(styles: NDArray[np.floating]) -> tuple[NDArray[np.float64], str]:
     """Places (N, 2) of style codes (N, d), and in words what they mean."""
     if len(styles) >= FEWEST_POINTS:
         try:
-            return style_map(styles), "t-SNE of their styles: alike lie together, distances far apart say little"
+            return style_map(styles), "t-SNE of their style codes: neighbours are alike, large distances mean little"
         except ModuleNotFoundError:
             pass
     places, share = principal_map(styles)
-    return places, f"the two main directions of their styles (PCA): {share:.0%} of the variance"
+    return places, f"the two main directions of their style codes (PCA): {share:.0%} of the variance"
 
 
 def _pairs(evaluation: Evaluation, chosen: np.ndarray) -> list[Tensor]:
