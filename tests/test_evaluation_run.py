@@ -77,7 +77,7 @@ def test_nearest_training_images_are_searched_in_the_runs_own_folder_alone(
 
 def test_few_images_are_told(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = evaluate_run(tiny_run, asked=Asked(pairs=4))["held_out_images"]
-    told = f"only {count} images measured: figures of so few say little"
+    told = f"only {count} images measured: figures of so few are uncertain"
     assert count < FEW_MEASURED
     assert told in evaluate_run(tiny_run, asked=Asked(pairs=4))["notes"]
     monkeypatch.setattr("open_tunit.evaluation.protocol.FEW_MEASURED", count)

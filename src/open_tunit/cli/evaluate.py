@@ -33,7 +33,7 @@ def evaluate(
         features_range: What the file's network wants its pixels as.
         features_side: Side in pixels that the file's network wants; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
-        part: Which part of the images; all, where the model saw none of them.
+        part: Which part of the images; all, where the model was trained on none of them.
         weights: The run's last model, or the best of its validation.
         compare: Two runs to put side by side.
         device: auto, cpu, cuda, cuda:1, ...

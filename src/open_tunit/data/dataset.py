@@ -135,7 +135,7 @@ def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: 
 def _open_critters(data: Data, size: int, seed: int, cache: str | None, progress: Progress | None) -> Dataset:
     species, shares = parse_critters(data.folder)
     if data.labels not in (None, "folders"):
-        raise ConfigError(f"labels is {data.labels!r}; the built-in set knows its own: expected none, or folders")
+        raise ConfigError(f"labels is {data.labels!r}; the built-in set has its own: expected none, or folders")
     parts = {"train": CRITTERS_TRAIN, "val": CRITTERS_VAL, "test": CRITTERS_TEST}
     count = sum(parts.values())
 

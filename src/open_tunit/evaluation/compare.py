@@ -11,7 +11,7 @@ from open_tunit.evaluation.report import captions as names
 from open_tunit.places import METRICS
 
 FREE = {"weights", "data"}
-"""Parts of the protocol that may differ between runs that compare: the fingerprint says whether the images do."""
+"""Parts of the protocol that may differ between runs that compare: the fingerprint shows whether the images do."""
 FEATURES = {"features", "features_input", "features_identity"}
 Row = tuple[str, str, str, str]
 

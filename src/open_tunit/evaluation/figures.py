@@ -39,7 +39,7 @@ UNCHANGED = "_source_unchanged"
 
 @dataclasses.dataclass
 class Figures:
-    """Values by name, intervals of some of them, and a line about each that cannot be had or says nothing."""
+    """Values by name, intervals of some of them, and a warning about each that is missing or rests on little."""
 
     seed: int
     values: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What is measured on which images: evaluate() and the figures of a run."""
+"""What is measured on which images: evaluate(), and the figures of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from open_tunit.model import TUNIT
 from open_tunit.places import TRAINING_HASHES
 
 PROTOCOL_VERSION = 2
-FOREIGN = "these are not the images that the model was trained on, so copying is not asked about"
+FOREIGN = "this is not the data set that the model was trained on: nearest training images are not searched"
 UNSEEN = "if the model was trained on none of these images, --part all measures all"
 UNKNOWN = "which images this model was trained on is not stored with it, so these images are not called held out"
 FEW_MEASURED = 50
@@ -52,7 +52,7 @@ FEW_MEASURED = 50
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What an evaluation may be told, beside the data."""
+    """Settings of an evaluation, beside the data."""
 
     part: Part = "test"
     pairs: int | None = None
@@ -85,7 +85,7 @@ def evaluate(
     """Figures of a model on the held-out (test) images of a folder, or on critters with their true answers.
 
     `labels` is None, `folders` or a CSV file; `seed` draws the pairs (and the critters). Returns name -> figure, with
-    `intervals`, `protocol` and `notes` (what had too few images, or says nothing) beside them. Raises what opening the
+    `intervals`, `protocol` and `notes` (warnings, as of too few images) beside them. Raises what opening the
     data and the feature network raises.
     """
     asked = asked or Asked()
@@ -114,7 +114,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked, trained: str |
     _add_images(figures, model, dataset, selection, trained)
     if len(selection.images) < FEW_MEASURED:
         count = len(selection.images)
-        figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few say little")
+        figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few are uncertain")
     add_own_figures(figures, encoded, made, selection, model.config.domains)
     add_label_figures(figures, encoded, labels)
     nearest_training = _on_features(figures, model, dataset, selection, network, encoded, made, groups, cache_root)
@@ -134,7 +134,7 @@ def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Sel
     """How many images are measured, how many of them the model was trained on, and whether they are held out.
 
     Held out are images of a test or validation part of which the model was trained on none. Where the hashes of the
-    training images are not known, the split says so for the very images of the run, and nothing does for others.
+    training images are not known, the split decides for the run's own data set; those of other sets are not called so.
     """
     known = model.about.get("data", {}).get(TRAINING_HASHES, trained)
     count = len(selection.images)

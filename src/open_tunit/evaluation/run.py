@@ -126,12 +126,12 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
         kept = run / f"{path.stem}-{name}{path.suffix}"
         report = run / f"{runs.REPORT}-{name}"
         path.replace(kept)
-        told = f"kept as {kept.name}"
+        kept_as = f"kept as {kept.name}"
         if (run / runs.REPORT).is_dir():
             shutil.rmtree(report, ignore_errors=True)  # of these very figures, if any
             (run / runs.REPORT).rename(report)
-            told += f", its report as {report.name}/"
-        warnings.warn(f"{path} was of other images, features or settings, and is {told}", stacklevel=3)
+            kept_as += f", its report as {report.name}/"
+        warnings.warn(f"{path} was of other images, features or settings, and is {kept_as}", stacklevel=3)
 
 
 def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | None) -> Data:

@@ -56,7 +56,7 @@ def select_pairs(
 
 
 def describe_selection(selection: Selection, dataset: Dataset) -> dict[str, object]:
-    """The part of the protocol that says what was paired with what."""
+    """The part of the protocol on what was paired with what."""
     return {
         "part": selection.part,
         "images": len(selection.images),

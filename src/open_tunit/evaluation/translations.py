@@ -56,7 +56,7 @@ class Translations:
     reached: NDArray[np.bool_]
     """(P,) whether that domain is E's first choice."""
     cycle_error: Array
-    """(P,) of the translation, redrawn in the source's style, from the source."""
+    """(P,) of the cycle reconstruction, the translation redrawn in the source's style, from the source."""
     distance: Array
     """(P,) of the reference from the source: what a translation that keeps nothing is off by."""
     different: NDArray[np.bool_]
@@ -157,13 +157,13 @@ def diversities(
     generator = rng(selection.seed, Stream.DIVERSITY)
     count = len(selection.images)
     references = min(DIVERSE_REFERENCES, count)
-    redrawn, given = [], []
+    translated, given = [], []
     for position in generator.permutation(count)[:DIVERSE_SOURCES]:
         chosen = torch.as_tensor(generator.permutation(count)[:references])
         source = pictures(dataset, selection.images[[position]])
-        redrawn.append(network(model.redraw(source, encoded.styles[chosen])))
+        translated.append(network(model.redraw(source, encoded.styles[chosen])))
         given.append(real[chosen])
-    return diversity(torch.stack(redrawn)), diversity(torch.stack(given))
+    return diversity(torch.stack(translated)), diversity(torch.stack(given))
 
 
 def nearest_training_images(

@@ -110,8 +110,8 @@ def measured_on(figures: Mapping[str, Any]) -> str:
     """How many images of what."""
     protocol = figures["protocol"]
     held_out = figures.get("held_out", "held_out_images" in figures)
-    told = "held-out images" if held_out else "images, not held out"
-    return f"{protocol['images']} {told} ({protocol['part']} part of {protocol['data']})"
+    kind = "held-out images" if held_out else "images, not held out"
+    return f"{protocol['images']} {kind} ({protocol['part']} part of {protocol['data']})"
 
 
 def number(value: float) -> str:

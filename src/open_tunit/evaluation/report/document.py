@@ -54,7 +54,7 @@ def write_report(
         ("Styles", panels.style_panel(evaluation)),
         ("Against the true answers", panels.true_answers(evaluation)),
         ("Best and worst", panels.best_and_worst(evaluation)),
-        ("Is it copying?", panels.copies(evaluation)),
+        ("Nearest training images", panels.copies(evaluation)),
         ("Training", curves(log)),
         ("Cost", terms(cost)),
         ("How it was measured", _protocol(protocol)),

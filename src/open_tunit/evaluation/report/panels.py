@@ -124,7 +124,7 @@ def copies(evaluation: Evaluation) -> str:
         f"The {len(order)} translations nearest to any of {found.searched} training images in the features of "
         f"{features}, of all {len(found.translated)}. Rows: source, reference, translation, nearest training image."
     )
-    caption = f"Distances, where the median real held-out image has 1: {listed}. Copies would be near 0."
+    caption = f"Distances, where the median real held-out image has 1: {listed}. Copies are near 0."
     return note(text) + grid_figure(caption, torch.stack(rows))
 
 
