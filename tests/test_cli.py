@@ -241,10 +241,8 @@ def test_train_info_evaluate_and_train_again(capsys: Capture, tmp_path: Path, pi
     said = capsys.readouterr().out
     figures = json.loads((out / "metrics.json").read_text())
     assert f"{figures['reconstruction_error']:.3f}" in said
-    assert (
-        f"measured on {figures['held_out_images']} images ({figures['protocol']['part']} part of {picture_folder})"
-        in said
-    )
+    assert f"measured on {figures['protocol']['images']} " in said
+    assert f"({figures['protocol']['part']} part of {picture_folder})" in said
     assert (out / "report" / "index.html").is_file()
 
     before = _digests(out / "model") | _digests(out / "checkpoints")

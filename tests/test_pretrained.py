@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from open_tunit.metrics.clustering import matched_accuracy
+from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.training.pretrained import domain_codes, find_domains, fit_domain_head, fit_style, gathered, whitening
 
 

@@ -12,6 +12,8 @@ CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "do
 """What a model folder holds; the first two are always there."""
 MODEL = "model"
 """The folder of a run's model, for which the run stands."""
+TRAINING_HASHES = "training_hashes"
+"""Under which a run's data.json, and a model's config.json where they are few, hold the training images by content."""
 BUNDLED = "critters"
 """The model that comes with the package, so that commands work before anything has been trained."""
 

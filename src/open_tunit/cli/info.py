@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from open_tunit.places import CONFIG, model_folder
+from open_tunit.places import CONFIG, TRAINING_HASHES, model_folder
 
 
 def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
@@ -37,5 +37,6 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        if name != TRAINING_HASHES:  # thousands of them
+            flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

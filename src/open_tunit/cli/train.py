@@ -74,7 +74,7 @@ def train(
             overrides=overrides,
         )
     from open_tunit.device import keep_freed_memory
-    from open_tunit.evaluation.validation import validate
+    from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
 
     keep_freed_memory()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from open_tunit import runs
 from open_tunit.card import model_card
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
@@ -28,7 +29,7 @@ from open_tunit.training.methods import make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
-from open_tunit.training.pretrained import fit_guiding, image_codes
+from open_tunit.training.pretrained import image_codes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.starting import about_data, start
 from open_tunit.training.state import State
@@ -161,7 +162,7 @@ class _Session:
             begin_prototypes(self.state, self.batches, plan)
         if plan.recipe.pretrained:
             if self.batches.codes is None:
-                self._fit()
+                self._compute_codes()
         elif phase.train_generator and phase.generator_steps == 0:
             self._check_weights()
             if phase.freeze_domains:
@@ -172,12 +173,10 @@ class _Session:
         if phase.train_generator and plan.pairs and self.batches.pairs is None:
             self._find_pairs()
 
-    def _fit(self) -> None:
-        """Fit E to the images where the run begins, and compute what it gives for each of them, once a session."""
+    def _compute_codes(self) -> None:
+        """Where E is fitted, not trained: what it gives for each image, once a session."""
         print_line(self.monitor.console, "computing the pretrained network's features of the images")
-        if self.state.step == 0:
-            fit_guiding(self.state, self.batches, self.plan)
-        self.batches.codes = image_codes(self.state, self.batches)
+        self.batches.codes = image_codes(self.state, self.batches, self.plan)
 
     def _find_pairs(self) -> None:
         """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
@@ -307,6 +306,6 @@ class _Session:
             "seconds": round(seconds, 1),
             "device": describe(self.batches.device),
             "supervision": self.plan.supervision,
-            "data": about_data(self.plan.config, self.dataset),
+            "data": runs.without_many_hashes(about_data(self.plan.config, self.dataset)),
             "domain_counts": model.domain_counts.tolist(),
         }

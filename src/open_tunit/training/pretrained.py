@@ -20,7 +20,7 @@ from open_tunit.training.clustering import kmeans, linear_heads
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import State
 
-DOMAIN_SIDE, MOST_CLUSTERED = 192, 4000
+DOMAIN_SIDE, MOST_CLUSTERED = 192, 1500
 """Pixels at which domains are found, and most images that they are found on (docs/log.md)."""
 MEASURED, CHUNK = 64, 32
 """Images whose features standardise D's; images of a part."""
@@ -121,39 +121,45 @@ def fit_domain_head(domain_head: nn.Linear, features: Tensor, domains: Tensor) -
 
 
 @torch.no_grad()
-def fit_guiding(state: State, batches: Batches, plan: Plan) -> None:
-    """Fit E's heads to the training images' features, and D's standardisation to some of them.
+def image_codes(state: State, batches: Batches, plan: Plan) -> ImageCodes:
+    """Style codes and domains of all training images: labels where there are any, else E's.
 
-    Domains are found by clustering at DOMAIN_SIDE pixels, or are the labels where all images have one; images with a
-    label among others keep it.
+    At step 0 E is fitted first, and D's standardisation measured. A run that goes on finds the same codes.
     """
-    E, D, K = state.E, state.D, plan.config.model.domains
+    E = state.E
     assert isinstance(E, PretrainedGuiding)
-    assert isinstance(D, ProjectedDiscriminator)
-    generator = rng(plan.config.seed, Stream.PROTOTYPES)
-    chosen = np.sort(generator.permutation(batches.indices)[:MOST_CLUSTERED])
-    seen = [E.features(x) for x in batches.in_parts(chosen, CHUNK)]
+    seen = [E.features(x) for x in batches.in_parts(batches.indices, CHUNK)]
     features, colours = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    if state.step == 0:
+        _fit(E, features, colours, batches, plan)
+        state.E_ema.load_state_dict(E.state_dict())
+        _standardise(state, batches, plan)
+    guidance = E.read(features, colours)
+    found, labels = guidance.logits.argmax(dim=1).cpu().numpy(), batches.labels[batches.indices]
+    return ImageCodes.of(batches.indices, guidance.style, np.where(labels >= 0, labels, found))
+
+
+def _fit(E: PretrainedGuiding, features: Tensor, colours: Tensor, batches: Batches, plan: Plan) -> None:
+    """Fit E's heads; domains are clusters found at DOMAIN_SIDE pixels, or labels where there are any."""
     fit_style(E.style_head, E.palette_head, features, colours)
-    labels = torch.as_tensor(batches.labels[chosen], device=batches.device)
+    labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
     if plan.supervision == "none":
-        larger = torch.cat([_pooled(E, x) for x in batches.in_parts(chosen, CHUNK)])
-        labels = find_domains(larger, K, generator)
+        generator = rng(plan.config.seed, Stream.PROTOTYPES)
+        rows = np.sort(generator.permutation(len(batches.indices))[:MOST_CLUSTERED])
+        larger = torch.cat([_pooled(E, x) for x in batches.in_parts(batches.indices[rows], CHUNK)])
+        labels = torch.full_like(labels, -1)
+        labels[torch.as_tensor(rows)] = find_domains(larger, plan.config.model.domains, generator)
     known = labels >= 0
     fit_domain_head(E.domain_head, features[known], labels[known])
-    state.E_ema.load_state_dict(E.state_dict())
-    first = batches.pictures(np.sort(generator.permutation(batches.indices)[:MEASURED]))
-    D.projection.measure(E.trunk(first))
 
 
-@torch.no_grad()
-def image_codes(state: State, batches: Batches) -> ImageCodes:
-    """Style codes and domains of all training images: labels where there are any, else E's."""
-    guidance = [state.E(x) for x in batches.in_parts(batches.indices, CHUNK)]
-    styles = torch.cat([part.style for part in guidance])
-    found = torch.cat([part.logits.argmax(dim=1) for part in guidance]).cpu().numpy()
-    labels = batches.labels[batches.indices]
-    return ImageCodes.of(batches.indices, styles, np.where(labels >= 0, labels, found))
+def _standardise(state: State, batches: Batches, plan: Plan) -> None:
+    """Measure the features that D standardises by."""
+    E, D = state.E, state.D
+    assert isinstance(E, PretrainedGuiding)
+    assert isinstance(D, ProjectedDiscriminator)
+    chosen = rng(plan.config.seed, Stream.STATISTICS).permutation(batches.indices)[:MEASURED]
+    D.projection.measure(E.trunk(batches.pictures(np.sort(chosen))))
 
 
 def _pooled(E: PretrainedGuiding, x: Tensor) -> Tensor:
