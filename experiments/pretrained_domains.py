@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.training.heads import SHARPNESS, informative_heads, kmeans
 from open_tunit.training.votes import nearest_neighbours, vote
 from PIL import Image
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from open_tunit.config import Views
 from open_tunit.data import views
+from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.networks.backbone import Backbone, load_backbone
 from open_tunit.networks.pretrained_guiding import resized
 from open_tunit.training.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening

@@ -101,6 +101,7 @@ PRETRAINED = dataclasses.replace(
     shape_weight=0.0,
     measure_statistics=False,
     translation_view=False,
+    domain_colour=False,
     pairs_distrusted=0.0,
     adversarial_beta=0.0,
 )
