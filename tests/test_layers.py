@@ -14,13 +14,13 @@ LAYERS = [
     {"cli"},
     {"web", "scale"},
     {"evaluation", "interop", "interpolation", "sorting", "films"},
-    {"training", "folders", "style_map"},
+    {"training", "folders", "results", "style_map"},
     {"runs", "card"},
     {"model", "data"},
     {"networks", "losses", "metrics", "naming"},
     {"device"},
     {"config", "images", "video", "parts"},
-    {"places"},
+    {"places", "srgb"},
     {"hub_download", "files", "presets", "settings", "rng"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}

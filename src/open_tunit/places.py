@@ -13,11 +13,11 @@ CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "do
 MODEL, METRICS = "model", "metrics.json"
 """Where a run keeps its model, and its figures."""
 BUNDLED = "critters"
-"""The model that comes with the package, so that commands work before anything has been trained."""
+"""The bundled checkpoint, so that commands work before anything has been trained."""
 
 
 def is_bundled(place: str | os.PathLike[str]) -> bool:
-    """Whether `place` is the bundled model's name, and no model or run here is called so."""
+    """Whether `place` is the bundled checkpoint's name, and no model or run here is called so."""
     path = Path(place)
     return path.as_posix() == BUNDLED and not (path / CONFIG).exists() and not (path / MODEL).exists()
 
@@ -53,5 +53,5 @@ def _not_asked(path: Path) -> str:
 def _perhaps(path: Path) -> str:
     """What the user may have meant instead of a `path` that is no model folder."""
     if difflib.get_close_matches(path.as_posix(), [BUNDLED]):
-        return f"; the model that comes along is called {BUNDLED}"
+        return f"; the bundled checkpoint is called {BUNDLED}"
     return ""

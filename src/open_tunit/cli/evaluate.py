@@ -31,7 +31,7 @@ def evaluate(
         features_range: What the file's network wants its pixels as.
         features_side: Side in pixels that the file's network wants; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
-        part: Which part of the images; all, where the model saw none of them.
+        part: Which part of the data set; all, where none was trained on.
         weights: The run's last model, or the best of its validation.
         compare: Two runs to put side by side.
         device: auto, cpu, cuda, cuda:1, ...
@@ -54,7 +54,7 @@ def evaluate(
     print(f"measured on {names.measured_on(figures)}")
     print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
-        print(f"careful: {line}")
+        print(f"warning: {line}")
     print(f"figures: {run / 'metrics.json'}   report: {run / 'report' / 'index.html'}")
 
 
@@ -71,4 +71,4 @@ def _compare(a: Path, b: Path) -> None:
     console = Console()
     console.print(table)
     for line in warnings:
-        console.print(f"careful: {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)

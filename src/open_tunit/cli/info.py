@@ -15,7 +15,7 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
     """Say what is in a run or a model folder.
 
     Args:
-        place: A run (RUN), a model folder (RUN/model), a hub id, or critters, which comes along.
+        place: A run (RUN), a model folder (RUN/model), a hub id, or critters (bundled checkpoint).
     """
     from open_tunit.config import read_model_config
     from open_tunit.naming import read_naming

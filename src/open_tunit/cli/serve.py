@@ -13,7 +13,7 @@ def serve(model: Path = BUNDLED, host: str = "127.0.0.1", port: int = 7860, devi
     """Open a page to translate pictures in; Ctrl-C ends it.
 
     Args:
-        model: Model folder, such as RUN/model, a hub id, or critters, which comes along; its examples/ open the page.
+        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint); its examples/ open the page.
         host: Address to listen at; 0.0.0.0 lets other machines in, without any password.
         port: Port to listen at.
         device: auto, cpu, cuda, cuda:1, ...
