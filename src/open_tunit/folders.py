@@ -29,22 +29,20 @@ def ahead(
 
     These are at most AT_ONCE, and have at most PIXELS_AT_ONCE pixels together; one alone may have more.
     """
-    waiting: deque[tuple[Future[Result], int]] = deque()
-    total = 0
+    waiting: deque[Future[Result]] = deque()
+    counts: deque[int] = deque()
     pool = ThreadPoolExecutor(THREADS)
     try:
         for item in items:
             count = pixels(item)
-            while waiting and (len(waiting) == AT_ONCE or total + count > PIXELS_AT_ONCE):
-                done, freed = waiting.popleft()
-                total -= freed
-                yield done.result()
-                del done
-            waiting.append((pool.submit(function, item), count))
-            total += count
+            while waiting and (len(waiting) == AT_ONCE or sum(counts) + count > PIXELS_AT_ONCE):
+                counts.popleft()
+                yield waiting.popleft().result()  # no name keeps it from being freed
+            waiting.append(pool.submit(function, item))
+            counts.append(count)
             del item
         while waiting:
-            yield waiting.popleft()[0].result()
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -102,8 +100,14 @@ def redraw_files(
     """
     for group in _opened_groups(model, files, left_out):
         drawn = model.redraw_all([picture for _, picture in group], styles, strength=strength)
-        for (file, _), position in itertools.product(group, range(len(styles))):
-            yield file, position, next(drawn)
+        names = [file for file, _ in group]
+        del group  # the pictures are freed before the next ones are waited for
+        yield from ((file, k, picture) for (file, k), picture in zip(_pairs(names, styles), drawn, strict=True))
+        del drawn
+
+
+def _pairs(files: Iterable[Path], styles: Tensor) -> Iterator[tuple[Path, int]]:
+    return itertools.product(files, range(len(styles)))
 
 
 def save_redrawn(

@@ -270,10 +270,14 @@ class TUNIT(nn.Module):
         rest = iter(codes)
         for group in groups(map(self.open, sources), lambda opened: opened.pixels):
             theirs = torch.stack(list(itertools.islice(rest, len(group))))
-            drawn = itertools.chain.from_iterable(self._drawn(self.squares(group), theirs, strength))
-            for original in group:
-                for square in itertools.islice(drawn, theirs.shape[1]):
-                    yield self._unfit(square, original)
+            yield from self._redrawn_group(group, theirs, strength)
+            del group  # so that it is freed before the next one is read
+
+    def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: float) -> Iterator[Image.Image]:
+        drawn = itertools.chain.from_iterable(self._drawn(self.squares(group), codes, strength))
+        for original in group:
+            for square in itertools.islice(drawn, codes.shape[1]):
+                yield self._unfit(square, original)
 
     def _drawn(self, x: Tensor, codes: Tensor, strength: float = 1.0) -> Iterator[Tensor]:
         """M images (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts.
