@@ -6,12 +6,12 @@ import difflib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from open_tunit.data.scan import SUFFIXES, scan
-from open_tunit.images import FORMATS, is_picture
+from open_tunit.images import FORMATS, UnreadableImage, is_picture
 from open_tunit.video import FILMS, WRITTEN, is_film
 
 ALIKE = 0.75
@@ -71,12 +71,15 @@ class Results(NamedTuple):
             raise ValueError(f"{self.out} is of another kind than the source; films become films, pictures pictures")
 
 
-def named_files(place: Path, more_suffixes: tuple[str, ...] = ()) -> list[tuple[str, Path]]:
+def named_files(
+    place: Path, more_suffixes: tuple[str, ...] = (), *, left_out: Callable[[UnreadableImage], object] = lambda _: None
+) -> list[tuple[str, Path]]:
     """Names and files: the picture `place`, or those in the folder, sorted, also with `more_suffixes`.
 
-    A name is the relative path without its suffix, unless that is all that tells two apart.
+    A name is the relative path without its suffix, unless that is all that tells two apart. `left_out` gets what looks
+    like a picture and is not taken.
     """
-    found = list(_files(place, more_suffixes))
+    found = list(_files(place, more_suffixes, left_out))
     plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
     uses = Counter(plain) + Counter({name for name, _ in found})
     return [(name if uses[short] > 1 else short, path) for short, (name, path) in zip(plain, found, strict=True)]
@@ -89,13 +92,19 @@ def refuse_taken(paths: Iterable[Path], overwrite: bool) -> None:
         raise ValueError(f"{taken} exists already; give --overwrite or another --out")
 
 
-def _files(place: Path, more_suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+def _files(
+    place: Path, more_suffixes: tuple[str, ...], left_out: Callable[[UnreadableImage], object]
+) -> Iterator[tuple[str, Path]]:
     if not place.is_dir():
         if not place.exists():
             raise FileNotFoundError(f"{place} does not exist")
         yield place.name, place
         return
-    for name in scan(place, SUFFIXES + more_suffixes):
+
+    def tell(name: str, reason: str) -> None:
+        left_out(UnreadableImage(str(place / name), reason))
+
+    for name in scan(place, SUFFIXES + more_suffixes, left_out=tell):
         yield name, place / name
 
 

@@ -63,7 +63,7 @@ def interpolate(
         ffmpeg()
     network = open_model(model, device)
     failed: list[UnreadableImage] = []
-    sources = readable_files((file for _, file in named_files(source)), left_out=failed.append)
+    sources = readable_files((file for _, file in named_files(source, left_out=failed.append)), left_out=failed.append)
     if not sources:
         raise failed[-1]
     stops = _stops(reference, domain, network, failed)
@@ -89,7 +89,7 @@ def _stops(
 
     if domain:
         return torch.cat([code for _, code in styles_of_domains(network, domain)])
-    files = [file for place in reference for _, file in named_files(place)]
+    files = [file for place in reference for _, file in named_files(place, left_out=failed.append)]
     codes = styles_of(network, dict.fromkeys(files), left_out=failed.append)
     if not codes:
         raise failed[-1]

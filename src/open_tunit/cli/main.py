@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from open_tunit.cli.arguments import parse
+from open_tunit.cli.cache_contents import cache
 from open_tunit.cli.critters_pictures import critters
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "domains": domains,
     "evaluate": evaluate,
     "info": info,
+    "cache": cache,
     "critters": critters,
     "export": export,
     "push": push,

@@ -54,12 +54,12 @@ def translate(
     from open_tunit.video import FILMS, DamagedFilm, ffmpeg, is_film
 
     network = open_model(model, device, precision)
-    sources = named_files(source, FILMS)
+    failed: list[ValueError | OSError] = []
+    sources = named_files(source, FILMS, left_out=failed.append)
     films = [path for _, path in sources if is_film(path)]
     pictures = [path for _, path in sources if not is_film(path)]
     if films:
         ffmpeg()
-    failed: list[ValueError | OSError] = []
     styles = _domain_styles(network, domain or "") if reference is None else _styles(network, reference, failed)
     codes = torch.cat(list(styles.values()))
     results = Results(out, {path: name for name, path in sources}, list(styles))
@@ -80,7 +80,7 @@ def _styles(network: TUNIT, reference: Path, failed: list[ValueError | OSError])
     from open_tunit.folders import styles_of
     from open_tunit.results import named_files
 
-    names = {path: name.replace("/", "-") for name, path in named_files(reference)}
+    names = {path: name.replace("/", "-") for name, path in named_files(reference, left_out=failed.append)}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:
         raise ValueError(f"two references of {reference} would both be called {twice[0]}; rename one")
