@@ -17,10 +17,10 @@ LAYERS = [
     {"training", "folders", "results", "style_map"},
     {"runs", "card"},
     {"model", "data"},
-    {"networks", "losses", "metrics", "naming"},
+    {"networks", "losses", "metrics", "naming", "model_config", "pictures"},
     {"device"},
     {"config", "images", "video", "parts"},
-    {"places", "srgb"},
+    {"places", "srgb", "weights"},
     {"hub_download", "files", "presets", "settings", "rng"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}

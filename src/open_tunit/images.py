@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from open_tunit.files import write_atomic
 from open_tunit.srgb import to_srgb
 
-READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000")
+READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the kinds that are decoded, whatever a file's suffix; EPS, for one, would start Ghostscript."""
 FITS = ("crop", "pad", "squash")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -69,7 +68,7 @@ def read_layers(
             return _decoded(ImageOps.exif_transpose(source), colour)
         if not os.path.exists(source):
             raise FileNotFoundError(f"{os.fspath(source)} does not exist")
-        with Image.open(source, formats=_kinds()) as image:
+        with Image.open(source, formats=READ) as image:
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
             with _DECODING.of(image.width * image.height):
@@ -82,13 +81,22 @@ def read_layers(
         raise UnreadableImage(name, _reason(error)) from error
 
 
+def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of the picture as stored, by its header alone. Raises UnreadableImage."""
+    try:
+        with Image.open(path, formats=READ) as image:
+            return image.size
+    except Exception as error:  # as in `read_layers`
+        raise UnreadableImage(os.fspath(path), _reason(error)) from error
+
+
 def pixel_count(path: str | os.PathLike[str]) -> int:
     """Pixels of the picture, by its header alone; 0 where `read_image` would not read it."""
     try:
-        with Image.open(path, formats=_kinds()) as image:
-            return image.width * image.height
-    except Exception:  # as in `read_layers`
+        width, height = header_size(path)
+    except UnreadableImage:
         return 0
+    return width * height
 
 
 def fit(image: Image.Image, size: int, how: str, background: str = "#ffffff") -> Image.Image:
@@ -215,13 +223,6 @@ def _decoded(image: Image.Image, background: tuple[int, int, int]) -> tuple[Imag
     layer.putalpha(alpha)
     canvas = Image.new("RGBA", layer.size, (*background, 255))
     return Image.alpha_composite(canvas, layer).convert("RGB"), alpha
-
-
-@functools.cache
-def _kinds() -> tuple[str, ...]:
-    """Those of READ that this Pillow has."""
-    Image.init()
-    return tuple(kind for kind in READ if kind in Image.OPEN)
 
 
 class _PixelBudget:

@@ -11,40 +11,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from open_tunit import images
-from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
+from open_tunit.config import FORMAT_VERSION, Fit, Model
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.model_config import read_model_config
 from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.parts import groups, in_parts
+from open_tunit.pictures import Opened, Picture, Pictures, listed, open_picture
 from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
-from open_tunit.settings import ConfigError
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Opened:
-    """A picture that was read: what the networks see of it, and what its translation is laid over."""
-
-    square: Tensor
-    """(3, S, S) in [-1, 1]."""
-    colours: Image.Image
-    transparency: Image.Image | None
-
-    @property
-    def pixels(self) -> int:
-        """How many it has."""
-        return self.colours.width * self.colours.height
-
-
-Picture = str | os.PathLike[str] | Image.Image | Opened
-Pictures = Picture | Sequence[Picture] | Tensor
+from open_tunit.weights import read_weights
 
 FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
 """Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with
@@ -105,7 +87,7 @@ class TUNIT(nn.Module):
         The codes are those of `style` and `domain_style`, or mixtures; `strength` as in `translate`. Returns a list of
         PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
         """
-        several = source if isinstance(source, Tensor) else _listed(source)
+        several = source if isinstance(source, Tensor) else listed(source)
         count = max(len(several), len(styles))
         if not {len(several), len(styles)} <= {1, count}:
             raise ValueError(
@@ -142,17 +124,13 @@ class TUNIT(nn.Module):
 
         Raises FileNotFoundError, UnreadableImage (a ValueError).
         """
-        if isinstance(picture, Opened):
-            return picture
-        colours, transparency = images.read_layers(picture, background=self.background)
-        square = images.to_tensor(images.fit(colours, self.config.size, self.fit, self.background))
-        return Opened(square, colours, transparency)
+        return open_picture(picture, self.config.size, self.fit, self.background)
 
     def squares(self, pictures: Pictures) -> Tensor:
         """N pictures as the networks see them: (N, 3, S, S) in [-1, 1], on the model's device."""
         if isinstance(pictures, Tensor):
             return self._checked(pictures)
-        return torch.stack([self.open(picture).square for picture in _listed(pictures)]).to(self.domain_styles)
+        return torch.stack([self.open(picture).square for picture in listed(pictures)]).to(self.domain_styles)
 
     @torch.inference_mode()
     def style(self, pictures: Pictures) -> Tensor:
@@ -233,25 +211,20 @@ class TUNIT(nn.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
         """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
 
-        `folder` may be `critters`, the model that comes with the package, or a hub id, `user/name`, with `revision` its
+        `folder` may be `critters`, the bundled checkpoint, or a hub id, `user/name`, with `revision` its
         branch, tag or commit; a model folder of that name here comes first. Nothing in the files is run. Raises
         FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
         """
         source = model_folder(folder, revision=revision)
-        where = str(source / CONFIG)
-        values = read_model_config((source / CONFIG).read_text(encoding="utf-8"), where)
-        try:
-            config = model_from_dict(values["model"])
-        except ConfigError as error:
-            raise ConfigError(f"{where} is not of this version of open-tunit: {error}") from error
-        model = cls(config, fit=values["fit"], background=values["background"])
-        model.about = values.get("about", {})
-        try:
-            model.load_state_dict(safetensors.torch.load_file(source / WEIGHTS))
-        except (safetensors.SafetensorError, RuntimeError) as error:
-            detail = " ".join(str(error).split())[:160]
-            raise ValueError(f"{source / WEIGHTS} is not this model's safetensors file: {detail}") from error
-        model.name_domains(read_naming(source, model.config.domains))
+        config = read_model_config(source / CONFIG)
+        naming = read_naming(source, config.model.domains)
+        with torch.device("meta"):
+            expected = cls(config.model).state_dict()
+        weights = read_weights(source / WEIGHTS, expected)
+        model = cls(config.model, fit=config.fit, background=config.background)
+        model.about = config.about
+        model.load_state_dict(weights)
+        model.name_domains(naming)
         return model.eval()
 
     def target_styles(self, reference: Pictures | None, domain: int | str | None) -> Tensor:
@@ -277,7 +250,7 @@ class TUNIT(nn.Module):
         drawn = itertools.chain.from_iterable(self._drawn(self.squares(group), codes, strength))
         for original in group:
             for square in itertools.islice(drawn, codes.shape[1]):
-                yield self._unfit(square, original)
+                yield original.with_output(square, self.fit)
 
     def _drawn(self, x: Tensor, codes: Tensor, strength: float = 1.0) -> Iterator[Tensor]:
         """M images (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts.
@@ -313,7 +286,7 @@ class TUNIT(nn.Module):
         if isinstance(pictures, Tensor):
             some: Iterable[Tensor] = [self._checked(pictures)]
         else:
-            several = _listed(pictures)
+            several = listed(pictures)
             starts = range(0, len(several), SQUARES_AT_ONCE)
             some = (self.squares(several[start : start + SQUARES_AT_ONCE]) for start in starts)
         at_once = self._at_once(self.config.guiding_width)
@@ -334,16 +307,3 @@ class TUNIT(nn.Module):
         if x.ndim != 4 or x.shape[1:] != (3, size, size) or not x.is_floating_point():
             raise ValueError(f"the tensor is {x.dtype} {tuple(x.shape)}; expected float (N, 3, {size}, {size})")
         return x.to(self.domain_styles)
-
-    def _unfit(self, output: Tensor, original: Opened) -> Image.Image:
-        drawn = images.unfit(images.to_pil(output), original.colours.size, self.fit, original.colours)
-        if original.transparency is not None:
-            drawn.putalpha(original.transparency)
-        return drawn
-
-
-def _listed(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
-    several: Sequence[Picture] = pictures if isinstance(pictures, (list, tuple)) else [pictures]  # type: ignore[list-item]
-    if not several:
-        raise ValueError("the list of pictures is empty")
-    return several

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,8 +110,7 @@ def _init_shapes(init: str | None) -> dict[str, Any]:
     """Fine-tuning keeps the shapes of the networks it starts from."""
     if init is None:
         return {}
-    from open_tunit.config import read_model_config
+    from open_tunit.model_config import read_model_config
 
-    path = model_folder(init) / CONFIG
-    shapes = read_model_config(path.read_text(encoding="utf-8"), str(path))["model"]
+    shapes = dataclasses.asdict(read_model_config(model_folder(init) / CONFIG).model)
     return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 SUFFIXES = (
-    ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 NOT_READ = (
-    ".3fr", ".ai", ".arw", ".cr2", ".cr3", ".cur", ".dcm", ".dds", ".djvu", ".dng", ".eps", ".exr", ".fits", ".hdr",
-    ".heic", ".heif", ".hif", ".ico", ".icns", ".jxl", ".jxr", ".nef", ".orf", ".pcx", ".pef", ".ps", ".psb", ".psd",
-    ".qoi", ".raf", ".rw2", ".sgi", ".srw", ".svg", ".tga", ".wdp", ".wmf", ".xbm", ".xcf", ".xpm",
+    ".3fr", ".ai", ".arw", ".avif", ".avifs", ".cr2", ".cr3", ".cur", ".dcm", ".dds", ".djvu", ".dng", ".eps",
+    ".exr", ".fits", ".hdr", ".heic", ".heif", ".hif", ".icns", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxl",
+    ".jxr", ".nef", ".orf", ".pcx", ".pef", ".ps", ".psb", ".psd", ".qoi", ".raf", ".rw2", ".sgi", ".srw", ".svg",
+    ".tga", ".wdp", ".wmf", ".xbm", ".xcf", ".xpm",
 )  # fmt: skip
 """Suffixes of pictures that are not read: they are named, not passed over in silence."""
 SIDECARS = ("@eaDir", "__MACOSX")
