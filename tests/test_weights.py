@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from open_tunit.weights import read_weights
+from open_tunit import TUNIT
+from open_tunit.config import Model
+from open_tunit.weights import ShapesOnly, read_weights
 
 EXPECTED = {"a": torch.zeros(2, 3, device="meta"), "n": torch.zeros(4, dtype=torch.int64, device="meta")}
 GIVEN = {"a": torch.arange(6.0).view(2, 3), "n": torch.arange(4)}
@@ -67,3 +71,30 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
     (tmp_path / "w").write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3137560\n")
     with pytest.raises(ValueError, match="Git LFS pointer"):
         read_weights(tmp_path / "w", EXPECTED)
+
+
+def test_shapes_cost_neither_memory_nor_the_compilers_import() -> None:
+    code = """
+import resource, sys
+from open_tunit import TUNIT
+from open_tunit.config import Model
+from open_tunit.weights import ShapesOnly
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ShapesOnly():
+    huge = TUNIT(Model(guiding_width=1024, generator_width=1024))
+assert all(value.is_meta for name, value in huge.state_dict().items() if name.endswith("weight") and value.ndim > 1)
+assert sum(value.numel() for value in huge.state_dict().values()) > 10**9
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+assert "torch._dynamo" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_shapes_are_those_of_the_real_networks(size: int) -> None:
+    shapes = Model(size=size, domains=3, guiding_width=4, generator_width=4, palette_dim=3, projection_dim=5)
+    with ShapesOnly():
+        empty = TUNIT(shapes).state_dict()
+    real = TUNIT(shapes).state_dict()
+    assert {name: value.shape for name, value in empty.items()} == {name: value.shape for name, value in real.items()}

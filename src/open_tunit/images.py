@@ -219,10 +219,9 @@ def _decoded(image: Image.Image, background: tuple[int, int, int]) -> tuple[Imag
     colours, alpha = to_srgb(image)
     if alpha is None:
         return colours, None
-    layer = colours.copy()
-    layer.putalpha(alpha)
-    canvas = Image.new("RGBA", layer.size, (*background, 255))
-    return Image.alpha_composite(canvas, layer).convert("RGB"), alpha
+    canvas = Image.new("RGB", colours.size, background)
+    canvas.paste(colours, mask=alpha)
+    return canvas, alpha
 
 
 class _PixelBudget:

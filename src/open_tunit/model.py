@@ -26,7 +26,7 @@ from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.parts import groups, in_parts
 from open_tunit.pictures import Opened, Picture, Pictures, listed, open_picture
 from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
-from open_tunit.weights import read_weights
+from open_tunit.weights import ShapesOnly, read_weights
 
 FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
 """Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with
@@ -218,7 +218,7 @@ class TUNIT(nn.Module):
         source = model_folder(folder, revision=revision)
         config = read_model_config(source / CONFIG)
         naming = read_naming(source, config.model.domains)
-        with torch.device("meta"):
+        with ShapesOnly():
             expected = cls(config.model).state_dict()
         weights = read_weights(source / WEIGHTS, expected)
         model = cls(config.model, fit=config.fit, background=config.background)

@@ -17,7 +17,7 @@ LARGEST_FILE = 2**20
 """Bytes of config.json; ours have a few thousand."""
 LONGEST_MESSAGE = 300
 MOST = {
-    "domains": 10_000, "style_dim": 4096, "palette_dim": 4096, "guiding_width": 1024, "projection_dim": 4096,
+    "domains": 10_000, "style_dim": 2048, "palette_dim": 2048, "guiding_width": 1024, "projection_dim": 4096,
     "generator_width": 1024, "generator_blocks": 64, "style_mlp_width": 8192, "discriminator_width": 4096,
     "discriminator_max_width": 65_536,
 }  # fmt: skip

@@ -27,10 +27,14 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         profile = image.info.get("icc_profile")
         image = _eight_bit_grey(image)
         image.info["icc_profile"] = profile
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    alpha = _alpha(image) if image.has_transparency_data else None
     colours = _in_srgb(_without_alpha(image), image.info.get("icc_profile"))
     colours.info = {}
     return colours, None if alpha is None or alpha.getextrema() == (255, 255) else alpha
+
+
+def _alpha(image: Image.Image) -> Image.Image:
+    return (image if image.mode in ("RGBA", "LA") else image.convert("RGBA")).getchannel("A")
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:

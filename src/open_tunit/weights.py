@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+BEGINNERS = {"normal_", "uniform_", "zero_", "fill_", "kaiming_normal_", "kaiming_uniform_", "zeros_", "ones_"}
+"""Functions by which weights begin."""
 LFS_POINTER = b"version https://git-lfs"
 LONGEST_HEADER = 2**20
 """Bytes; ours have ten thousand."""
@@ -31,6 +36,23 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     except (safetensors.SafetensorError, ValueError) as error:
         reason = " ".join(str(error).split())[:LONGEST_MESSAGE]
         raise ValueError(f"{path} is not this model's safetensors file: {reason}") from error
+
+
+class ShapesOnly(TorchFunctionMode):
+    """Networks built within have their parameters on the meta device, which takes neither memory nor time.
+
+    `torch.device("meta")` has it too, but computes constants there as well, which imports the compiler: seconds.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `function`, but leave parameters empty."""
+        kwargs = kwargs or {}
+        if function is torch.empty:
+            return function(*args, **{**kwargs, "device": "meta"})
+        first = args[0] if args else kwargs.get("tensor")
+        if isinstance(first, Tensor) and first.is_meta and getattr(function, "__name__", "") in BEGINNERS:
+            return first
+        return function(*args, **kwargs)
 
 
 def _check_start(path: Path, most_bytes: int) -> None:
