@@ -24,6 +24,7 @@ API = {
     "open_tunit.config": ("Config",),
     "open_tunit.training.loop": ("train",),
     "open_tunit.evaluation.protocol": ("evaluate",),
+    "open_tunit.films": ("translate_film",),
     "open_tunit.interop.onnx": ("export_onnx",),
     "open_tunit.interop.hub": ("Upload", "stage", "push"),
     "open_tunit.interop.official": ("load_official", "load_official_discriminator"),

@@ -143,7 +143,8 @@ def test_the_script_writes_such_a_folder(tmp_path: Path) -> None:
     (run / "samples").mkdir()
     Image.new("RGB", (8, 8)).save(run / "samples" / "00000002.png")
     (run / "config.yaml").write_text(
-        "format_version: 2\npreset_name: cpu\nrecipe: ours\nout: run\ndata: {folder: 'critters:2'}\nmodel: {size: 32, domains: 2}\n"
+        "format_version: 2\npreset_name: paper\nrecipe: paper\nout: run\n"
+        "data: {folder: 'critters:2'}\nmodel: {size: 32, domains: 2}\n"
     )
     (target / "old").mkdir(parents=True)
     found = script["bundle"](run, {"pseudo_label_accuracy": 0.5}, target)

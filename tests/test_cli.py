@@ -99,7 +99,7 @@ def test_help_is_quick(words: tuple[str, ...]) -> None:
 def test_help_names_the_commands() -> None:
     said = _run("--help").stdout
     assert set(COMMANDS) == {
-        "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "critters", "export",
+        "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "cache", "critters", "export",
         "push", "import-official",
     }  # fmt: skip
     assert all(name in said for name in COMMANDS)
@@ -399,7 +399,7 @@ def test_domains_sorts_a_folder(capsys: Capture, tmp_path: Path, model: Path, pi
     words = ("domains", "--model", model, "--data", picture_folder, "--out", out)
     assert _main(*words) == 0
     said = capsys.readouterr().out
-    assert "left out broken.png: is not an image" in said
+    assert "warning: broken.png is not an image" in said
     with (out / "domains.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = sorted(path.name for path in picture_folder.glob("*_*.png"))

@@ -276,7 +276,7 @@ def test_a_folder_that_lacks_a_file(saved: Path, name: str) -> None:
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a model folder"):
         TUNIT.from_pretrained(tmp_path / "no")
-    with pytest.raises(FileNotFoundError, match=r"crittters is not .* comes along is called critters"):
+    with pytest.raises(FileNotFoundError, match=r"crittters is not .* bundled checkpoint is called critters"):
         TUNIT.from_pretrained("crittters")
 
 

@@ -52,8 +52,8 @@ class Recipe:
     pairs_distrusted: float = 0.3
     """Similarity of pictures up to which their pair has weight 0."""
     pairs_trusted: float = 0.5
-    """Similarity from which a pair has weight 1: on critters gaze agrees in .4 to .9 of the pairs below .4, and in .95 to
-    1 of those above .5."""
+    """Similarity from which a pair has weight 1; on critters gaze agrees in .4 to .9 of the pairs below .4, and in .95
+    to 1 of those above .5."""
     mismatched_fakes: bool = False
     """Real images at another domain's output count as fakes too; D's loss on fakes is the mean of the two."""
     adversarial_beta: float = 0.5
