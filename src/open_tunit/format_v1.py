@@ -25,7 +25,6 @@ SWITCHES = {
     "training.mismatched": "mismatched_fakes",
     "model.normalize_contrast": "normalize_contrast",
     "model.plain_start": "plain_start",
-    "data.views.domain_colour": "domain_colour",
     "data.views.content_colour": "content_colour",
     "data.views.translation": "translation_view",
     "data.views.outside": "outside",

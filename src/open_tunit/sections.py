@@ -101,6 +101,8 @@ class ViewSettings:
     """Crop of scale and ratio 0.9 to 1.1."""
     colour: bool = True
     """Brightness, contrast, saturation 0.4, hue 0.125. Off where colour is the domain or the style."""
+    domain_colour: bool = True
+    """Let recipe `ours` recolour the domain objective's view. Off where colour is the domain (summer, winter)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -60,8 +60,7 @@ class Views:
     def of(cls, settings: ViewSettings, recipe: Recipe) -> Views:
         """The views that a run's settings and its recipe ask for."""
         return cls(
-            **dataclasses.asdict(settings),
-            domain_colour=recipe.domain_colour,
+            **dataclasses.asdict(settings) | {"domain_colour": settings.domain_colour and recipe.domain_colour},
             content_colour=recipe.content_colour,
             translation_view=recipe.translation_view,
             outside=recipe.outside,
