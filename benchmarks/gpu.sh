@@ -4,7 +4,6 @@
 #   OUT=FOLDER LIMIT=300 PYTHON=python3 benchmarks/gpu.sh
 #   DEVICE=cpu SMOKE=1 benchmarks/gpu.sh      the same on tiny networks, to see that everything runs
 #
-#
 # Results go to OUT (default: benchmarks/results/gpu) as they come: a JSON file for each part, and log.txt with all that
 # was printed. A part that fails or is too slow does not stop the next; LIMIT is the seconds for all of them.
 # PARTS chooses some: "tests step narrow variants narrow_variants translate folder compiled narrow_compiled".

@@ -96,7 +96,8 @@ def main() -> None:
     write()
     runs, flops, memory = {}, {}, {}
     for name, variant in variants(config, device, precisions).items():
-        runs[name], flops[name], memory[name] = prepared(config, name, variant, device)
+        runs[name], flops[name], memory[name] = prepared(config, variant, device)
+        write(peak_mib=memory, flop_of_a_call=flops)  # what is left where the rows are not reached
     seconds = machine.by_turns(runs, device, arguments.rounds)
     rows = [row(config, name, seconds, flops[name], memory[name], device) for name in runs]
     write(rows=rows)
@@ -135,9 +136,7 @@ def variants(config: Config, device: torch.device, precisions: list[str]) -> dic
     }
 
 
-def prepared(
-    config: Config, name: str, variant: Variant, device: torch.device
-) -> tuple[Callable[[], object], int, float]:
+def prepared(config: Config, variant: Variant, device: torch.device) -> tuple[Callable[[], object], int, float]:
     """The step with networks of its own; the operations of a call; the peak memory in MiB."""
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
     run = made(config, variant, device)
