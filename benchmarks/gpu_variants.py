@@ -49,6 +49,7 @@ from open_tunit.training.step import Step
 LAZY = 4
 WARM_UP = 2
 """Rounds of both kinds of step before times are taken or a graph is captured."""
+RECOMPILATIONS = 64
 STEPS = 4
 SURE = 100.0
 """Factor on E's domain head: a new one's pseudo labels are ties that rounding decides."""
@@ -200,7 +201,8 @@ class Runner:
         self.phase = phase_at(1, config.training, "none")
         if "compiled" in ways:
             for part in (self.state.G.encoder, self.state.G.decoder, self.state.D):
-                part.compile(dynamic=False)
+                part.compile(dynamic=False)  # anew for each shape and each set of weights that learn
+            torch._dynamo.config.recompile_limit = RECOMPILATIONS
         if ways & {"graph", "uncaptured"}:
             self.graphs: GraphStep | None = GraphStep(config, "none", half)
             self.graphs.begin(self.state, self.batch, self.phase, capture="graph" in ways)
