@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit.config import Config
-from open_tunit.networks import layers
-from open_tunit.training.device import keep_freed_memory
+from open_tunit.device import keep_freed_memory
+from open_tunit.networks.ops import convolutions as layers
+from open_tunit.training.plan import Plan
 from open_tunit.training.state import new_state
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     config = Config.preset(arguments.preset, data="critters:5", out="unused", size=arguments.size)
     device = torch.device("cpu")
     keep_freed_memory()
-    state = new_state(config, device)
+    state = new_state(Plan.of(config), device)
     x = torch.rand(arguments.batch, 3, config.model.size, config.model.size) * 2 - 1
     styles = torch.randn(arguments.batch, config.model.style_dim)
     rows = {}

@@ -39,11 +39,10 @@ from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.data.transfer import to_device
-from open_tunit.networks import layers
-from open_tunit.training.device import choose_device, keep_freed_memory
-from open_tunit.training.queue import Queue
-from open_tunit.training.schedule import Phase, phase_at
-from open_tunit.training.state import State, new_state
+from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.networks.ops import convolutions
+from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.state import LOGITS_QUEUE, Queue, State, new_state
 from open_tunit.training.step import Step
 
 LAZY = 4
@@ -85,7 +84,7 @@ def main() -> None:
                 "training.prototypes_start": 0.0,
             }
         )
-        start = new_state(config, device)
+        start = new_state(Plan.of(config), device)
         with torch.no_grad():
             for E in (start.E, start.E_ema):
                 E.domain_head.weight.mul_(SURE)
@@ -177,7 +176,7 @@ def switched(ways: frozenset[str]) -> Iterator[None]:
     benchmark = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = "cudnn_benchmark" in ways
     # inductor foresees the strides of replicated padding's gradient wrongly in channels last
-    padding = mock.patch.object(layers.F, "pad", padded) if "compiled" in ways else contextlib.nullcontext()
+    padding = mock.patch.object(convolutions.F, "pad", padded) if "compiled" in ways else contextlib.nullcontext()
     try:
         with machine.tf32(False), padding:
             yield
@@ -198,17 +197,17 @@ class Runner:
         for rows, values in zip((self.state.keys, self.state.logits), self._queues(), strict=True):
             rows.push(values.to(device))
         self.batch = pictures(config, device)
-        self.phase = phase_at(1, config.training, "none")
+        self.phase = Plan.of(config).phase(1)
         if "compiled" in ways:
             for part in (self.state.G.encoder, self.state.G.decoder, self.state.D):
                 part.compile(dynamic=False)  # anew for each shape and each set of weights that learn
             torch._dynamo.config.recompile_limit = RECOMPILATIONS
         if ways & {"graph", "uncaptured"}:
-            self.graphs: GraphStep | None = GraphStep(config, "none", half)
+            self.graphs: GraphStep | None = GraphStep(Plan.of(config), half)
             self.graphs.begin(self.state, self.batch, self.phase, capture="graph" in ways)
         else:
             self.graphs = None
-            self.eager = EagerPenalty(config, "none", half)
+            self.eager = EagerPenalty(Plan.of(config), half)
             for _ in range(WARM_UP):
                 for index in (0, 1):
                     self.step(index)
@@ -236,7 +235,7 @@ class Runner:
 
     def _queues(self) -> tuple[Tensor, Tensor]:
         """Full ones, of the host."""
-        shape = self.config.training.balance_queue, self.config.model.domains
+        shape = LOGITS_QUEUE, self.config.model.domains
         logits = torch.randn(shape, generator=torch.Generator().manual_seed(2))
         return queue(self.config, torch.device("cpu")), logits
 
@@ -332,8 +331,7 @@ class GraphStep(EagerPenalty):
             return self(state, self.held, phase)
 
     def _fill_rate(self, phase: Phase) -> None:
-        rate = phase.guiding_learning_rate
-        self.rate.fill_(self.config.training.guiding_learning_rate if rate is None else rate)
+        self.rate.fill_(phase.guiding_learning_rate)
 
     def _prepare(self, state: State, phase: Phase) -> None:
         super()._prepare(state, phase)

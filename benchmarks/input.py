@@ -19,14 +19,16 @@ import torch
 from PIL import Image
 
 from open_tunit import images
-from open_tunit.config import Config, Views
+from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.cache import build_store
-from open_tunit.training.device import choose_device, keep_freed_memory
+from open_tunit.data.views import Views
+from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.training.plan import Plan
 
 PICTURES, SHAPE = 64, (1024, 768)
 ROUNDS = 7
-VIEWS = {name: Config.preset(name, data="photos", out="unused").data.views for name in ("paper", "cpu")}
+VIEWS = {name: Plan.of(Config.preset(name, data="photos", out="unused")).views for name in ("paper", "cpu")}
 
 
 def main() -> None:

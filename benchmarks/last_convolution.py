@@ -12,8 +12,8 @@ import machine
 import torch
 from torch import Tensor
 
-from open_tunit.networks.layers import ReflectConv, ThinConv
-from open_tunit.training.device import keep_freed_memory
+from open_tunit.device import keep_freed_memory
+from open_tunit.networks.ops.convolutions import ReflectConv, ThinConv
 
 CASES = {"forward, 16 images, 128 px": (16, 128, False), "forward and backward, 16 images, 64 px": (16, 64, True)}
 WIDTH = 64

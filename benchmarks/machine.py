@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from open_tunit.training.device import describe, use_half
+from open_tunit.device import describe, use_half
 
 Result = TypeVar("Result")
 RESULTS = Path(__file__).parent / "results"

@@ -18,8 +18,9 @@ from train_step import ours, pictures
 
 from open_tunit import losses
 from open_tunit.config import Config
+from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.discriminator import Discriminator
-from open_tunit.training.device import choose_device, keep_freed_memory
+from open_tunit.training.plan import Plan
 from open_tunit.training.state import State, full, new_state
 
 
@@ -45,7 +46,7 @@ def main() -> None:
         config = config.replace({"training.batch": arguments.batch})
     device = choose_device(arguments.device)
     keep_freed_memory()
-    state, batch = new_state(config, device), pictures(config, device)
+    state, batch = new_state(Plan.of(config), device), pictures(config, device)
     fresh = gradient_differences(config, state, batch.x)
     runs = {"float32": ours(config, copy.deepcopy(state), batch, half=True, every=1)}
     runs["bfloat16"] = ours(config, with_half_D(state), batch, half=True, every=1)

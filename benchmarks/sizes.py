@@ -16,7 +16,8 @@ import torch
 from train_step import ours, pictures
 
 from open_tunit.config import Config
-from open_tunit.training.device import choose_device, keep_freed_memory
+from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.training.plan import Plan
 from open_tunit.training.state import new_state
 
 CELLS = [
@@ -51,7 +52,9 @@ def measured(cell: str, device: torch.device, steps: int) -> list[float]:
     config = config.replace({"training.batch": int(batch)})
     keep_freed_memory()
     every = config.training.r1_every
-    run = ours(config, new_state(config, device), pictures(config, device), half=precision == "bfloat16", every=every)
+    run = ours(
+        config, new_state(Plan.of(config), device), pictures(config, device), half=precision == "bfloat16", every=every
+    )
     return [seconds / every for seconds in machine.by_turns({"step": run}, device, steps)["step"]]
 
 

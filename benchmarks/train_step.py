@@ -23,8 +23,8 @@ from torch import Tensor
 from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
-from open_tunit.training.device import choose_device, keep_freed_memory
-from open_tunit.training.schedule import phase_at
+from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.training.plan import Plan
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step
 
@@ -150,7 +150,7 @@ def prepared(config: Config, variant: Variant, device: torch.device) -> tuple[Ca
 
 
 def made(config: Config, variant: Variant, device: torch.device) -> Callable[[], object]:
-    batch, state = pictures(config, device), new_state(config, device)
+    batch, state = pictures(config, device), new_state(Plan.of(config), device)
     if variant.half is None:
         reference = reference_of(config, state, batch)
         del state
@@ -169,8 +169,9 @@ def made(config: Config, variant: Variant, device: torch.device) -> Callable[[],
 
 def ours(config: Config, state: State, batch: Batch, *, half: bool, every: int) -> Callable[[], object]:
     """A call is `every` steps, of which one has the gradient penalty."""
-    settings = config.replace({"training.r1_every": every, "training.joint_start": 1, "training.prototypes_start": 0.0})
-    step, phase = Step(settings, "none", half), phase_at(1, settings.training, "none")
+    timed = {"training.r1_every": every, "training.joint_start": 1, "training.prototypes_start": 0.0}
+    plan = Plan.of(config.replace(timed))
+    step, phase = Step(plan, half), plan.phase(1)
     state.keys.push(queue(config, batch.x.device).to(batch.x.dtype))
 
     def run() -> None:
@@ -189,7 +190,7 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
     return Batch(
         x=x,
         x_plus=x_plus,
-        x_domain=x_domain if config.data.views.domain_colour else x_plus,
+        x_domain=x_domain if Plan.of(config).recipe.domain_colour else x_plus,
         x_content=x,
         translation_draws=views.draw(np.random.default_rng(0), count),
         labels=torch.full((count,), -1, device=device),
@@ -254,7 +255,7 @@ def gradient_differences(config: Config, device: torch.device, precisions: list[
 
 def first_gradients(config: Config, device: torch.device, dtype: torch.dtype, half: bool | None) -> dict[str, Tensor]:
     """E's of its own loss, D's and G's, of our step or (None) of the reference; no network is changed."""
-    start, state = new_state(config, device), new_state(config, device, dtype)
+    start, state = new_state(Plan.of(config), device), new_state(Plan.of(config), device, dtype)
     for name in NETWORKS:
         getattr(state, name).load_state_dict(getattr(start, name).state_dict())
     with torch.no_grad():

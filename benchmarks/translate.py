@@ -30,7 +30,7 @@ from torch import Tensor
 
 from open_tunit import TUNIT, Config
 from open_tunit.cli.main import main as tunit
-from open_tunit.training.device import choose_device, keep_freed_memory
+from open_tunit.device import choose_device, keep_freed_memory
 
 SIZE = 128
 SHAPE = (320, 240)

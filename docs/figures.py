@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from open_tunit import images
-from open_tunit.config import Views
 from open_tunit.data import critters, views
+from open_tunit.data.views import Views
 
 SEED, SIZE, SHOWN = 0, 64, 6
 FOLDER = Path(__file__).parent / "images"

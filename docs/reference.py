@@ -36,7 +36,8 @@ SECTIONS = (
     ("", "Config"),
     ("model.", "Model"),
     ("data.", "Data"),
-    ("data.views.", "Views"),
+    ("data.views.", "ViewSettings"),
+    ("discriminator.", "Discriminator"),
     ("training.", "Training"),
 )
 
@@ -115,11 +116,10 @@ def _shown(value: Any) -> str:
 
 def _setting(prefix: str, field: dataclasses.Field[Any], meaning: str) -> tuple[str, ...]:
     """A table row; nothing for a setting that is a section of its own."""
-    if (prefix == "" and field.name in ("data", "model", "training")) or field.name == "views":
+    if (prefix == "" and field.name in ("data", "model", "discriminator", "training")) or field.name == "views":
         return ()
-    section = prefix.rstrip(".").rpartition(".")[2]
     default = "needed" if field.default is dataclasses.MISSING else f"`{field.default}`"
-    changed = (PRESETS[preset].get(section, {}).get(field.name) for preset in ("cpu", "default"))
+    changed = (PRESETS[preset].get(prefix + field.name) for preset in ("cpu", "default"))
     return (f"`{prefix}{field.name}`", default, *("" if value is None else f"`{value}`" for value in changed), meaning)
 
 

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
 from open_tunit.data import critters
-from open_tunit.evaluation.judges import train_judges
+from open_tunit.evaluation.ground_truth.classifiers import train_judges
 
 HISTOGRAM_BINS = 5
 

@@ -1,10 +1,10 @@
-"""Does E find the species in its own phase, and what does its style code know of the background?
+"""Does E find the species in its own phase, and is the background linear in its style code?
 
     python experiments/guiding.py --species 3 5 8 5:60/20/10/5/5 --seeds 0 1 2 3 4
     python experiments/guiding.py --species 5 --objective mutual_information
 
 A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy, before and
-after the neighbours' vote; that of k-means on the same shape codes; how often the nearest neighbours' species is right
+after kNN label propagation; that of k-means on the same shape codes; how often the nearest neighbours' species is right
 (what a clustering could reach); and how much of the background's colour a linear map reads off the style code and off
 what its palette reads (R squared). One JSON per cell; cells that exist are not run again. Seeds 100 and above are for
 development.
@@ -13,6 +13,7 @@ development.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,13 @@ from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset, parse_critters
 from open_tunit.metrics.clustering import matched_accuracy
 from open_tunit.model import TUNIT
-from open_tunit.training.heads import kmeans
+from open_tunit.recipes import OURS
+from open_tunit.training.clustering import kmeans
 
 NEIGHBOURS = 10
 FIGURES = (
     "accuracy",
-    "accuracy_before_vote",
+    "accuracy_before_propagation",
     "kmeans",
     "neighbours",
     "background_in_style",
@@ -42,11 +44,11 @@ FIGURES = (
     "seconds",
 )
 
-OBJECTIVES: dict[str, dict[str, Any]] = {
-    "balanced_prototypes": {},
-    "mutual_information": {"training.domain_objective": "mutual_information", "training.prototypes_start": 0.0},
+OBJECTIVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "balanced_prototypes": ({}, {}),
+    "mutual_information": ({"training.prototypes_start": 0.0}, {"domain_objective": "mutual_information"}),
 }
-"""The preset's own, and the published one from the first step on, beside the preset's contrasts."""
+"""The preset's own, and the published one from the first step on, beside the preset's contrasts: settings, recipe."""
 
 
 def main() -> None:
@@ -68,11 +70,15 @@ def main() -> None:
     print("\n".join(table(arguments.out)))
 
 
-def cell(data: str, seed: int, steps: int, objective: dict[str, Any], folder: Path) -> dict[str, Any]:
-    alone = {"training.joint_start": steps, **objective}
-    before, model = (  # the second goes on by one joint step, before which the domains settle
+def cell(
+    data: str, seed: int, steps: int, objective: tuple[dict[str, Any], dict[str, Any]], folder: Path
+) -> dict[str, Any]:
+    settings, changes = objective
+    alone, recipe = {"training.joint_start": steps, **settings}, dataclasses.replace(OURS, **changes)
+    before, model = (  # the second goes on by one joint step, before which labels are propagated
         train(
-            Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=more, steps=more, overrides=alone)
+            Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=more, steps=more, overrides=alone),
+            recipe=recipe,
         )
         for more in (steps, steps + 1)
     )
@@ -89,7 +95,7 @@ def cell(data: str, seed: int, steps: int, objective: dict[str, Any], folder: Pa
     background = pixels[:, :3].reshape(len(pixels), -1, 3).mean(axis=1) / 255.0
     return {
         "accuracy": matched_accuracy(guidance.logits.argmax(dim=1).numpy(), species),
-        "accuracy_before_vote": matched_accuracy(before.domains(x).argmax(dim=1).numpy(), species),
+        "accuracy_before_propagation": matched_accuracy(before.domains(x).argmax(dim=1).numpy(), species),
         "kmeans": matched_accuracy((codes @ centres.T).argmax(dim=1).numpy(), species),
         "neighbours": neighbours(codes, species),
         "background_in_style": explained(guidance.style, background),

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 
 from open_tunit import TUNIT, images
 from open_tunit.data.dataset import open_dataset
-from open_tunit.evaluation.style_map import style_map
 from open_tunit.metrics.neighbours import neighbour_hits
-from open_tunit.training.run import stored_config
+from open_tunit.runs import stored_config
+from open_tunit.style_map import style_map
 
 
 def main() -> None:

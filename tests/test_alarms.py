@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -16,9 +17,10 @@ from rich.console import Console
 from torch import Tensor
 
 from open_tunit import TUNIT, Config, images, train
-from open_tunit.config import Model, Views
+from open_tunit.config import Model
+from open_tunit.data.views import Views
 from open_tunit.training.alarms import ALARMS, Watch, domain_alarms, domains_in_views, generator_alarms, sentences
-from open_tunit.training.schedule import phase_at
+from open_tunit.training.plan import Plan
 
 COUNT = 32
 """Pictures of each kind."""
@@ -159,7 +161,7 @@ def test_a_generator_that_copies_the_reference_rings(share: float, rings: set[st
     assert values["copied_content"] == (1.0 if share == 1 else 0.0)
 
 
-def test_an_alarm_is_said_when_it_begins_to_ring() -> None:
+def test_an_alarm_warns_when_it_begins_to_ring() -> None:
     good, bad = {"unstable_labels": 0.1, "empty_domain": 0.9}, {"unstable_labels": 0.42, "empty_domain": 0.9}
     (said,) = sentences(bad, good)
     assert said.startswith("unstable_labels: pseudo labels are unstable: 42% of the images")
@@ -168,19 +170,17 @@ def test_an_alarm_is_said_when_it_begins_to_ring() -> None:
     assert sentences(good, bad) == []
 
 
-def test_what_is_judged_when() -> None:
+def test_what_is_measured_when() -> None:
     overrides = {"training.joint_start": 20, "training.prototypes_start": 0.5}
-    config = Config.preset("cpu", data="photos", out="run", domains=3, steps=120, overrides=overrides)
+    plan = Plan.of(Config.preset("cpu", data="photos", out="run", domains=3, steps=120, overrides=overrides))
     model, watch = model_of(3), Watch(kinds())
-    judged = {
-        step: set(watch.measure(model, config, phase_at(step, config.training, "none"), "none"))
-        for step in (9, 10, 20, 29, 30)
-    }
+    measured = {step: set(watch.measure(model, plan, plan.phase(step))) for step in (9, 10, 20, 29, 30)}
     of_domains = {"empty_domain", "merged_domains", "unstable_labels"}
     everything = of_domains | {"ignored_style", "copied_content"}
-    assert judged == {9: set(), 10: of_domains, 20: of_domains, 29: of_domains, 30: everything}
-    assert watch.first == domains_in_views(model, kinds(), config.data.views)[0].tolist()
-    supervised = watch.measure(model, config, phase_at(30, config.training, "all"), "all")
+    assert measured == {9: set(), 10: of_domains, 20: of_domains, 29: of_domains, 30: everything}
+    assert watch.first == domains_in_views(model, kinds(), plan.views)[0].tolist()
+    labelled = dataclasses.replace(plan, supervision="all")
+    supervised = watch.measure(model, labelled, labelled.phase(30))
     assert set(supervised) == everything - of_domains
 
 
@@ -188,7 +188,7 @@ def test_a_run_logs_its_alarms_and_says_them_once(picture_folder: Path, tmp_path
     overrides = {
         "model.style_dim": 8, "model.palette_dim": 3,
         "model.guiding_width": 4, "model.projection_dim": 8, "model.generator_width": 4,
-        "model.style_mlp_width": 16, "model.discriminator_width": 4, "model.discriminator_max_width": 8,
+        "model.style_mlp_width": 16, "discriminator.width": 4, "discriminator.max_width": 8,
         "training.batch": 4, "training.guiding_batch": 8, "training.prototypes_start": 0.5, "training.joint_start": 2,
     }  # fmt: skip
     config = Config.preset(
@@ -202,7 +202,7 @@ def test_a_run_logs_its_alarms_and_says_them_once(picture_folder: Path, tmp_path
     assert [set(values) & set(ALARMS) for values in logged] == [set(values) for values in logged]
     assert "empty_domain" not in logged[0]
     assert [values["empty_domain"] for values in logged[1:]] == [0] * 4  # 30 domains, 21 images
-    assert said.getvalue().count("alarm: empty_domain: the smallest domain is nearly empty") == 1
+    assert said.getvalue().count("warning: empty_domain: the smallest domain is nearly empty") == 1
     said = io.StringIO()
     train(config.replace({"training.steps": 6}), console=Console(file=said, width=200))
     assert "going on from step 5 of 6" in said.getvalue()
@@ -219,12 +219,12 @@ def test_a_run_whose_generator_cannot_learn_rings(tmp_path: Path) -> None:
         "cpu", data=str(folder), out=str(tmp_path / "run"), domains=8, steps=4, report_every=1,
         overrides={
             "model.style_dim": 8, "model.palette_dim": 3, "model.guiding_width": 4, "model.projection_dim": 8,
-            "model.generator_width": 4, "model.style_mlp_width": 16, "model.discriminator_width": 4,
-            "model.discriminator_max_width": 8, "training.batch": 4, "training.guiding_batch": 8,
+            "model.generator_width": 4, "model.style_mlp_width": 16, "discriminator.width": 4,
+            "discriminator.max_width": 8, "training.batch": 4, "training.guiding_batch": 8,
             "training.joint_start": 2, "training.learning_rate": 1e-12,
         },
     )  # fmt: skip
     said = io.StringIO()
     train(config, console=Console(file=said, width=200))
     assert said.getvalue().count("alarm: ignored_style: the style code is ignored") == 1
-    assert said.getvalue().count("alarm: empty_domain: the smallest domain is nearly empty") == 1
+    assert said.getvalue().count("warning: empty_domain: the smallest domain is nearly empty") == 1

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from open_tunit.config import Views
 from open_tunit.data.batches import Batch, Batches
 from open_tunit.data.transfer import to_device
+from open_tunit.data.views import Views
 
 COUNT, SIZE = 20, 6
 STILL = Views(flip=False, affine=False, crop=False, colour=False)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from open_tunit import TUNIT, __version__
 from open_tunit.cli.main import COMMANDS, main
+from open_tunit.config import Discriminator as DiscriminatorShape
 from open_tunit.config import Model
 from open_tunit.data import critters
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
@@ -31,7 +32,7 @@ USER_ERROR = 2
 SETTINGS = (
     "model.style_dim=8", "model.palette_dim=3",
     "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
-    "model.projection_dim=8", "model.discriminator_width=4", "model.discriminator_max_width=8",
+    "model.projection_dim=8", "discriminator.width=4", "discriminator.max_width=8",
     "training.batch=4", "training.guiding_batch=8", "training.joint_start=1",
 )  # fmt: skip
 
@@ -502,12 +503,13 @@ def test_info_of_nothing(capsys: Capture, tmp_path: Path) -> None:
 def published(tmp_path: Path) -> Path:
     """A small checkpoint under the published names."""
     torch.manual_seed(0)
-    shapes = Model(size=64, domains=3, style_dim=7, guiding_width=4, generator_width=4, discriminator_width=4)
-    model, D = TUNIT(shapes), Discriminator(shapes)
+    shapes = Model(size=64, domains=3, style_dim=7, guiding_width=4, generator_width=4)
+    narrow = DiscriminatorShape(width=4)
+    model, D = TUNIT(shapes), Discriminator(shapes, narrow)
     values: dict[str, object] = {"epoch": 5}
     for name, network, names in (
         ("C", model.E, guiding_names(shapes)), ("G", model.G, generator_names(shapes)),
-        ("D", D, discriminator_names(shapes)),
+        ("D", D, discriminator_names(shapes, narrow)),
     ):  # fmt: skip
         state = {f"module.{names[ours]}": value for ours, value in network.state_dict().items()}
         values[f"{name}_state_dict"] = values[f"{name}_EMA_state_dict"] = state

@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 from open_tunit.config import FORMAT_VERSION, PRESETS, SIZES, Config, ConfigError, Model, Training, model_from_dict
+from open_tunit.recipes import RECIPES
+from open_tunit.training import plan
+from open_tunit.training.state import GUIDING_WEIGHT_DECAY
 
 
 def preset(name: str = "paper", **settings: Any) -> Config:
@@ -18,24 +21,24 @@ def preset(name: str = "paper", **settings: Any) -> Config:
 
 def test_the_paper_preset_is_the_published_one() -> None:
     config = preset(domains=10)
-    model, training = config.model, config.training
+    model, training, D, recipe = config.model, config.training, config.discriminator, RECIPES[config.recipe]
     assert (model.size, model.style_dim, model.guiding_width, model.guiding_depths) == (128, 128, 64, (1, 1, 2, 2, 2))
-    assert (model.generator_width, model.discriminator_width, model.style_mlp_width) == (64, 64, 256)
-    assert (model.discriminator_max_width, model.generator_blocks, model.normalize_contrast) == (1024, 2, False)
+    assert (model.generator_width, model.generator_blocks, model.style_mlp_width) == (64, 2, 256)
+    assert (D.width, D.max_width, recipe.normalize_contrast, recipe.plain_start) == (64, 1024, False, False)
     assert (training.steps, training.batch, training.guiding_batch, training.queue) == (200_000, 32, None, 1024)
     assert training.steps * training.guiding_share == pytest.approx(65_000)
-    assert (training.labelled_only_steps, training.semi_joint_start) == (20_000, 35_000)
-    assert (training.domain_objective, training.pseudo_labels) == ("mutual_information", "online")
+    assert (plan.LABELLED_ONLY_STEPS, plan.SEMI_JOINT_START, plan.LABEL_WEIGHT) == (20_000, 35_000, 5)
+    assert (recipe.domain_objective, recipe.pseudo_labels) == ("mutual_information", "online")
     assert (training.adversarial, training.optimizer, training.schedule) == ("hinge", "rmsprop", "joint")
-    assert (training.domain_weight, training.guiding_weight, training.label_weight) == (5, 0.1, 5)
+    assert (recipe.domain_weight, training.guiding_weight) == (5, 0.1)
     assert (training.reconstruction_weight, training.translation_style_weight) == (0.1, 0.01)
     assert (training.r1_weight, training.r1_every, training.temperature) == (10, 1, 0.07)
-    assert (training.style_weight, training.shape_weight, training.prototypes_start) == (1, 0, 0)
+    assert (recipe.early_style_weight, recipe.shape_weight, training.prototypes_start) == (1, 0, 0)
     assert (training.guiding_learning_rate, training.learning_rate) == (1e-4, 1e-4)
-    assert (training.guiding_weight_decay, training.weight_decay, training.average_decay) == (1e-3, 1e-4, 0.999)
-    assert (training.average_warmup, training.contrast_in_batch, training.measure_statistics) == (False,) * 3
+    assert (GUIDING_WEIGHT_DECAY, training.weight_decay, training.average_decay) == (1e-3, 1e-4, 0.999)
+    assert (recipe.average_warmup, recipe.contrast_in_batch, recipe.measure_statistics) == (False,) * 3
     views = config.data.views
-    assert (views.flip, views.affine, views.crop, views.colour, views.outside) == (True, True, True, True, "black")
+    assert (views.flip, views.affine, views.crop, views.colour, recipe.outside) == (True, True, True, True, "black")
 
 
 @pytest.mark.parametrize("size", [256, 512])
@@ -43,7 +46,7 @@ def test_the_published_networks_are_half_as_wide_from_256(size: int) -> None:
     by_name = Config.preset("paper", data="x", out="y", overrides={"model.size": size})
     assert by_name.model == Config.preset("paper", data="x", out="y", size=size).model
     model = preset(size=size).model
-    assert (model.generator_width, model.discriminator_width) == (32, 32)
+    assert (model.generator_width, preset(size=size).discriminator.width) == (32, 32)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -159,15 +162,15 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"model.guiding_depths": 3}, "model.guiding_depths", "3"),
     ({"model.generator_bottleneck": 12}, "generator_bottleneck", "12"),
     ({"model.generator_bottleneck": 128}, "generator_bottleneck", "128"),
-    ({"model.discriminator_width": 2048}, "discriminator_width", "2048"),
+    ({"discriminator.width": 2048}, "discriminator.width", "2048"),
     ({"model.projection_dim": -1}, "projection_dim", "-1"),
-    ({"model.normalize_contrast": "yes"}, "model.normalize_contrast", "'yes'"),
+    ({"data.views.crop": "yes"}, "data.views.crop", "'yes'"),
     ({"training.steps": 0}, "steps", "0"),
     ({"training.steps": "many"}, "training.steps", "'many'"),
     ({"training.batch": 1}, "batch", "1"),
     ({"training.guiding_batch": 1}, "guiding_batch", "1"),
     ({"training.queue": 0}, "queue", "0"),
-    ({"training.balance_queue": 0}, "balance_queue", "0"),
+    ({"training.queue": 0}, "queue", "0"),
     ({"training.prototypes_start": 1.0}, "prototypes_start", "1.0"),
     ({"training.prototypes_start": 0.5}, "prototypes_start", "projection_dim"),
     ({"training.joint_start": -1}, "joint_start", "-1"),
@@ -183,7 +186,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"data.fit": "stretch"}, "data.fit", "'stretch'"),
     ({"data.folder": ""}, "data", "empty"),
     ({"data.views.flop": True}, "flop", "data.views"),
-    ({"data.views.outside": "white"}, "data.views.outside", "'white'"),
+    ({"training.adversarial": "white"}, "training.adversarial", "'white'"),
     ({"out": ""}, "out", "empty"),
     ({"seed": -1}, "seed", "-1"),
     ({"seed": None}, "seed", "None"),
@@ -223,7 +226,7 @@ def test_unknown_settings_of_any_kind_are_named() -> None:
 
 
 def test_a_setting_that_is_missing_is_named() -> None:
-    with pytest.raises(ConfigError, match="config lacks data"):
+    with pytest.raises(ConfigError, match="config lacks recipe, data"):
         Config.from_dict({"preset_name": "paper", "out": "run"})
 
 

@@ -37,8 +37,8 @@ PAGES = (
     "reliability.md", "faq.md",
 )  # fmt: skip
 TINY = (
-    "--size 32 --steps 2 --set model.guiding_width=5 --set model.generator_width=4 --set model.discriminator_width=4 "
-    "--set model.discriminator_max_width=8 --set training.joint_start=1 --set training.guiding_batch=8"
+    "--size 32 --steps 2 --set model.guiding_width=5 --set model.generator_width=4 --set discriminator.width=4 "
+    "--set discriminator.max_width=8 --set training.joint_start=1 --set training.guiding_batch=8"
 )
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\n)?```(?P<language>sh|python|yaml)\n(?P<body>.*?)```", re.DOTALL)
 
@@ -124,7 +124,8 @@ def test_the_command_reference_is_the_code(site: Path) -> None:
 
 def test_the_settings_reference_is_the_code(site: Path) -> None:
     text = _Page(site / "reference" / "settings" / "index.html").text
-    for prefix, cls in (("model.", settings.Model), ("training.", settings.Training), ("data.views.", settings.Views)):
+    sections = {"model.": settings.Model, "training.": settings.Training, "data.views.": settings.ViewSettings}
+    for prefix, cls in sections.items():
         for field in dataclasses.fields(cls):
             assert prefix + field.name in text
     assert "Most channels of any layer of D." in text

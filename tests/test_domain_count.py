@@ -19,12 +19,12 @@ from sklearn.metrics import mutual_info_score
 
 from open_tunit import Config, train
 from open_tunit.data.batches import Batch
+from open_tunit.runs import DifferentRunError
 from open_tunit.settings import ConfigError
 from open_tunit.training.budget import training_minutes
+from open_tunit.training.clustering import kmeans
 from open_tunit.training.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
-from open_tunit.training.heads import kmeans
-from open_tunit.training.run import DifferentRunError
-from open_tunit.training.schedule import Phase, prototypes_step
+from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import State
 from open_tunit.training.step import NotFiniteError, Step
 
@@ -32,7 +32,7 @@ TINY = {
     "model.style_dim": 8, "model.palette_dim": 3,
     "model.guiding_width": 4, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 8,
     "model.generator_width": 4, "model.generator_blocks": 1, "model.style_mlp_width": 16,
-    "model.discriminator_width": 4, "model.discriminator_max_width": 8, "training.batch": 4,
+    "discriminator.width": 4, "discriminator.max_width": 8, "training.batch": 4,
     "training.guiding_batch": 8, "training.joint_start": 4,
 }  # fmt: skip
 
@@ -51,7 +51,7 @@ def trained(config: Config) -> str:
 def test_spoilt_weights_choose_no_number(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU their loss may not have been looked at."""
     config = asked(picture_folder, tmp_path / "run")
-    honest, last = Step.__call__, round(LENGTH * prototypes_step(config.training, "none"))
+    honest, last = Step.__call__, round(LENGTH * Plan.of(config).domains_start)
 
     def spoil(self: Step, state: State, batch: Batch, phase: Phase) -> Any:
         terms = honest(self, state, batch, phase)
@@ -151,7 +151,7 @@ def test_the_search_trains_e_alone(picture_folder: Path, tmp_path: Path, monkeyp
     config = asked(picture_folder, tmp_path, set={"training.joint_start": 4, "training.prototypes_start": 0.9})
     sweep(config, range(2, 9), console=Console(file=io.StringIO()))
     assert len(phases) == 6  # half as many again as the 4 before prototypes
-    assert not any(phase.train_generator or phase.seek_domains for phase in phases)
+    assert not any(phase.train_generator or phase.learn_domains for phase in phases)
 
 
 @pytest.mark.parametrize("preset", ["cpu", "default"])

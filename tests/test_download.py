@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from open_tunit.evaluation.download import fetch
+from open_tunit.evaluation.features.weights_download import fetch
 
 CONTENT = bytes(range(256)) * 50
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -21,13 +21,14 @@ from open_tunit import TUNIT, Config, evaluate, train
 from open_tunit.config import Data, Model
 from open_tunit.data import critters
 from open_tunit.data.dataset import Dataset, open_dataset
-from open_tunit.evaluation import measure as measuring
-from open_tunit.evaluation import names, truth
+from open_tunit.evaluation import translations as measuring
 from open_tunit.evaluation.compare import compare_runs
-from open_tunit.evaluation.judges import Judges, truth_of
-from open_tunit.evaluation.plan import make_plan
+from open_tunit.evaluation.ground_truth import answers as truth
+from open_tunit.evaluation.ground_truth.classifiers import Judges, truth_of
 from open_tunit.evaluation.protocol import FEW_MEASURED, FOREIGN, UNSEEN, Asked
+from open_tunit.evaluation.report import captions as names
 from open_tunit.evaluation.run import evaluate_run
+from open_tunit.evaluation.selection import make_plan
 from open_tunit.evaluation.validation import validate
 from open_tunit.images import from_uint8
 from open_tunit.metrics.distances import frechet_distance
@@ -303,7 +304,7 @@ def _trained(data: Path, out: Path, **fields: Any) -> Path:
     shapes = {
         "model.style_dim": 8, "model.palette_dim": 3,
         "model.guiding_width": 4, "model.generator_width": 4, "model.style_mlp_width": 16,
-        "model.projection_dim": 8, "model.discriminator_width": 4, "model.discriminator_max_width": 8,
+        "model.projection_dim": 8, "discriminator.width": 4, "discriminator.max_width": 8,
         "training.batch": 4, "training.guiding_batch": 8, "training.joint_start": 1,
     }  # fmt: skip
     steps = fields.pop("steps", 2)

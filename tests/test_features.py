@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from open_tunit import TUNIT
 from open_tunit.config import Data, Model
 from open_tunit.data.dataset import Dataset, open_dataset
-from open_tunit.evaluation import features
-from open_tunit.evaluation.features import FeatureNetwork, open_features, resize
+from open_tunit.evaluation.features import extractors as features
+from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features, resize
+from open_tunit.evaluation.features.feature_cache import pictures, real_features
 from open_tunit.evaluation.figures import names_of
-from open_tunit.evaluation.stored import pictures, real_features
 
 SIZE = 32
 

@@ -17,11 +17,11 @@ from hub_stand_in import TOKEN, Repository, StandIn, stand_in
 from PIL import Image
 
 from open_tunit import TUNIT
+from open_tunit.card import Publication, published_card
 from open_tunit.cli.main import main
 from open_tunit.config import Model
 from open_tunit.interop.hub import Upload, stage
 from open_tunit.naming import Naming
-from open_tunit.training.card import Publication, published_card
 
 pytest.importorskip("huggingface_hub")
 

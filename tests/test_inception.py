@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.evaluation import inception
-from open_tunit.evaluation.inception import Inception, load_inception
+from open_tunit.evaluation.features import inception
+from open_tunit.evaluation.features.inception import Inception, load_inception
 
 
 @pytest.fixture(scope="module")

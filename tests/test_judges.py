@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from open_tunit.data import critters
-from open_tunit.evaluation import judges
-from open_tunit.evaluation.judges import Judges, open_judges, train_judges
+from open_tunit.evaluation.ground_truth import classifiers as judges
+from open_tunit.evaluation.ground_truth.classifiers import Judges, open_judges, train_judges
 from open_tunit.images import from_uint8
 
 SPECIES, SIZE = 3, 16

@@ -13,13 +13,15 @@ import open_tunit
 LAYERS = [
     {"cli"},
     {"web", "scale"},
-    {"evaluation", "interop", "interpolation", "folders"},
-    {"training"},
+    {"evaluation", "interop", "interpolation", "sorting", "films"},
+    {"training", "folders", "style_map"},
+    {"runs", "card"},
     {"model", "data"},
     {"networks", "losses", "metrics", "naming"},
+    {"device"},
     {"config", "images", "video", "parts"},
-    {"places"},
-    {"download", "files", "presets", "settings"},
+    {"sections", "places", "format_v1"},
+    {"hub_download", "files", "presets", "settings", "rng", "recipes", "terminal"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
@@ -73,7 +75,7 @@ def test_imports_point_down() -> None:
     ("file", "text"),
     [
         ("losses.py", "import house.training"),
-        ("losses.py", "from house.networks.layers import Block"),
+        ("losses.py", "from house.networks.ops.norms import FRN"),
         ("losses.py", "from house import model"),
         ("images.py", "from house.config import Config"),
         ("images.py", "from .config import Config"),
@@ -117,3 +119,10 @@ def test_importing_is_light(module: str) -> None:
     code = f"import sys, {module}; print(*(set(sys.modules) & set({HEAVY})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_no_two_modules_share_a_name_and_none_hides_the_standard_librarys() -> None:
+    root = Path(open_tunit.__file__).parent
+    stems = [path.stem for path in root.rglob("*.py") if not path.stem.startswith("__")]
+    assert sorted({stem for stem in stems if stems.count(stem) > 1}) == []
+    assert sorted(set(stems) & sys.stdlib_module_names) == []

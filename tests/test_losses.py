@@ -135,8 +135,8 @@ def test_nt_xent() -> None:
 
 def test_the_hinge() -> None:
     real, fake = torch.tensor([2.0, 0.5, -1.0, 1.0]), torch.tensor([-3.0, 0.0, 1.0, -0.5])
-    d_real = losses.called_real(real, kind="hinge")
-    d_fake = losses.called_fake(fake, kind="hinge")
+    d_real = losses.discriminator_on_real(real, kind="hinge")
+    d_fake = losses.discriminator_on_fake(fake, kind="hinge")
     assert d_real.item() == pytest.approx((0 + 0.5 + 2 + 0) / 4)
     assert d_fake.item() == pytest.approx((0 + 1 + 2 + 0.5) / 4)
     assert losses.generator_adversarial(fake, kind="hinge").item() == pytest.approx((3 + 0 - 1 + 0.5) / 4)
@@ -144,8 +144,8 @@ def test_the_hinge() -> None:
 
 def test_the_log_loss() -> None:
     real, fake = [2.0, 0.5, -1.0], [-3.0, 0.0, 1.0]
-    d_real = losses.called_real(torch.tensor(real), kind="log")
-    d_fake = losses.called_fake(torch.tensor(fake), kind="log")
+    d_real = losses.discriminator_on_real(torch.tensor(real), kind="log")
+    d_fake = losses.discriminator_on_fake(torch.tensor(fake), kind="log")
 
     def sigmoid(x: float) -> float:
         return 1 / (1 + math.exp(-x))
@@ -158,8 +158,8 @@ def test_the_log_loss() -> None:
 
 def test_the_log_loss_of_sure_logits_is_finite() -> None:
     sure = torch.tensor([CONFIDENT, -CONFIDENT])
-    d_real = losses.called_real(sure, kind="log")
-    d_fake = losses.called_fake(sure, kind="log")
+    d_real = losses.discriminator_on_real(sure, kind="log")
+    d_fake = losses.discriminator_on_fake(sure, kind="log")
     assert d_real.item() == pytest.approx(CONFIDENT / 2)
     assert d_fake.item() == pytest.approx(CONFIDENT / 2)
 

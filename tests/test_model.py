@@ -23,7 +23,6 @@ from open_tunit.images import fit, to_tensor
 SIZE, DOMAINS = 32, 3
 SHAPES = Model(
     size=SIZE, domains=DOMAINS, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16, projection_dim=0,
-    discriminator_width=4,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import threading
@@ -12,17 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit.config import SIZES, Config, Model
+from open_tunit.config import Discriminator as DiscriminatorShape
 from open_tunit.networks.discriminator import Discriminator, ResidualBlock
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.networks.layers import FRN
-from open_tunit.networks.norms import adain, instance_norm
-from open_tunit.networks.upsampling import WIDE, UpsampleConv
+from open_tunit.networks.ops.convolutions import FRN
+from open_tunit.networks.ops.norms import adain, instance_norm
+from open_tunit.networks.ops.upsampling import WIDE, UpsampleConv
 
 NARROW = Model(
     size=32, domains=3, style_dim=5, guiding_width=2, generator_width=3, generator_bottleneck=8, style_mlp_width=7,
-    discriminator_width=4, discriminator_max_width=12,
 )  # fmt: skip
+NARROW_D = DiscriminatorShape(width=4, max_width=12)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -49,14 +51,14 @@ def test_parameter_counts_are_the_published_ones() -> None:
     with torch.device("meta"):
         assert millions(GuidingNetwork(paper(128))) == 9.3
         assert millions(Generator(paper(128))) == 27.3
-        assert millions(Discriminator(paper(128))) == 70.9
+        assert millions(Discriminator(paper(128), DiscriminatorShape())) == 70.9
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_shapes_at_every_size(size: int) -> None:
     with torch.device("meta"):
         model = paper(size)
-        E, G, D = GuidingNetwork(model), Generator(model), Discriminator(model)
+        E, G, D = GuidingNetwork(model), Generator(model), Discriminator(model, DiscriminatorShape())
         x = torch.empty(2, 3, size, size)
         guidance = E(x)
         assert guidance.logits.shape == (2, 10)
@@ -70,7 +72,7 @@ def test_shapes_at_every_size(size: int) -> None:
 
 def test_the_discriminators_widths_are_the_published_ones() -> None:
     with torch.device("meta"):
-        D = Discriminator(paper(128))
+        D = Discriminator(paper(128), DiscriminatorShape())
         blocks = [
             (b.conv2.in_channels, b.conv2.out_channels, b.halve) for b in D.modules() if isinstance(b, ResidualBlock)
         ]
@@ -148,7 +150,7 @@ def test_a_block_of_the_discriminator_is_the_published_one(outputs: int, halve: 
 
 
 def test_the_discriminator_is_the_published_one() -> None:
-    D = Discriminator(NARROW)
+    D = Discriminator(NARROW, NARROW_D)
     shaken(D)
     x = images = normal(2, 3, 32, 32)
     x = F.conv2d(x, D.stem.weight, D.stem.bias, padding=1)
@@ -246,8 +248,9 @@ def test_a_projection_adds_a_shape_code() -> None:
 
 def test_weights_start_as_published() -> None:
     torch.manual_seed(0)
-    model = Model(size=32, guiding_width=16, generator_width=16, discriminator_width=16, style_mlp_width=64)
-    E, G, D = GuidingNetwork(model), Generator(model), Discriminator(model)
+    model = Model(size=32, guiding_width=16, generator_width=16, style_mlp_width=64)
+    shape = DiscriminatorShape(width=16)
+    E, G, D = GuidingNetwork(model), Generator(model), Discriminator(model, shape)
     checked = 0
     for network, mode in ((E, "fan_out"), (G, "fan_in"), (D, "fan_in")):
         for name, p in network.named_parameters():
@@ -291,10 +294,10 @@ def test_the_style_code_ends_with_the_palette() -> None:
 
 def test_a_plain_start_is_nearly_instance_norm_whatever_the_style() -> None:
     torch.manual_seed(0)
-    config = dataclasses.replace(NARROW, plain_start=True, style_mlp_width=64)
-    G = Generator(config)
-    torch.manual_seed(0)
-    published = Generator(dataclasses.replace(config, plain_start=False))
+    config = dataclasses.replace(NARROW, style_mlp_width=64)
+    published = Generator(config)
+    G = copy.deepcopy(published)
+    G.start_plain()
     style = torch.randn(200, config.style_dim)
     parts = [
         network.mlp(style).split([c for c in G.decoder.adain_channels for _ in range(2)], 1)

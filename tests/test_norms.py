@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from open_tunit.networks.layers import PooledConv, ReflectConv, ThinConv
-from open_tunit.networks.norms import adain, frn, instance_norm
+from open_tunit.networks.ops.convolutions import PooledConv, ReflectConv, ThinConv
+from open_tunit.networks.ops.norms import adain, frn, instance_norm
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -20,8 +20,8 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOK = json.loads((FOLDER / "open_tunit.ipynb").read_text(encoding="utf-8"))
 CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 TINY = (
-    "--steps 2 --set model.guiding_width=5 --set model.generator_width=4 --set model.discriminator_width=4 "
-    "--set model.discriminator_max_width=8 --set training.joint_start=1 --set training.guiding_batch=8"
+    "--steps 2 --set model.guiding_width=5 --set model.generator_width=4 --set discriminator.width=4 "
+    "--set discriminator.max_width=8 --set training.joint_start=1 --set training.guiding_batch=8"
 )
 INSTALLING = ("git clone ", "pip install ")
 """Commands that need a network; what they install is what runs this test."""

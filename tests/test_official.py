@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit import TUNIT
+from open_tunit.config import Discriminator as DiscriminatorShape
 from open_tunit.config import Model
 from open_tunit.interop.official import (
     NotACheckpointError,
@@ -23,20 +24,19 @@ from open_tunit.interop.official import (
 )
 from open_tunit.networks.discriminator import Discriminator
 
-NAMES = {"C": guiding_names, "G": generator_names, "D": discriminator_names}
+NARROW = DiscriminatorShape(width=3)
+NAMES = {"C": guiding_names, "G": generator_names, "D": lambda model: discriminator_names(model, NARROW)}
 
 
 def _shapes(size: int) -> Model:
     """Widths that tests can afford; a checkpoint's are read off its tensors."""
-    return Model(
-        size=size, domains=3, style_dim=7, guiding_width=4, generator_width=2, style_mlp_width=9, discriminator_width=3
-    )
+    return Model(size=size, domains=3, style_dim=7, guiding_width=4, generator_width=2, style_mlp_width=9)
 
 
 def _networks(size: int, seed: int) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     model = TUNIT(_shapes(size))
-    networks: dict[str, nn.Module] = {"C": model.E, "G": model.G, "D": Discriminator(_shapes(size))}
+    networks: dict[str, nn.Module] = {"C": model.E, "G": model.G, "D": Discriminator(_shapes(size), NARROW)}
     for network in networks.values():
         for value in network.state_dict().values():
             if value.is_floating_point():

@@ -14,16 +14,19 @@ from torch import Tensor
 from open_tunit.config import Config
 from open_tunit.data.batches import Batch
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
-from open_tunit.training.queue import Queue
-from open_tunit.training.schedule import Phase
-from open_tunit.training.state import State, new_state
+from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.state import Queue, State, new_state
 from open_tunit.training.step import Step
 
 LOSS_TOLERANCE = 1e-9
 NORM_TOLERANCE = 1e-6
 PHASES = {
-    "warmup": Phase(name="guiding", train_guiding=True, train_generator=False, guiding_weight=1.0),
-    "joint": Phase(name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1),
+    "warmup": Phase(
+        name="guiding", train_guiding=True, train_generator=False, guiding_weight=1.0, guiding_learning_rate=1e-4
+    ),
+    "joint": Phase(
+        name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1, guiding_learning_rate=1e-4
+    ),
 }
 LOSS_NAMES = {
     "mutual_information_loss": "mutual_information",
@@ -60,8 +63,12 @@ def _tensors(module: torch.nn.Module, names: dict[str, str], letter: str, weight
 
 
 def _state(config: Config, weights: ModuleType) -> State:
-    state = new_state(config, torch.device("cpu"), torch.float64)
-    names = {"E": guiding_names, "G": generator_names, "D": discriminator_names}
+    state = new_state(Plan.of(config), torch.device("cpu"), torch.float64)
+    names = {
+        "E": guiding_names,
+        "G": generator_names,
+        "D": lambda model: discriminator_names(model, config.discriminator),
+    }
     for name, letter in (("E", "C"), ("G", "G"), ("D", "D")):
         network = getattr(state, name)
         tensors = _tensors(network, names[name](config.model), letter, weights)
@@ -87,11 +94,11 @@ def _assert_samples(value: Tensor, expected: dict[str, object]) -> None:
 def test_names_are_those_of_the_published_state_dicts(parity: Path) -> None:
     published = json.loads((parity / "official_state_dict_64.json").read_text())
     config = _config(64)
-    state = new_state(config, torch.device("cpu"))
+    state = new_state(Plan.of(config), torch.device("cpu"))
     for network, names, letter in (
         (state.E, guiding_names, "C"),
         (state.G, generator_names, "G"),
-        (state.D, discriminator_names, "D"),
+        (state.D, lambda model: discriminator_names(model, config.discriminator), "D"),
     ):
         mapping = names(config.model)
         shapes = {mapping[name]: list(value.shape) for name, value in network.state_dict().items()}
@@ -142,7 +149,7 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
         unlabelled=torch.arange(count),
         permutation=torch.tensor(expected["permutation"]),
     )
-    terms = Step(config)(state, batch, PHASES[phase])
+    terms = Step(Plan.of(config))(state, batch, PHASES[phase])
     for theirs, value in expected["losses"].items():
         assert terms[LOSS_NAMES[theirs]].item() == pytest.approx(value, rel=LOSS_TOLERANCE), theirs
     for ours, theirs in _NETWORKS.items():

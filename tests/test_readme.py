@@ -14,8 +14,8 @@ from open_tunit.cli.main import main
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TINY = (
-    "--size 32 --steps 4 --set model.guiding_width=5 --set model.generator_width=4 --set model.discriminator_width=4 "
-    "--set model.discriminator_max_width=8 --set training.joint_start=2 --set training.guiding_batch=8"
+    "--size 32 --steps 4 --set model.guiding_width=5 --set model.generator_width=4 --set discriminator.width=4 "
+    "--set discriminator.max_width=8 --set training.joint_start=2 --set training.guiding_batch=8"
 )
 
 

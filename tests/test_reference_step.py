@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from open_tunit.config import Config
 from open_tunit.data.batches import Batch
-from open_tunit.training.queue import Queue
-from open_tunit.training.schedule import Phase
-from open_tunit.training.state import State, new_state
+from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.state import Queue, State, new_state
 from open_tunit.training.step import Step
 
-JOINT = Phase(name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1)
+JOINT = Phase(name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1, guiding_learning_rate=1e-4)
 STEPS = 5
-CONFIG = Config.preset("paper", data="unused", out="unused", size=32, domains=4).replace(
-    {"model.guiding_width": 4, "model.generator_width": 6, "model.discriminator_width": 6, "model.style_dim": 8}
+PLAN = Plan.of(
+    Config.preset("paper", data="unused", out="unused", size=32, domains=4).replace(
+        {"model.guiding_width": 4, "model.generator_width": 6, "discriminator.width": 6, "model.style_dim": 8}
+    )
 )
 
 
@@ -39,9 +40,9 @@ def reference_step() -> ModuleType:
     return module
 
 
-def shaken_state(config: Config = CONFIG) -> State:
+def shaken_state(plan: Plan = PLAN) -> State:
     """Float64 networks in which no parameter is zero, and D's hinge is on both of its sides."""
-    state = new_state(config, torch.device("cpu"), torch.float64)
+    state = new_state(plan, torch.device("cpu"), torch.float64)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for network in (state.E, state.G, state.D):
@@ -69,7 +70,7 @@ def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
 
 
 def converted(state: State, dtype: torch.dtype) -> State:
-    fresh = new_state(CONFIG, torch.device("cpu"), dtype)
+    fresh = new_state(PLAN, torch.device("cpu"), dtype)
     for name in ("E", "E_ema", "G", "G_ema", "D"):
         getattr(fresh, name).load_state_dict(getattr(state, name).state_dict())
     fresh.keys = Queue(1024, state.keys.rows.to(dtype))
@@ -81,15 +82,15 @@ def converted(state: State, dtype: torch.dtype) -> State:
     [(32, STEPS, False), (64, 2, False), (128, 1, False), (256, 1, False), (32, STEPS, True)],
 )
 def test_steps_equal_the_published_ones(reference_step: ModuleType, size: int, steps: int, supervised: bool) -> None:
-    config = CONFIG.replace({"model.size": size})
-    state = shaken_state(config)
-    published = reference_step.Reference(state.E, state.G, state.D, config.model, state.keys.rows.clone())
+    plan = dataclasses.replace(PLAN.replace({"model.size": size}), supervision="all" if supervised else "none")
+    state = shaken_state(plan)
+    published = reference_step.Reference(state.E, state.G, state.D, plan.config.model, state.keys.rows.clone())
     labels = torch.tensor([2, 0, 3, 2]) if supervised else None
     for seed in range(steps):
         batch = batch_of(seed, torch.float64, size)
         if labels is not None:
             batch = dataclasses.replace(batch, labels=labels)
-        ours = Step(config, "all" if supervised else "none")(state, batch, JOINT)
+        ours = Step(plan)(state, batch, JOINT)
         theirs = published.step(batch.x, batch.x_plus, batch.permutation, labels)
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
@@ -132,14 +133,14 @@ def test_rounding_is_at_most_twice_the_published_steps(reference_step: ModuleTyp
 
         def published(dtype: torch.dtype, state: State = state, seed: int = seed) -> dict[str, Tensor]:
             values = converted(state, dtype)
-            reference = reference_step.Reference(values.E, values.G, values.D, CONFIG.model, values.keys.rows)
+            reference = reference_step.Reference(values.E, values.G, values.D, PLAN.config.model, values.keys.rows)
             batch = batch_of(seed, dtype)
             return first_gradients(reference, lambda: reference.step(batch.x, batch.x_plus, batch.permutation))
 
         exact, single = published(torch.float64), published(torch.float32)
         values = converted(state, torch.float32)
         batch = batch_of(seed, torch.float32)
-        ours = first_gradients(values, lambda: Step(CONFIG)(values, batch, JOINT))  # noqa: B023
+        ours = first_gradients(values, lambda: Step(PLAN)(values, batch, JOINT))  # noqa: B023
         for name, gradient in exact.items():
             ratios[name].append(float((ours[name] - gradient).norm() / (single[name] - gradient).norm()))
     for name, found in ratios.items():

@@ -22,7 +22,7 @@ SETTINGS = (
     f"report_every={REPORT_EVERY}", f"training.joint_start={JOINT_START}", "training.prototypes_start=0.5",
     "model.style_dim=8", "model.palette_dim=3",
     "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
-    "model.projection_dim=8", "model.discriminator_width=4", "model.discriminator_max_width=16",
+    "model.projection_dim=8", "discriminator.width=4", "discriminator.max_width=16",
     "training.batch=4", "training.guiding_batch=8", "training.balance_queue=24",
 )  # fmt: skip
 

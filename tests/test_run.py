@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import re
 import sys
@@ -19,10 +21,11 @@ from PIL import Image
 from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
-from open_tunit.config import Training
-from open_tunit.training import budget, loop
+from open_tunit.recipes import OURS
+from open_tunit.runs import DifferentRunError
+from open_tunit.training import budget, starting
 from open_tunit.training.budget import quickened, slowed
-from open_tunit.training.run import DifferentRunError
+from open_tunit.training.plan import Plan
 from open_tunit.training.step import NotFiniteError, Step
 
 TINY = {
@@ -34,8 +37,8 @@ TINY = {
     "model.generator_width": 4,
     "model.generator_blocks": 1,
     "model.style_mlp_width": 16,
-    "model.discriminator_width": 4,
-    "model.discriminator_max_width": 8,
+    "discriminator.width": 4,
+    "discriminator.max_width": 8,
     "training.batch": 4,
     "training.guiding_batch": 8,
     "training.prototypes_start": 0.5,
@@ -60,10 +63,20 @@ def config(picture_folder: Path, tmp_path: Path) -> Begin:
     return make
 
 
-def _train(config: Config) -> tuple[TUNIT, str]:
+def _train(config: Config, **given: Any) -> tuple[TUNIT, str]:
     """The model, and what was printed."""
     said = io.StringIO()
-    return train(config, console=Console(file=said, width=200)), said.getvalue()
+    return train(config, console=Console(file=said, width=200), **given), said.getvalue()
+
+
+def ticking(seconds: float) -> Callable[[], float]:
+    """A clock that goes on by so much at each look, and stands still between."""
+    return itertools.count(step=seconds).__next__
+
+
+def plan_of(**training: Any) -> Plan:
+    overrides = {f"training.{name}": value for name, value in training.items()}
+    return Plan.of(Config.preset("cpu", data="photos", out="run", overrides=overrides))
 
 
 def _lines(config: Config) -> list[dict[str, Any]]:
@@ -100,7 +113,8 @@ def test_plain_output_says_what_is_left(config: Begin, tmp_path: Path) -> None:
     assert "left" not in guiding
     assert re.search(r"^joint 4/6 \d+ img/s \d+ s left style_contrast", first)
     assert "left" not in last
-    _, said = _train(config(steps=None, joint_start=None, minutes=0.1, report_every=1, out=str(tmp_path / "other")))
+    asked = config(steps=None, joint_start=None, minutes=0.1, report_every=1, out=str(tmp_path / "other"))
+    _, said = _train(asked, clock=ticking(0.05))
     assert re.search(r"^guiding 1/\d+ \d+ img/s \d s left style_contrast", said, re.MULTILINE)
 
 
@@ -326,7 +340,7 @@ def test_folder_labels_supervise_and_are_joint_from_the_start(config: Begin, pic
 
 
 def test_supervision_never_resets_the_domain_head(config: Begin, picture_folder: Path) -> None:
-    """Balanced prototypes have no say where every label is known."""
+    """Balanced prototypes are not used where every image is labelled."""
     _into_folders(picture_folder)
     heads = []
     for start in (0.0, 0.75):
@@ -342,9 +356,9 @@ def test_some_labels(config: Begin, picture_folder: Path) -> None:
     rows = [f"{name},{name.split('_')[0]}" for name in names[::3]]
     table = picture_folder.parent / "labels.csv"
     table.write_text("\n".join(["file,label", *rows]))
-    told = {"data.labels": str(table), "training.labelled_only_steps": 2, "training.hold_domains": False}
-    asked = config(steps=6, joint_start=None, set=told)
-    model, _ = _train(asked)
+    recipe = dataclasses.replace(OURS, freeze_domains=False)
+    asked = config(steps=6, joint_start=None, set={"data.labels": str(table)})
+    model, _ = _train(asked, recipe=recipe)
     assert model.about["supervision"] == "some"
     assert _stored(asked)["training"]["joint_start"] == 3
     lines = _lines(asked)
@@ -354,7 +368,7 @@ def test_some_labels(config: Begin, picture_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [None, "some"])
-def test_the_domains_are_voted_on_once_where_no_image_has_a_label(
+def test_labels_are_propagated_once_where_no_image_has_a_label(
     config: Begin, picture_folder: Path, labels: str | None
 ) -> None:
     told: dict[str, Any] = {}
@@ -362,7 +376,7 @@ def test_the_domains_are_voted_on_once_where_no_image_has_a_label(
         table = picture_folder.parent / "labels.csv"
         names = sorted(path.name for path in picture_folder.iterdir())
         table.write_text("\n".join(["file,label", *(f"{name},{name.split('_')[0]}" for name in names[::3])]))
-        told = {"data.labels": str(table), "training.labelled_only_steps": 0}
+        told = {"data.labels": str(table)}
     heads = []
     for steps, seen in ((2, (1, 2)), (3, (3,))):  # a run keeps its newest two checkpoints
         asked = config(steps=steps, joint_start=1, report_every=1, set=told)
@@ -463,7 +477,7 @@ def test_more_steps_extend_the_run_and_leave_the_joint_phase(config: Begin, tmp_
 def test_minutes_become_steps_once(config: Begin) -> None:
     asked = config(joint_start=None, minutes=0.01, report_every=1000, set={"training.guiding_share": 0.3})
     asked = asked.replace({"training.batch": 2, "training.guiding_batch": 2})
-    model, said = _train(asked)
+    model, said = _train(asked, clock=ticking(0.005))
     training = _stored(asked)["training"]
     assert model.about["step"] == training["steps"] > training["joint_start"] > 0
     _, said = _train(asked)
@@ -473,35 +487,35 @@ def test_minutes_become_steps_once(config: Begin) -> None:
 
 @pytest.mark.parametrize(("steps", "noted"), [(99, True), (100, False)])
 def test_minutes_too_few_to_learn_from(config: Begin, monkeypatch: pytest.MonkeyPatch, steps: int, noted: bool) -> None:
-    def counted(config: Config, *arguments: Any, **keywords: Any) -> Config:
-        return config.replace({"training.steps": steps, "training.joint_start": 2})
+    def counted(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
+        return plan.replace({"training.steps": steps, "training.joint_start": 2})
 
-    monkeypatch.setattr(loop, "steps_for", counted)
-    _, said = _train(config(joint_start=None, minutes=0.001, report_every=1000))
-    assert (f"note: --minutes 0.001 makes {steps} steps on this machine, too few to learn from" in said) == noted
+    monkeypatch.setattr(starting, "fitted_to_minutes", counted)
+    _, said = _train(config(joint_start=None, minutes=0.001, report_every=1000), clock=ticking(0.1))
+    assert (f"warning: --minutes 0.001 makes {steps} steps on this machine, too few to learn from" in said) == noted
 
 
 def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hopeful(config: Config, *arguments: Any, **keywords: Any) -> Config:
-        return config.replace({"training.steps": 1_000_000, "training.joint_start": 2})
+    def hopeful(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
+        return plan.replace({"training.steps": 1_000_000, "training.joint_start": 2})
 
-    monkeypatch.setattr(loop, "steps_for", hopeful)
+    monkeypatch.setattr(starting, "fitted_to_minutes", hopeful)
     asked = config(joint_start=None, minutes=0.02, report_every=1_000_000)
-    model, said = _train(asked)
+    model, said = _train(asked, clock=ticking(0.01))
     steps = _stored(asked)["training"]["steps"]
-    assert 2 < steps < 1000
+    assert 100 < steps < 130  # a look at the clock per step
     assert f"0.02 minutes are up at step {steps} of 1000000 that were planned" in said
     assert model.about["step"] == steps
     assert [line["step"] for line in _lines(asked)] == [steps]
-    assert _lines(asked)[0]["seconds"] == pytest.approx(1.2, abs=0.6)
+    assert _lines(asked)[0]["seconds"] == pytest.approx(1.2, abs=0.02)
     _, said = _train(asked)
     assert f"finished: {steps} steps" in said
-    _train(asked.replace({"minutes": 0.03}))
+    _train(asked.replace({"minutes": 0.03}), clock=ticking(0.01))
     assert _stored(asked)["training"]["steps"] > steps
 
 
 def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
-    planned = Training(steps=3000, joint_start=1000, prototypes_start=0.5)
+    planned = plan_of(steps=3000, joint_start=1000, prototypes_start=0.5)
     assert slowed(planned, 100, seconds=10, allowed=100) == planned
     assert slowed(planned, 100, seconds=5, allowed=100) == planned
     fewer = slowed(planned, 100, seconds=20, allowed=100)  # twice as slow: half of the steps
@@ -512,7 +526,7 @@ def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
 
 
 def test_time_that_is_left_is_steps_of_g() -> None:
-    planned = Training(steps=3000, joint_start=1000)
+    planned = plan_of(steps=3000, joint_start=1000)
     assert quickened(planned, 2000, pace=0.1, left=100) == planned  # 950 fit
     assert quickened(planned, 2000, pace=0.1, left=107) == planned  # 1016: not worth a report
     assert quickened(planned, 2000, pace=0.05, left=100).steps == 3900
@@ -522,27 +536,27 @@ def test_time_that_is_left_is_steps_of_g() -> None:
 def test_a_run_that_is_faster_than_it_was_timed_uses_its_minutes(
     config: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def timid(config: Config, *arguments: Any, **keywords: Any) -> Config:
-        return config.replace({"training.steps": 6, "training.joint_start": 2})
+    def timid(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
+        return plan.replace({"training.steps": 6, "training.joint_start": 2})
 
-    monkeypatch.setattr(loop, "steps_for", timid)
+    monkeypatch.setattr(starting, "fitted_to_minutes", timid)
     monkeypatch.setattr(budget, "WORTHWHILE", 1)
     asked = config(joint_start=None, minutes=0.1, report_every=2)
-    _train(asked)
+    _train(asked, clock=ticking(0.05))
     steps = _stored(asked)["training"]["steps"]
     last = _lines(asked)[-1]
     assert (steps > 6, last["step"]) == (True, steps)
-    assert 3 < last["seconds"] < 7
+    assert 5 < last["seconds"] < 6.2
     assert f"finished: {steps} steps" in _train(asked)[1]
 
 
 def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hopeful(config: Config, *arguments: Any, **keywords: Any) -> Config:
-        return config.replace({"training.steps": 4000, "training.joint_start": 2000})
+    def hopeful(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
+        return plan.replace({"training.steps": 4000, "training.joint_start": 2000})
 
-    monkeypatch.setattr(loop, "steps_for", hopeful)
+    monkeypatch.setattr(starting, "fitted_to_minutes", hopeful)
     share = {"training.guiding_share": 0.5}
-    _train(config(joint_start=None, minutes=0.1, report_every=3, set=share))
+    _train(config(joint_start=None, minutes=0.1, report_every=3, set=share), clock=ticking(0.05))
     phases = [line["phase"] for line in _lines(config())]
     assert {"guiding", "joint"} == set(phases)
     guiding = [line["seconds"] for line in _lines(config()) if line["phase"] == "guiding"]
@@ -573,8 +587,7 @@ def test_fine_tuning_to_another_number_of_domains(config: Begin, tmp_path: Path)
 def test_fine_tuning_a_model_without_shape_codes(config: Begin, tmp_path: Path) -> None:
     """As an imported published checkpoint is."""
     torch.manual_seed(0)
-    shapes = config(set={"model.projection_dim": 0, "training.shape_weight": 0.0, "training.prototypes_start": 0.0})
-    model = TUNIT(shapes.model)
+    model = TUNIT(dataclasses.replace(config().model, projection_dim=0))
     model.save_pretrained(tmp_path / "plain")
     tuned, _ = _train(config(steps=2, init=str(tmp_path / "plain"), set={"training.guiding_learning_rate": 0.0}))
     torch.testing.assert_close(model.E.style_head.weight, tuned.E.style_head.weight)
@@ -588,11 +601,9 @@ def test_fine_tuning_from_other_shapes(config: Begin, tmp_path: Path) -> None:
         _train(config(init=str(tmp_path / "no"), out=str(tmp_path / "other")))
 
 
-@pytest.mark.parametrize("setting", ["training.prototypes_start", "training.shape_weight"])
-def test_shape_codes_are_needed_by_what_reads_them(config: Begin, setting: str) -> None:
-    set = {"model.projection_dim": 0, "training.prototypes_start": 0.0, "training.shape_weight": 0.0} | {setting: 0.5}
+def test_shape_codes_are_needed_by_the_recipe_that_contrasts_them(config: Begin) -> None:
     with pytest.raises(ValueError, match="projection_dim"):
-        _train(config(set=set))
+        _train(config(set={"model.projection_dim": 0, "training.prototypes_start": 0.0}))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "junk", "list"])

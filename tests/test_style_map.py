@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from open_tunit.evaluation.style_map import draw_style_map, principal_map, save_style_maps, style_map
+from open_tunit.style_map import draw_style_map, principal_map, save_style_maps, style_map
 
 PER_GROUP = 20
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit.config import Views
 from open_tunit.data import views
+from open_tunit.data.views import Views
 
 Array = NDArray[np.float64]
 OFF = Views(flip=False, affine=False, crop=False, colour=False)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from open_tunit.config import Config
 from open_tunit.data import batches as batches_module
 from open_tunit.data.batches import Batches
-from open_tunit.training.schedule import Supervision, phase_at
+from open_tunit.training.plan import Plan, Supervision
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import LOOK_EVERY, Step
 
@@ -44,22 +44,23 @@ class Copies(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Autocast does not know the meta device."""
+    """Autocast has no meta device."""
     monkeypatch.setattr(Step, "_autocast", lambda *_: contextlib.nullcontext())
 
 
-def a_run(preset: str, supervision: Supervision) -> tuple[Config, State, Batches]:
+def a_run(preset: str, supervision: Supervision) -> tuple[Plan, State, Batches]:
     config = Config.preset(preset, data="critters:5", out="unused", size=32)
     settings = {name: value for name, value in TINY.items() if name != "model.palette_dim" or preset != "paper"}
     config = config.replace(settings | {"training.steps": 10, "training.joint_start": 1, "training.batch": BATCH})
+    plan = Plan.of(config, supervision)
     labels = {"none": [-1], "some": [-1, 0, 2], "all": [0, 1, 2]}[supervision]
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 32, 32, 3), dtype=np.uint8)
-    batches = Batches(pixels, np.resize(labels, COUNT), np.arange(COUNT), seed=0, view=config.data.views, device=DEVICE)
-    state = new_state(config, DEVICE)
+    batches = Batches(pixels, np.resize(labels, COUNT), np.arange(COUNT), seed=0, view=plan.views, device=DEVICE)
+    state = new_state(plan, DEVICE)
     for name in "EGD":
         plain = torch.optim.SGD(getattr(state, name).parameters(), lr=0.1)  # fused Adam does not know the device
         setattr(state, f"opt_{name}", plain)
-    return config, state, batches
+    return plan, state, batches
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -69,13 +70,13 @@ def test_no_step_waits_for_the_device(
     preset: str, supervision: Supervision, resident: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches_module, "_has_room", lambda *_: resident)
-    config, state, batches = a_run(preset, supervision)
+    plan, state, batches = a_run(preset, supervision)
     state.step = 1
-    phases = [phase_at(index, config.training, supervision) for index in range(3)]
+    phases = [plan.phase(index) for index in range(3)]
     assert [phase.train_generator for phase in phases] == [supervision == "all", True, True]
     with Copies() as copies:
         for phase in phases:
-            Step(config, supervision)(state, batches.batch(state.step, BATCH), phase)
+            Step(plan)(state, batches.batch(state.step, BATCH), phase)
     assert copies.waited_for == []
     assert state.step == 4
 
@@ -92,8 +93,7 @@ def test_copies_that_the_host_waits_for_are_noted() -> None:
 
 @pytest.mark.parametrize(("step", "looks"), [(LOOK_EVERY - 1, False), (LOOK_EVERY, True), (LOOK_EVERY + 1, False)])
 def test_losses_are_looked_at_now_and_then(step: int, looks: bool) -> None:
-    config, state, batches = a_run("paper", "none")
+    plan, state, batches = a_run("paper", "none")
     state.step = step
-    phase = phase_at(1, config.training, "none")
     with pytest.raises(RuntimeError, match="meta tensors") if looks else contextlib.nullcontext():
-        Step(config)(state, batches.batch(step, BATCH), phase)
+        Step(plan)(state, batches.batch(step, BATCH), plan.phase(1))

@@ -78,23 +78,23 @@ def nt_xent(codes: Tensor, codes_plus: Tensor, *, temperature: float) -> Tensor:
     return F.cross_entropy(similarity, partner)
 
 
-def called_real(logits: Tensor, *, kind: str) -> Tensor:
-    """D's term for logits (N,) that should say real.
+def discriminator_on_real(logits: Tensor, *, kind: str) -> Tensor:
+    """D's loss for logits (N,) of real images.
 
     hinge: max(0, 1 - logit) (the published code); log: -log sigmoid(logit) (the published text, eq. 4).
     """
     return F.relu(1 - logits).mean() if kind == "hinge" else F.softplus(-logits).mean()
 
 
-def called_fake(logits: Tensor, *, kind: str) -> Tensor:
-    """D's term for logits (N,) that should say fake: called_real of their negatives."""
-    return called_real(-logits, kind=kind)
+def discriminator_on_fake(logits: Tensor, *, kind: str) -> Tensor:
+    """D's loss for logits (N,) of fakes: discriminator_on_real of their negatives."""
+    return discriminator_on_real(-logits, kind=kind)
 
 
 def generator_adversarial(fake: Tensor, *, kind: str) -> Tensor:
     """G's term for logits (N,) of its images: -mean for the hinge; log(1 - sigmoid(fake)) for the log loss.
 
-    The log form is the published text's minimax (eq. 4), which saturates where D is sure of a fake.
+    The log form is the published text's minimax (eq. 4), which saturates where D's loss on fakes is small.
     """
     return -fake.mean() if kind == "hinge" else -F.softplus(fake).mean()
 
@@ -108,9 +108,9 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
-def reconstruction(images: Tensor, redrawn: Tensor) -> Tensor:
+def reconstruction(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean absolute error, over every number of (N, C, H, W)."""
-    return F.l1_loss(redrawn, images)
+    return F.l1_loss(reconstructions, images)
 
 
 def label_cross_entropy(logits: Tensor, logits_plus: Tensor, labels: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ import difflib
 import os
 from pathlib import Path
 
-from open_tunit.download import download, is_hub_id
+from open_tunit.hub_download import download, is_hub_id
 
 CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "domains.yaml", "README.md", "examples"
 """What a model folder holds; the first two are always there."""
-MODEL, METRICS = "model", "metrics.json"
-"""Where a run keeps its model, and its figures."""
+MODEL = "model"
+"""The folder of a run's model, for which the run stands."""
 BUNDLED = "critters"
 """The model that comes with the package, so that commands work before anything has been trained."""
 

@@ -51,7 +51,7 @@ def domains(
 
 
 def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> None:
-    from open_tunit.evaluation.sorting import sort_folder
+    from open_tunit.sorting import sort_folder
 
     network = open_model(model, device)
     found = sort_folder(network, data, out, style_map=style_map)

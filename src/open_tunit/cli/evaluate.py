@@ -41,8 +41,8 @@ def evaluate(
     if compare is not None:
         _compare(*compare)
         return
-    from open_tunit.evaluation import names
     from open_tunit.evaluation.protocol import Asked
+    from open_tunit.evaluation.report import captions as names
     from open_tunit.evaluation.run import evaluate_run
 
     assert run is not None

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from open_tunit.cli.arguments import parse
-from open_tunit.cli.critters import critters
+from open_tunit.cli.critters_pictures import critters
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export

@@ -16,8 +16,8 @@ BUNDLED = Path(places.BUNDLED)
 
 def open_model(model: Path, device: str, precision: Precision = "float32") -> TUNIT:
     """The model of a folder, hub id or `critters`, on the device; says so where it is the bundled one."""
+    from open_tunit.device import choose_device, use_half
     from open_tunit.model import TUNIT
-    from open_tunit.training.device import choose_device, use_half
 
     place = choose_device(device)
     network = TUNIT.from_pretrained(model).to(place)

@@ -30,9 +30,9 @@ def push(
     """
     import tempfile
 
+    from open_tunit.card import INTENDED_USE
     from open_tunit.interop.hub import Upload, stage
     from open_tunit.interop.hub import push as upload_folder
-    from open_tunit.training.card import INTENDED_USE
 
     upload = Upload(
         place=place, name=name, license=license, samples=not no_samples, intended_use=intended_use or INTENDED_USE

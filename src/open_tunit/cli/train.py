@@ -73,9 +73,11 @@ def train(
             device=device or "auto",
             overrides=overrides,
         )
+    from open_tunit.device import keep_freed_memory
     from open_tunit.evaluation.validation import validate
     from open_tunit.training.loop import train as run
 
+    keep_freed_memory()
     run(asked, evaluator=validate)
     print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 

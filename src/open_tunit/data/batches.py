@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from open_tunit import images
-from open_tunit.config import Views
 from open_tunit.data import views
 from open_tunit.data.transfer import to_device
+from open_tunit.rng import Stream, rng
 
-ORDER, STEP = 0, 1
 RESIDENT_SHARE = 0.3
 
 
@@ -26,16 +26,15 @@ class Batch:
     x_plus: Tensor
     """(N, 3, S, S): the augmented view of the same images."""
     x_domain: Tensor
-    """(N, 3, S, S): the view that the domain objective compares with x; x_plus itself, as in the paper, or a view of
-    other colours."""
+    """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or a disguised view."""
     x_content: Tensor
     """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
     translation_draws: views.Draws
-    """How E's view of the translations is moved."""
+    """Of the view in which E sees the translations."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     unlabelled: Tensor
-    """(<= N,) int64: the places of the unlabelled images, which the host knows without asking the device."""
+    """(<= N,) int64: the places of the unlabelled images, computed on the host, for no wait."""
     permutation: Tensor
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
 
@@ -53,7 +52,7 @@ class Batches:
         indices: np.ndarray,
         *,
         seed: int,
-        view: Views,
+        view: views.Views,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -67,7 +66,7 @@ class Batches:
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
         chosen = self._chosen(step, size, labelled_only)
-        generator = _generator(self.seed, STEP, step)
+        generator = rng(self.seed, Stream.BATCH_VIEWS, step)
         draws = views.draw(generator, size)
         permutation = generator.permutation(size)
         domain_draws = views.draw(generator, size)
@@ -92,6 +91,11 @@ class Batches:
         """The images at these positions as they are, (N, 3, S, S) in [-1, 1], on the device."""
         return images.from_uint8(self._gather(chosen)).to(self.dtype)
 
+    def in_parts(self, chosen: np.ndarray, size: int) -> Iterator[Tensor]:
+        """The images at these positions, in parts of about `size`."""
+        for part in np.array_split(chosen, -(-len(chosen) // size)):
+            yield self.pictures(part)
+
     def _gather(self, chosen: np.ndarray) -> Tensor:
         if isinstance(self.pixels, Tensor):
             return self.pixels[to_device(chosen, self.device)]
@@ -108,12 +112,8 @@ class Batches:
             pool = self.labelled if labelled_only else self.indices
             if len(self._epochs) > 2:
                 self._epochs.clear()
-            self._epochs[epoch, labelled_only] = _generator(self.seed, ORDER, epoch).permutation(pool)
+            self._epochs[epoch, labelled_only] = rng(self.seed, Stream.EPOCH_ORDER, epoch).permutation(pool)
         return self._epochs[epoch, labelled_only]
-
-
-def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, purpose, number))))
 
 
 def _resident(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from open_tunit.rng import rng
+
 Array = NDArray[np.float64]
 Field = Callable[[Array, Array], Array]
 """Of head coordinates x and y: positive inside, about a distance in head radii."""
@@ -94,7 +96,7 @@ def critter(seed: int, index: int, *, species: int = 5, shares: Sequence[float] 
         or not weights.sum() > 0
     ):
         raise ValueError(f"shares are {shares}; expected {species} numbers, none below 0 and not all 0")
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index))))
+    generator = rng(seed, index)
     levels = {name: int(generator.integers(count)) for name, count in CONTENT_LEVELS.items()}
     coat, light, phase, hue, value, kind = generator.random(6)
     return Critter(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from open_tunit.config import Views
+from open_tunit.config import ViewSettings
 from open_tunit.data.transfer import to_device
+from open_tunit.recipes import Recipe
 
 Draws = dict[str, np.ndarray]
 Zoom = tuple[float, float]
@@ -35,14 +39,50 @@ DRAWS = (
 )
 COLOUR_REACH = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE_TURNS}
 DOMAIN_REACH = {"brightness": 0.4, "contrast": 0.4, "saturation": 1.0, "hue": 0.5}
-"""Any hue, and down to grey: with colours changed by less, E can tell what they were, and they become domains."""
+"""Any hue, and down to grey: smaller changes leave colours recoverable, and they become domains."""
 LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Views:
+    """The views of a run: the user's switches, and the recipe's. The defaults are the paper's."""
+
+    flip: bool = True
+    affine: bool = True
+    crop: bool = True
+    colour: bool = True
+    domain_colour: bool = False
+    content_colour: bool = False
+    translation_view: bool = False
+    outside: Literal["black", "reflect"] = "black"
+
+    @classmethod
+    def of(cls, settings: ViewSettings, recipe: Recipe) -> Views:
+        """The views that a run's settings and its recipe ask for."""
+        return cls(
+            **dataclasses.asdict(settings),
+            domain_colour=recipe.domain_colour,
+            content_colour=recipe.content_colour,
+            translation_view=recipe.translation_view,
+            outside=recipe.outside,
+        )
+
+
+Change = Callable[[Tensor, Draws, Views], Tensor]
 
 
 def draw(generator: np.random.Generator, count: int) -> Draws:
     """Uniform numbers in [0, 1), one of each kind per image; row i depends on the generator and i alone."""
     rows = generator.random((count, len(DRAWS)))
     return {name: rows[:, column] for column, name in enumerate(DRAWS)}
+
+
+def in_views(
+    parts: Iterable[Tensor], changes: Sequence[Change], generator: np.random.Generator, views: Views
+) -> Iterator[list[Tensor]]:
+    """Of each part of the images (n, 3, H, W): the part itself, and each of the V `changes` of it."""
+    for x in parts:
+        yield [x, *(change(x, draw(generator, len(x)), views) for change in changes)]
 
 
 def plain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
@@ -61,12 +101,16 @@ def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
 
 def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
-    """The augmented view, mirrored or not, in any colours and with a patch in middle grey: what the domain objective
-    compares with x.
+    """What the domain objective compares with x: the augmented view (the paper's), or the disguised one."""
+    return disguised_view(images, draws, views) if views.domain_colour else augmented_view(images, draws, views)
+
+
+def disguised_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
+    """The augmented view, mirrored or not, in any colours and with a patch in middle grey.
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
-    keeps it lets the domains be colours, and what only one place of the picture tells (random erasing, Zhong et al.
-    2020) becomes a domain too (docs/experiments.md, "What the domains are made of").
+    keeps it lets the domains be colours, and what a single place of the picture shows (random erasing, Zhong et al.
+    2020) becomes a domain too (docs/log.md, "What the domains are made of").
     """
     return _disguised(images, draws, views, DOMAIN_ZOOM)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from open_tunit.evaluation import names
-from open_tunit.places import METRICS
+from open_tunit.evaluation.report import captions as names
+from open_tunit.runs import METRICS
 
 FREE = {"weights", "data"}
 """Parts of the protocol that may differ between runs that compare: the fingerprint says whether the images do."""

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.data.dataset import Dataset
-from open_tunit.evaluation.features import FeatureNetwork
-from open_tunit.evaluation.plan import Plan
-from open_tunit.evaluation.stored import real_features
+from open_tunit.evaluation.features.extractors import FeatureNetwork
+from open_tunit.evaluation.features.feature_cache import real_features
+from open_tunit.evaluation.selection import Plan
 from open_tunit.metrics.neighbours import nearest
+from open_tunit.rng import Stream, rng
 
 MOST_TRAINING = 4000
 """Training images searched, drawn by the seed."""
@@ -40,7 +41,7 @@ def search_training_images(
         return None
     training = dataset.indices("train")
     if len(training) > MOST_TRAINING:
-        generator = np.random.Generator(np.random.Philox((plan.seed, MOST_TRAINING)))
+        generator = rng(plan.seed, Stream.TRAINING_IMAGES)
         training = np.sort(generator.permutation(training)[:MOST_TRAINING])
     features = real_features(network, dataset, training, cache_root)
     translated, found = nearest(fake, features)

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit.evaluation.features import FeatureNetwork
-from open_tunit.evaluation.measure import Opinions, Translations
-from open_tunit.evaluation.plan import Plan
+from open_tunit.evaluation.features.extractors import FeatureNetwork
+from open_tunit.evaluation.selection import Plan
+from open_tunit.evaluation.translations import Opinions, Translations
 from open_tunit.metrics import clustering
 from open_tunit.metrics.agreement import adjusted_rand_index
 from open_tunit.metrics.distances import TooFewError, check_count, frechet_distance, kernel_distance

@@ -13,9 +13,9 @@ from torch import Tensor
 from open_tunit.config import Data
 from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset
-from open_tunit.evaluation import truth
 from open_tunit.evaluation.copying import Copying, search_training_images
-from open_tunit.evaluation.features import FeatureNetwork, open_features
+from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
+from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
     INTERVALS,
     LEAST_PER_DOMAIN,
@@ -26,7 +26,9 @@ from open_tunit.evaluation.figures import (
     add_own_figures,
     names_of,
 )
-from open_tunit.evaluation.measure import (
+from open_tunit.evaluation.ground_truth import answers as truth
+from open_tunit.evaluation.selection import Part, Plan, describe_plan, make_plan
+from open_tunit.evaluation.translations import (
     DIVERSE_REFERENCES,
     DIVERSE_SOURCES,
     Opinions,
@@ -35,8 +37,6 @@ from open_tunit.evaluation.measure import (
     opinions,
     translate_pairs,
 )
-from open_tunit.evaluation.plan import Part, Plan, describe_plan, make_plan
-from open_tunit.evaluation.stored import real_features
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
 

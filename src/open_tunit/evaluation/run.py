@@ -17,14 +17,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from open_tunit.card import Publication, own_held_out, published_card
 from open_tunit.config import Config, Data
+from open_tunit.device import choose_device, describe
 from open_tunit.evaluation.protocol import Asked, Evaluation, measure
-from open_tunit.evaluation.report import write_report
+from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, METRICS, is_bundled
-from open_tunit.training.card import Publication, own_held_out, published_card
-from open_tunit.training.device import choose_device, describe
+from open_tunit.places import CARD, is_bundled
+from open_tunit.runs import METRICS
 
 
 def evaluate_run(
@@ -141,7 +142,7 @@ def _cost(evaluation: Evaluation, log: list[dict[str, Any]], *, seconds: float) 
 
 
 def _images_per_second(evaluation: Evaluation) -> float:
-    from open_tunit.evaluation.stored import pictures
+    from open_tunit.evaluation.features.feature_cache import pictures
 
     x = pictures(evaluation.dataset, evaluation.plan.images[:32]).to(evaluation.model.domain_styles)
     begun = time.perf_counter()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from open_tunit.data.dataset import Dataset
-from open_tunit.evaluation.measure import opinions, translate_pairs
-from open_tunit.evaluation.plan import make_plan
+from open_tunit.evaluation.selection import make_plan
+from open_tunit.evaluation.translations import opinions, translate_pairs
 from open_tunit.model import TUNIT
 
 PAIRS = 128

@@ -9,18 +9,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from open_tunit.config import Config
-from open_tunit.download import is_hub_id
-from open_tunit.files import write_atomic, write_text_atomic
-from open_tunit.model import TUNIT
-from open_tunit.places import METRICS
-from open_tunit.training.card import (
+from open_tunit.card import (
     INTENDED_USE,
     Publication,
     own_held_out,
     published_card,
     without_path,
 )
+from open_tunit.config import Config
+from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.hub_download import is_hub_id
+from open_tunit.model import TUNIT
+from open_tunit.runs import METRICS
 
 PICTURE = "samples.png"
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")

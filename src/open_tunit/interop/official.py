@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from open_tunit.config import SIZES, Model
+from open_tunit.config import Discriminator as DiscriminatorShape
 from open_tunit.model import TUNIT
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.guiding import GuidingNetwork
@@ -32,11 +33,11 @@ def load_official(path: str | os.PathLike[str], image_size: int | None = None, *
     """E and G of a published checkpoint as a TUNIT.
 
     `image_size` in pixels is inferred from the discriminator's names when not given. `averaged` takes the EMA
-    copies (what the authors use), else the raw ones. The checkpoint knows no mean styles: the model has none.
+    copies (what the authors use), else the raw ones. A checkpoint has no mean styles: the model has none.
     Raises FileNotFoundError, NotACheckpointError.
     """
     checkpoint = _read(path)
-    config = _config(checkpoint, path, image_size)
+    config, _ = _shapes(checkpoint, path, image_size)
     suffix = "_EMA_state_dict" if averaged else "_state_dict"
     model = TUNIT(config)
     _load(model.E, guiding_names(config), checkpoint["C" + suffix], path)
@@ -47,9 +48,9 @@ def load_official(path: str | os.PathLike[str], image_size: int | None = None, *
 def load_official_discriminator(path: str | os.PathLike[str], image_size: int | None = None) -> Discriminator:
     """D of a published checkpoint; arguments and errors as for `load_official`."""
     checkpoint = _read(path)
-    config = _config(checkpoint, path, image_size)
-    network = Discriminator(config)
-    _load(network, discriminator_names(config), checkpoint["D_state_dict"], path)
+    config, shape = _shapes(checkpoint, path, image_size)
+    network = Discriminator(config, shape)
+    _load(network, discriminator_names(config, shape), checkpoint["D_state_dict"], path)
     return network.eval()
 
 
@@ -80,9 +81,9 @@ def generator_names(config: Model) -> dict[str, str]:
     return names
 
 
-def discriminator_names(config: Model) -> dict[str, str]:
+def discriminator_names(config: Model, shape: DiscriminatorShape) -> dict[str, str]:
     """Our name -> published name, for every entry of D's state dict."""
-    network = Discriminator(config)
+    network = Discriminator(config, shape)
     last = len(network.blocks)
     modules = {"stem": "main.0", "collapse": f"main.{last + 2}", "heads": f"main.{last + 4}"}
     names = {f"{ours}.{key}": f"{theirs}.{key}" for ours, theirs in modules.items() for key in ("weight", "bias")}
@@ -126,8 +127,10 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(checkpoint)
 
 
-def _config(checkpoint: Mapping[str, Any], path: str | os.PathLike[str], image_size: int | None) -> Model:
-    """Sizes and widths as the checkpoint's shapes tell them."""
+def _shapes(
+    checkpoint: Mapping[str, Any], path: str | os.PathLike[str], image_size: int | None
+) -> tuple[Model, DiscriminatorShape]:
+    """Sizes and widths, read off the checkpoint's shapes."""
     try:
         E = {name.removeprefix("module."): value.shape for name, value in checkpoint["C_state_dict"].items()}
         D = {name.removeprefix("module."): value.shape for name, value in checkpoint["D_state_dict"].items()}
@@ -143,12 +146,12 @@ def _config(checkpoint: Mapping[str, Any], path: str | os.PathLike[str], image_s
         raise NotACheckpointError(f"{path} has a discriminator for {size} px; expected one of {SIZES}")
     if image_size is not None and image_size != size:
         raise NotACheckpointError(f"{path} was trained at {size} px, not at {image_size}")
-    return Model(
+    model = Model(
         size=size,
         domains=domains,
         style_dim=style_dim,
         guiding_width=guiding_width,
         generator_width=width,
         style_mlp_width=hidden,
-        discriminator_width=d_width,
     )
+    return model, DiscriminatorShape(width=d_width)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from open_tunit.rng import rng
+
 LEVEL = 0.95
 NORMAL_QUANTILE = 1.959964
 """Of the normal distribution, at LEVEL in the middle."""
@@ -26,7 +28,7 @@ def bootstrap_interval(
     """
     items = np.asarray(values, dtype=np.float64)
     below = np.ones(len(items)) if weights is None else np.asarray(weights, dtype=np.float64)
-    generator = np.random.Generator(np.random.Philox(seed))
+    generator = rng(seed)
     shares = np.full(len(items), 1 / len(items))
     ratios = []
     for _ in range(0, RESAMPLES, CHUNK):

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from open_tunit.config import Discriminator as Shape
 from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
-from open_tunit.networks.layers import FRN, SQRT_HALF, CollapseConv, PooledConv, powers
+from open_tunit.networks.ops.convolutions import FRN, SQRT_HALF, CollapseConv, PooledConv, powers
 
 LEAK = 0.2
 CELLS = 4
@@ -45,10 +46,10 @@ class ResidualBlock(nn.Module):
 class Discriminator(nn.Module):
     """Residual blocks down to 4x4, then one number per domain (the multi-task discriminator of Liu et al. 2019)."""
 
-    def __init__(self, config: Model) -> None:
+    def __init__(self, config: Model, shape: Shape) -> None:
         super().__init__()
         levels = int(math.log2(config.size // CELLS))
-        widths = powers(config.discriminator_width, levels + 1, config.discriminator_max_width)
+        widths = powers(shape.width, levels + 1, shape.max_width)
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
         blocks: list[nn.Module] = []
         for narrow, wide in itertools.pairwise(widths):

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
-from open_tunit.networks.layers import ReflectConv, ThinConv
-from open_tunit.networks.norms import adain, instance_norm
-from open_tunit.networks.upsampling import UpsampleConv
+from open_tunit.networks.ops.convolutions import ReflectConv, ThinConv
+from open_tunit.networks.ops.norms import adain, instance_norm
+from open_tunit.networks.ops.upsampling import UpsampleConv
 
 RESIDUAL_SCALE = 0.1
 PLAIN_GAIN = 0.3
-"""Factor on the style MLP's last layer, and on the last convolution, with `plain_start`."""
+"""Factor on the style MLP's last layer, and on the last convolution, of a plain start."""
 
 
 class ContentBlock(nn.Module):
@@ -113,12 +113,10 @@ class Generator(nn.Module):
             nn.Linear(hidden, 2 * sum(self.decoder.adain_channels)),
         )
         init_kaiming(self)
-        if config.plain_start:
-            self._start_plain()
 
     @torch.no_grad()
-    def _start_plain(self) -> None:
-        """Scales of 1 and shifts of 0, nearly whatever the style (docs/experiments.md, "How G begins")."""
+    def start_plain(self) -> None:
+        """AdaIN near instance norm: scales around 1, shifts around 0 (docs/log.md, "How G begins")."""
         numbers = self.mlp[-1]
         assert isinstance(numbers, nn.Linear)
         numbers.weight.mul_(PLAIN_GAIN)

@@ -14,29 +14,29 @@ HEAD_STD = 0.01
 STAGES = (1, 2, 4, 8, 8)
 """Channels of each stage, in guiding_widths."""
 PALETTE_STAGES = 3
-"""The first stages still know colours well: R squared of .98, .97 and .79 (docs/experiments.md)."""
+"""Colours are linear in the first stages' statistics, with R squared of .98, .97 and .79 (docs/log.md)."""
 VARIANCE_FLOOR = 1e-4
 """Keeps the deviation's gradient finite where a channel is flat."""
 
 
 class Guidance(NamedTuple):
-    """What E says of a batch of N images."""
+    """E's outputs for a batch of N images."""
 
     logits: Tensor
     """(N, K): softmax over K is the pseudo label's probability."""
     style: Tensor
     """(N, style_dim): the code that G redraws with."""
     shape: Tensor
-    """(N, projection_dim): what survives a change of colours; no columns in the paper's network."""
+    """(N, projection_dim): the shape code, contrasted across changes of colour; no columns in the paper's network."""
 
 
 class GuidingNetwork(nn.Module):
     """VGG-11 with batch norm, global average pool, linear heads (Baek et al. 2021, section 3.1).
 
     The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2). A departure, with `palette_dim`: the last
-    so many numbers of the style code are the palette: they read the means and deviations of the image's channels and
-    of the first stages, which know the colours that the last stage has learned to ignore (docs/experiments.md, "What
-    the style code knows"). They are 0 until a joint phase has opened them.
+    so many numbers of the style code are the palette: a linear map of shallow-feature statistics, the means and
+    deviations of the image's channels and of the first stages, where colours that the last stage has become invariant
+    to are still present (docs/log.md, "What the style code knows"). They are 0 until a joint phase opens them.
     """
 
     def __init__(self, config: Model) -> None:
@@ -70,9 +70,9 @@ class GuidingNetwork(nn.Module):
         return self.read(*self.features(x))
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the heads read: averages of the trunk's end (N, 8 * guiding_width), and the colours (N, config.colours).
+        """The heads' inputs: pooled features (N, 8 * guiding_width), shallow-feature statistics (N, config.colours).
 
-        Without a palette there are no colours, (N, 0).
+        Without a palette there are no statistics, (N, 0).
         """
         early = [x]
         for layer in self.trunk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from open_tunit.networks.upsampling import UpsampleConv
+from open_tunit.networks.ops.upsampling import UpsampleConv
 
 
 def init_kaiming(module: nn.Module, *, mode: str = "fan_in") -> None:

@@ -1,4 +1,4 @@
-"""Numbers that say, without labels, that a run goes wrong; a plain sentence where one crosses its limit.
+"""Label-free symptoms of a run that fails; a sentence where one crosses its limit.
 
 Measured at reports, on fixed training images and the model that users would get. The limits lie between what good and
 spoilt critters runs showed (docs/domains.md).
@@ -7,7 +7,7 @@ spoilt critters runs showed (docs/domains.md).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit import images
-from open_tunit.config import Config, Views
 from open_tunit.data import views
 from open_tunit.model import TUNIT
-from open_tunit.training.schedule import Phase, Supervision, joint_start
+from open_tunit.rng import rng
+from open_tunit.training.plan import Phase, Plan
 
 LOOKED_AT, CHUNK = 512, 64
-"""Training images that the domains are judged on."""
+"""Training images whose domains are looked at."""
 SOURCES, REFERENCES = 8, 8
 """Training images that are redrawn, each source after each reference."""
 FEWEST_MEMBERS = 8
-"""Images that a domain must have begun with for its whereabouts to say something."""
+"""Images that a domain must have begun with to be followed."""
 GENERATOR_GRACE = 0.1
 """Share of G's steps before its alarms are measured: a G that has just begun ignores everything."""
 
@@ -84,15 +84,15 @@ class Watch:
     first: list[int] | None = None
     """Their domains at the first report after the domains began; None before it. A checkpoint keeps it."""
 
-    def measure(self, model: TUNIT, config: Config, phase: Phase, supervision: Supervision) -> dict[str, float]:
+    def measure(self, model: TUNIT, plan: Plan, phase: Phase) -> dict[str, float]:
         """The numbers that mean something in this phase, by name."""
         values: dict[str, float] = {}
-        if phase.seek_domains and supervision != "all":
-            labels, viewed = domains_in_views(model, self.pixels[:LOOKED_AT], config.data.views)
+        if phase.learn_domains and plan.supervision != "all":
+            labels, viewed = domains_in_views(model, self.pixels[:LOOKED_AT], plan.views)
             self.first = self.first or labels.tolist()
             values |= domain_alarms(labels, viewed, np.array(self.first), model.config.domains)
-        learned = config.training.steps - joint_start(config.training, supervision)
-        if phase.train_generator and phase.generator_steps >= GENERATOR_GRACE * learned:
+        grace = GENERATOR_GRACE * (plan.steps - plan.joint_start)
+        if phase.train_generator and phase.generator_steps >= grace:
             values |= generator_alarms(model, self.pixels)
         return values
 
@@ -101,15 +101,14 @@ Labels = NDArray[np.int64]
 
 
 @torch.inference_mode()
-def domains_in_views(model: TUNIT, pixels: np.ndarray, view: Views) -> tuple[Labels, Labels]:
-    """The domains (N,) of images (N, S, S, 3) uint8, and those of one domain view of each."""
-    change = views.domain_view if view.domain_colour else views.augmented_view
-    plain, viewed = [], []
-    for part, draws in _parts(pixels):
-        x = images.from_uint8(torch.from_numpy(part)).to(model.domain_styles.device)
-        plain.append(model.domains(x).argmax(dim=1))
-        viewed.append(model.domains(change(x, draws, view)).argmax(dim=1))
-    return torch.cat(plain).cpu().numpy(), torch.cat(viewed).cpu().numpy()
+def domains_in_views(model: TUNIT, pixels: np.ndarray, view: views.Views) -> tuple[Labels, Labels]:
+    """The domains (N,) of images (N, S, S, 3) uint8, and those of one domain view of each: the same at every report."""
+    device = model.domain_styles.device
+    parts = (images.from_uint8(pixels[i : i + CHUNK]).to(device) for i in range(0, len(pixels), CHUNK))
+    seen = views.in_views(parts, (views.domain_view,), rng(0), view)
+    labels = torch.cat([torch.stack([model.domains(x).argmax(dim=1) for x in part]) for part in seen], dim=1)
+    plain, viewed = labels.cpu().numpy()
+    return plain, viewed
 
 
 def domain_alarms(labels: Labels, viewed: Labels, first: Labels, count: int) -> dict[str, float]:
@@ -131,8 +130,8 @@ def generator_alarms(model: TUNIT, pixels: np.ndarray) -> dict[str, float]:
     """ignored_style and copied_content of a model on training images (N, S, S, 3) uint8.
 
     ignored_style: mean absolute difference of one source's translations after two references, in units of the
-    references' own. copied_content: share of the translations in which the references tell more than the sources: by
-    the cosine of outlines (gradient magnitudes) between what a translation has and others after its reference have
+    references' own. copied_content: share of the translations that are more like the reference than the source: by the
+    cosine of outlines (gradient magnitudes) between what a translation has and others after its reference have
     not, and what its source has and other sources have not; against the same of its reference.
     """
     x = images.from_uint8(torch.from_numpy(pixels[: SOURCES + REFERENCES])).to(model.domain_styles.device)
@@ -146,7 +145,7 @@ def generator_alarms(model: TUNIT, pixels: np.ndarray) -> dict[str, float]:
 
 
 def sentences(values: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
-    """What to say of alarms that ring now and did not ring at the report before."""
+    """A sentence for each alarm that rings now and did not ring at the report before."""
     return [
         f"{name}: {ALARMS[name].sentence.format(value=value)}"
         for name, value in values.items()
@@ -161,14 +160,6 @@ def _merged(first: Labels, labels: Labels, count: int) -> float:
     sizes = table.sum(axis=1)
     shares = table[sizes >= FEWEST_MEMBERS] / sizes[sizes >= FEWEST_MEMBERS, None]  # (first domains, domains)
     return float(np.sort(shares, axis=0)[-2].max()) if len(shares) > 1 else 0.0
-
-
-def _parts(pixels: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """The images in parts, each with the numbers of its view: the same at every report."""
-    generator = np.random.Generator(np.random.Philox(0))
-    for start in range(0, len(pixels), CHUNK):
-        part = pixels[start : start + CHUNK]
-        yield part, views.draw(generator, len(part))
 
 
 def _copied(sources: Tensor, references: Tensor, drawn: Tensor) -> float:

@@ -1,9 +1,9 @@
-"""How many domains: the number up to which more clusters tell more of an image from its other views, unlabelled.
+"""How many domains: the number of clusters with the most mutual information between views, minus 2/3 log K.
 
-E learns shapes by contrast, once, for LENGTH times the steps before balanced prototypes; k-means then clusters its
-shape codes for every number in question. A cut between kinds falls in the same place in another view of the image and
-adds to what views know of each other; one through the middle of a kind falls elsewhere and adds little. docs/domains.md
-has the evidence.
+E learns shape codes by contrast, once, for LENGTH times the steps before balanced prototypes; k-means then clusters
+them for every number in question. A border between kinds falls in the same place in another view of the image and adds
+to the mutual information between views; one through the middle of a kind falls elsewhere and adds little.
+docs/domains.md has the evidence.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import open_dataset
+from open_tunit.device import choose_device, use_half
 from open_tunit.files import write_text_atomic
+from open_tunit.rng import Stream, rng
+from open_tunit.runs import CURVE
 from open_tunit.settings import ConfigError, require
-from open_tunit.training.device import choose_device, use_half
-from open_tunit.training.fitting import FEWEST_PER_DOMAIN, fit_to_data
-from open_tunit.training.heads import kmeans
-from open_tunit.training.run import CURVE
-from open_tunit.training.schedule import batch_at, joint_start, phase_at, prototypes_step
+from open_tunit.terminal import print_line, print_warning
+from open_tunit.training.clustering import kmeans
+from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
 from open_tunit.training.state import State, full, new_state
 from open_tunit.training.step import NotFiniteError, Step
 
@@ -41,12 +42,11 @@ COUNTS = tuple(range(2, 13))
 SAMPLE, CHUNK = 2048, 128
 VIEWS = 4
 """Views of each image that the plain one is compared with."""
-PURPOSE = 4
 LENGTH = 1.5
 """Steps of E, in units of those before balanced prototypes: too few merge what they have not told apart yet."""
 SMALLEST = 1e-6
 PRICE = 2 / 3
-"""Share of log K, the most that K clusters can tell, that they must; chosen on critters of seeds 110 to 113."""
+"""Share of log K, the most information of K clusters, that is subtracted; chosen on critters of seeds 110 to 113."""
 BAR, LINES = 20, 10
 """Characters of a full bar, and lines of progress on the way."""
 
@@ -92,7 +92,7 @@ class Curve:
 
 
 def count_domains(
-    config: Config, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
+    plan: Plan, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
 ) -> Curve:
     """Train an E for LENGTH times the steps before prototypes, and find how many domains its codes show.
 
@@ -101,21 +101,21 @@ def count_domains(
     """
     began = time.perf_counter()
     fitting = _fitting(counts, len(batches.indices))
-    state = _learn_shapes(config, batches, half, progress)
-    codes, viewed = shape_codes(state, batches, config.seed)
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((config.seed, PURPOSE, 1))))
+    state = _learn_shapes(plan, batches, half, progress)
+    codes, viewed = shape_codes(state, batches, plan.config.seed)
+    generator = rng(plan.config.seed, Stream.DOMAIN_COUNT, 1)
     information = tuple(information_at(codes, viewed, count, generator) for count in fitting)
     return Curve(counts=fitting, information=information, seconds=round(time.perf_counter() - began, 1))
 
 
-def find_domains(config: Config, batches: Batches, *, half: bool, console: Console) -> Config:
-    """`config` with the number of domains that the images show; prints the curve and writes it to OUT/domains.json.
+def find_domains(plan: Plan, batches: Batches, *, half: bool, console: Console) -> Plan:
+    """`plan` with the number of domains that the images show; prints the curve and writes it to OUT/domains.json.
 
     Raises what `count_domains` raises.
     """
-    curve = _shown(config, batches, COUNTS, half, console)
-    curve.save(Path(config.out))
-    return config.replace({"model.domains": curve.chosen})
+    curve = _shown(plan, batches, COUNTS, half, console)
+    curve.save(Path(plan.config.out))
+    return plan.replace({"model.domains": curve.chosen})
 
 
 def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
@@ -125,10 +125,10 @@ def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
     """
     device = choose_device(config.device)
     dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache)
-    config, _ = fit_to_data(config, dataset)
+    plan = make_plan(config, dataset)
     train = dataset.indices("train")
-    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=config.data.views, device=device)
-    return _shown(config, batches, counts, use_half(config.precision, device), console)
+    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
+    return _shown(plan, batches, counts, use_half(config.precision, device), console)
 
 
 def search_share(config: Config) -> float:
@@ -139,7 +139,7 @@ def search_share(config: Config) -> float:
 
 
 def information_at(codes: Tensor, viewed: Tensor, count: int, generator: np.random.Generator) -> float:
-    """What the clusters of images and of their views tell about each other, in nats; `count` clusters by k-means.
+    """Mutual information, in nats, of the clusters of images and of their views; `count` clusters by k-means.
 
     codes (N, d), viewed (V, N, d): the same images in V other views. The clusters are found in the images' codes; the
     mean over the views.
@@ -158,56 +158,45 @@ def shape_codes(state: State, batches: Batches, seed: int) -> tuple[Tensor, Tens
 
     By the momentum copy with the batch statistics that it trains with, as balanced prototypes begin.
     """
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, PURPOSE, 0))))
+    generator = rng(seed, Stream.DOMAIN_COUNT, 0)
     chosen = generator.permutation(batches.indices)[:SAMPLE]
-    parts = []
-    for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
-        x = batches.pictures(part)
-        seen = [x, *(_view(x, generator, batches) for _ in range(VIEWS))]
-        parts.append(torch.stack([full(state.E_ema(picture).shape) for picture in seen]))  # (1 + VIEWS, n, d)
-    codes = torch.cat(parts, dim=1)
+    seen = views.in_views(batches.in_parts(chosen, CHUNK), (views.domain_view,) * VIEWS, generator, batches.view)
+    codes = torch.cat([torch.stack([full(state.E_ema(x).shape) for x in part]) for part in seen], dim=1)
     return codes[0], codes[1:]
 
 
-def _shown(config: Config, batches: Batches, counts: Sequence[int], half: bool, console: Console) -> Curve:
+def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, console: Console) -> Curve:
     began = time.perf_counter()
 
     def progress(step: int, steps: int) -> None:
         if step == steps or step % max(1, steps // LINES) == 0:
             left = (time.perf_counter() - began) / step * (steps - step)
-            console.print(f"finding the number of domains: step {step} of {steps}, {left:.0f} s left", highlight=False)
+            print_line(console, f"finding the number of domains: step {step} of {steps}, {left:.0f} s left")
 
-    curve = count_domains(config, batches, half=half, counts=counts, progress=progress)
+    curve = count_domains(plan, batches, half=half, counts=counts, progress=progress)
     if curve.counts[-1] < max(counts):
-        console.print(
+        print_warning(
+            console,
             f"no more than {curve.counts[-1]} domains are tried: each needs {FEWEST_PER_DOMAIN} training images",
-            highlight=False,
-            soft_wrap=True,
         )
     for line in curve.lines():
-        console.print(line, highlight=False, markup=False)
+        print_line(console, line)
     return curve
 
 
-def _view(x: Tensor, generator: np.random.Generator, batches: Batches) -> Tensor:
-    draws = views.draw(generator, len(x))
-    change = views.domain_view if batches.view.domain_colour else views.augmented_view
-    return change(x, draws, batches.view)
-
-
-def _learn_shapes(config: Config, batches: Batches, half: bool, progress: Progress | None) -> State:
-    training = config.training
+def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress | None) -> State:
     require(
-        training.shape_weight > 0,
-        "the number of domains is found by shape codes: training.shape_weight must be above 0, as in cpu and default",
+        plan.recipe.shape_weight > 0,
+        f"the number of domains is found by shape codes, and recipe {plan.recipe.name} has none; take --preset cpu",
     )
-    alone = prototypes_step(training, "none") or joint_start(training, "none")
+    plan = dataclasses.replace(plan, supervision="none")
+    alone = plan.domains_start or plan.joint_start
     require(alone > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
-    state, step = new_state(config, batches.device), Step(config, "none", half)
+    state, step = new_state(plan, batches.device), Step(plan, half)
     steps = round(LENGTH * alone)
     for number in range(steps):
-        phase = dataclasses.replace(phase_at(min(number, alone - 1), training, "none"), seek_domains=False)
-        step(state, batches.batch(number, batch_at(phase, training)), phase)
+        phase = dataclasses.replace(plan.phase(min(number, alone - 1)), learn_domains=False)
+        step(state, batches.batch(number, plan.batch_size(phase)), phase)
         if progress is not None:
             progress(number + 1, steps)
     if not state.is_finite():

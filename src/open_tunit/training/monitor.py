@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -15,22 +14,24 @@ from torch import Tensor
 
 from open_tunit import images
 from open_tunit.model import TUNIT
+from open_tunit.runs import ALARM, Run
+from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import sentences
-from open_tunit.training.budget import training_minutes
-from open_tunit.training.run import ALARM, Run
+from open_tunit.training.budget import Clock, training_minutes
+from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.samples import Samples
 
 
 class Monitor:
     """Collects losses without reading them, and reports when told to."""
 
-    def __init__(self, run: Run, samples: Samples, console: Console, *, seconds: float) -> None:
+    def __init__(self, run: Run, samples: Samples, console: Console, *, seconds: float, clock: Clock) -> None:
         self.run, self.samples, self.console = run, samples, console
-        self.seconds = seconds
+        self.seconds, self.clock = seconds, clock
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._images = 0
-        self._since = time.perf_counter()
+        self._since = self.clock()
         self._alarms = run.last_alarms()
         self._board: Any = None
         self._progress = Progress(
@@ -42,12 +43,12 @@ class Monitor:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=run.config.training.steps, losses="")
+        self._task = self._progress.add_task("", total=None, losses="")
 
     def __enter__(self) -> Self:
         self._board = _tensorboard(self.run)
         self._progress.start()
-        self._since = time.perf_counter()
+        self._since = self.clock()
         return self
 
     def __exit__(
@@ -57,78 +58,77 @@ class Monitor:
         if self._board is not None:
             self._board.close()
 
-    def step(self, terms: Mapping[str, Tensor], step: int, phase: str, count: int) -> None:
-        """Count one step's loss terms and its `count` images."""
+    def step(self, terms: Mapping[str, Tensor], step: int, plan: Plan, phase: Phase) -> None:
+        """Count one step's loss terms and images."""
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
-        self._images += count
-        self._progress.update(self._task, completed=step, total=self.run.config.training.steps, description=phase)
+        self._images += plan.batch_size(phase)
+        self._progress.update(self._task, completed=step, total=plan.steps, description=phase.name)
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all the sessions of the run."""
-        return self.seconds + time.perf_counter() - self._since
+        return self.seconds + self.clock() - self._since
 
     def report(
         self,
         model: TUNIT,
         step: int,
-        phase: str,
+        plan: Plan,
+        phase: Phase,
         alarms: Mapping[str, float],
-        validation: Mapping[str, float] | None = None,
+        validation: Mapping[str, float],
     ) -> None:
-        """Write a log line and a sample grid, show the losses, and say which alarms ring since this report."""
-        spent = time.perf_counter() - self._since
+        """Write a log line and a sample grid, show the losses, and warn of alarms that ring since this report."""
+        spent = self.clock() - self._since
         self.seconds += spent
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         line: dict[str, Any] = {
             "step": step,
-            "phase": phase,
+            "phase": phase.name,
             "seconds": round(self.seconds, 2),
             "images_per_second": round(self._images / spent, 2),
             **{f"loss/{name}": round(value, 6) for name, value in means.items()},
             **{f"{ALARM}{name}": round(value, 6) for name, value in alarms.items()},
-            **{f"validation/{name}": round(value, 6) for name, value in (validation or {}).items()},
+            **{f"validation/{name}": round(value, 6) for name, value in validation.items()},
         }
         self.run.append_log(line)
-        self._show(line, means)
+        self._show(line, means, plan)
         for sentence in sentences(alarms, self._alarms):
-            self.console.print(f"alarm: {sentence}", highlight=False, markup=False, soft_wrap=True)
+            print_warning(self.console, sentence)
         self._alarms = dict(alarms)
         self._draw(model, step, phase)
         self._sums, self._counts, self._images = {}, {}, 0
-        self.seconds += time.perf_counter() - self._since - spent
-        self._since = time.perf_counter()
+        self.seconds += self.clock() - self._since - spent
+        self._since = self.clock()
 
-    def _show(self, line: Mapping[str, Any], means: Mapping[str, float]) -> None:
+    def _show(self, line: Mapping[str, Any], means: Mapping[str, float], plan: Plan) -> None:
         losses = " ".join(f"{name} {value:.3g}" for name, value in means.items())
         speed = f"{line['images_per_second']:.0f} img/s"
         self._progress.update(self._task, losses=f"{speed} {losses}")
         if not self.console.is_terminal:
-            total = self.run.config.training.steps
-            left = _in_words(self._seconds_left(line))
-            self.console.print(f"{line['phase']} {line['step']}/{total} {speed} {left}{losses}", soft_wrap=True)
+            left = _in_words(self._seconds_left(line, plan))
+            print_line(self.console, f"{line['phase']} {line['step']}/{plan.steps} {speed} {left}{losses}")
         if self._board is not None:
             for name, value in line.items():
                 if isinstance(value, (int, float)) and name != "step":
                     self._board.add_scalar(name, value, line["step"])
 
-    def _seconds_left(self, line: Mapping[str, Any]) -> float | None:
+    def _seconds_left(self, line: Mapping[str, Any], plan: Plan) -> float | None:
         """What is left of the minutes; without, what G's further steps take at this pace, None before G learns."""
-        config = self.run.config
-        if line["step"] >= config.training.steps:
+        if line["step"] >= plan.steps:
             return None
-        if config.minutes is not None:
-            return training_minutes(config) * 60 - self.seconds
+        if plan.config.minutes is not None:
+            return training_minutes(plan.config) * 60 - self.seconds
         if line["phase"] == "guiding":
             return None
-        return (config.training.steps - int(line["step"])) * config.training.batch / float(line["images_per_second"])
+        return (plan.steps - int(line["step"])) * plan.training.batch / float(line["images_per_second"])
 
-    def _draw(self, model: TUNIT, step: int, phase: str) -> None:
+    def _draw(self, model: TUNIT, step: int, phase: Phase) -> None:
         with torch.inference_mode():
-            guiding = phase == "guiding"
-            rows = self.samples.domain_sheet(model) if guiding else self.samples.translations(model)
-        folder = self.run.folder / "samples"
+            drawn = phase.train_generator
+            rows = self.samples.translations(model) if drawn else self.samples.domain_sheet(model)
+        folder = self.run.samples_folder
         folder.mkdir(exist_ok=True)
         images.save_image(images.grid(rows), folder / f"{step:08d}.png")
 
@@ -145,4 +145,4 @@ def _tensorboard(run: Run) -> Any:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(run.folder / "tensorboard"))
+    return SummaryWriter(str(run.tensorboard_folder))

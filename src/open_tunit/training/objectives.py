@@ -9,10 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from open_tunit import losses
-from open_tunit.config import Config
 from open_tunit.networks.guiding import Guidance
+from open_tunit.training.plan import Phase, Plan
 
 Terms = dict[str, Tensor]
+SHAPE_TEMPERATURE = 0.2
+"""Of the shape contrast."""
+SINKHORN_EPSILON = 0.4
+"""Temperature of the balanced assignment of standardised logits."""
 STANDARD_FLOOR = 1e-6
 
 
@@ -36,7 +40,7 @@ class GuidingInputs(NamedTuple):
 
     view: Guidance
     view_domain: Guidance | None
-    """E on the domain view; with the paper's views that is x+. None where E's domains are held."""
+    """E on the domain view; with the paper's views that is x+. None where E's domains are frozen."""
     key: Guidance
     """The momentum copy on x+."""
     momentum: Guidance
@@ -48,82 +52,76 @@ class GuidingInputs(NamedTuple):
     """Places of the images without a label."""
 
 
-def contrast_code(guidance: Guidance, config: Config) -> Tensor:
+def contrast_code(guidance: Guidance, plan: Plan) -> Tensor:
     """The style codes (N, style_dim) as the style contrast compares them."""
-    return F.normalize(guidance.style, dim=1) if config.model.normalize_contrast else guidance.style
+    return F.normalize(guidance.style, dim=1) if plan.recipe.normalize_contrast else guidance.style
 
 
-def guiding(
-    inputs: GuidingInputs, config: Config, *, supervision: str, weight: float, seek_domains: bool = True
-) -> Objective:
+def guiding(inputs: GuidingInputs, plan: Plan, phase: Phase) -> Objective:
     """E's own loss: weight * (InfoNCE + shape contrast + domain objective + cross-entropy, each with its weight).
 
-    Where the domains are held it is weight * InfoNCE.
+    Where the domains are frozen it is weight * InfoNCE.
     """
-    training = config.training
+    recipe, weight = plan.recipe, phase.guiding_weight
     contrast = losses.info_nce(
-        contrast_code(inputs.view, config),
-        contrast_code(inputs.key, config),
+        contrast_code(inputs.view, plan),
+        contrast_code(inputs.key, plan),
         inputs.negatives,
-        temperature=training.temperature,
-        in_batch=training.contrast_in_batch,
+        temperature=plan.training.temperature,
+        in_batch=recipe.contrast_in_batch,
     )
     terms = {"style_contrast": contrast}
     if inputs.view_domain is None:
         return Objective(weight * contrast, _detached(terms))
-    total = contrast if seek_domains else training.style_weight * contrast
-    if training.shape_weight > 0:
+    total = contrast if phase.learn_domains else recipe.early_style_weight * contrast
+    if recipe.shape_weight > 0:
         terms["shape_contrast"] = losses.nt_xent(
-            inputs.view.shape, inputs.view_domain.shape, temperature=training.shape_temperature
+            inputs.view.shape, inputs.view_domain.shape, temperature=SHAPE_TEMPERATURE
         )
-        total = total + training.shape_weight * terms["shape_contrast"]
-    if supervision != "all" and seek_domains:
-        name, value = _domain_objective(inputs, inputs.view_domain.logits, config, mixed=supervision == "some")
+        total = total + recipe.shape_weight * terms["shape_contrast"]
+    if plan.supervision != "all" and phase.learn_domains:
+        name, value = _domain_objective(inputs, inputs.view_domain.logits, plan)
         terms[name] = value
-        total = total + training.domain_weight * value
-    label_weight = {"none": 0.0, "some": training.label_weight, "all": training.supervised_label_weight}[supervision]
-    if label_weight > 0:
+        total = total + recipe.domain_weight * value
+    if plan.label_weight > 0:
         terms["labels"] = losses.label_cross_entropy(inputs.view.logits, inputs.view_domain.logits, inputs.labels)
-        total = total + label_weight * terms["labels"]
+        total = total + plan.label_weight * terms["labels"]
     return Objective(weight * total, _detached(terms))
 
 
-def _domain_objective(inputs: GuidingInputs, view_logits: Tensor, config: Config, *, mixed: bool) -> tuple[str, Tensor]:
-    """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead.
-
-    Unless the batch is `mixed` all are unlabelled.
-    """
-    free = inputs.unlabelled if mixed else slice(None)
+def _domain_objective(inputs: GuidingInputs, view_logits: Tensor, plan: Plan) -> tuple[str, Tensor]:
+    """The domain objective over the batch's unlabelled images; labelled ones have the cross-entropy instead."""
+    free = inputs.unlabelled if plan.supervision == "some" else slice(None)
     logits, logits_plus = inputs.view.logits[free], view_logits[free]
-    if config.training.domain_objective == "mutual_information":
+    if plan.recipe.domain_objective == "mutual_information":
         if not len(logits):
             return "mutual_information", inputs.view.logits.new_zeros(())
         return "mutual_information", losses.mutual_information(logits, logits_plus)
     if not len(logits):
         return "prototypes", inputs.view.logits.new_zeros(())
-    targets = _balanced(inputs.momentum.logits[free], inputs.recent_logits, config)
-    targets_plus = _balanced(inputs.key.logits[free], inputs.recent_logits, config)
+    targets = _balanced(inputs.momentum.logits[free], inputs.recent_logits)
+    targets_plus = _balanced(inputs.key.logits[free], inputs.recent_logits)
     return "prototypes", losses.swapped_prediction(logits, logits_plus, targets, targets_plus)
 
 
-def _balanced(logits: Tensor, recent: Tensor, config: Config) -> Tensor:
+def _balanced(logits: Tensor, recent: Tensor) -> Tensor:
     scores = torch.cat([logits.detach(), recent])
     spread = scores.std(dim=0).clamp(min=STANDARD_FLOOR) if len(scores) > 1 else torch.ones_like(scores[0])
     scores = (scores - scores.mean(dim=0)) / spread
-    return losses.balanced_assignment(scores, epsilon=config.training.sinkhorn_epsilon)[: len(logits)]
+    return losses.balanced_assignment(scores, epsilon=SINKHORN_EPSILON)[: len(logits)]
 
 
-def discriminator_real(real: Tensor, mismatched: Tensor | None, r1: Tensor | None, config: Config) -> Objective:
+def discriminator_real(real: Tensor, mismatched: Tensor | None, r1: Tensor | None, plan: Plan) -> Objective:
     """D's loss on real images: its outputs (N,) at the right domain, and the gradient penalty where it is due.
 
-    `mismatched` (N,): its outputs at a wrong domain, which it learns to call fake (Reed et al. 2016), as much as
-    translations; None where `training.mismatched` is off.
+    `mismatched` (N,): its outputs at a wrong domain, which count as fakes (Reed et al. 2016), as much as translations;
+    None where the recipe has no mismatched fakes.
     """
-    training = config.training
-    total = losses.called_real(real, kind=training.adversarial)
+    training = plan.training
+    total = losses.discriminator_on_real(real, kind=training.adversarial)
     terms = {"d_real": total}
     if mismatched is not None:
-        terms["d_mismatched"] = losses.called_fake(mismatched, kind=training.adversarial)
+        terms["d_mismatched"] = losses.discriminator_on_fake(mismatched, kind=training.adversarial)
         total = total + terms["d_mismatched"] / 2
     if r1 is not None:
         terms["r1"] = r1
@@ -131,10 +129,10 @@ def discriminator_real(real: Tensor, mismatched: Tensor | None, r1: Tensor | Non
     return Objective(total, _detached(terms))
 
 
-def discriminator_fake(fake: Tensor, config: Config) -> Objective:
-    """D's loss for its outputs (N,) on translations; half of what it learns to call fake where some is real."""
-    d_fake = losses.called_fake(fake, kind=config.training.adversarial)
-    total = d_fake / 2 if config.training.mismatched else d_fake
+def discriminator_fake(fake: Tensor, plan: Plan) -> Objective:
+    """D's loss on translations, at outputs (N,); half of the loss on fakes where the other half is on mismatches."""
+    d_fake = losses.discriminator_on_fake(fake, kind=plan.training.adversarial)
+    total = d_fake / 2 if plan.recipe.mismatched_fakes else d_fake
     return Objective(total, _detached({"d_fake": d_fake}))
 
 
@@ -145,7 +143,7 @@ class GeneratorInputs(NamedTuple):
     references: Tensor
     translation: Tensor
     """G(x, the references' styles)."""
-    redrawn: Tensor
+    reconstruction: Tensor
     """G(x, its own style)."""
     cycled: Tensor | None
     """G(translation, x's own style), where the cycle counts."""
@@ -158,19 +156,19 @@ class GeneratorInputs(NamedTuple):
     translation_logits: Tensor
     """E's logits (N, K) of the translations."""
     reference_domains: Tensor
-    """(N,) the domains that D reads them at."""
+    """(N,) at whose outputs D is read."""
     reference_code: Tensor
     """The momentum copy's contrast code of the references."""
     negatives: Tensor
 
 
-def generator(inputs: GeneratorInputs, config: Config, *, patch_weight: float = 0.0) -> Objective:
-    """The loss of G, and of E through the style codes; patches count by `patch_weight`, which falls in the end."""
-    training = config.training
+def generator(inputs: GeneratorInputs, plan: Plan, phase: Phase) -> Objective:
+    """The loss of G, and of E through the style codes."""
+    training, patch_weight = plan.training, phase.patch_weight
     terms = {
         "g_translation": losses.generator_adversarial(inputs.fake_translation, kind=training.adversarial),
         "g_reconstruction": losses.generator_adversarial(inputs.fake_reconstruction, kind=training.adversarial),
-        "reconstruction": losses.reconstruction(inputs.x, inputs.redrawn),
+        "reconstruction": losses.reconstruction(inputs.x, inputs.reconstruction),
         "translation_style": losses.info_nce(
             inputs.translation_code, inputs.reference_code, inputs.negatives, temperature=training.temperature
         ),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from open_tunit import images
 from open_tunit.model import TUNIT
+from open_tunit.rng import rng
 
 SHOWN = 6
 EXAMPLES = 8
@@ -75,7 +76,7 @@ def choose_samples(
     pixels: np.ndarray, train: np.ndarray, held_out: np.ndarray, *, seed: int, device: torch.device
 ) -> Samples:
     """Samples from held-out images (training ones where those are too few)."""
-    generator = np.random.Generator(np.random.Philox(seed))
+    generator = rng(seed)
     pool = held_out if len(held_out) >= 2 * SHOWN else train
     pool = generator.permutation(pool)
     shown = np.resize(pool, 2 * SHOWN)

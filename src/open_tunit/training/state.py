@@ -9,16 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Config, Training
+from open_tunit.config import Training
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
-from open_tunit.training.average import copy_buffers
-from open_tunit.training.queue import Queue
+from open_tunit.training.plan import Plan
 
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
 ADVERSARIAL_BETAS = (0.5, 0.99)
+GUIDING_WEIGHT_DECAY = 1e-3
+LOGITS_QUEUE = 1024
+"""Recent logits that balanced prototypes are balanced over, beside the batch."""
 OPTIMISERS = ("opt_E", "opt_G", "opt_D")
+
+
+class Queue:
+    """The newest rows, at most `size` of them; grows from empty."""
+
+    def __init__(self, size: int, rows: Tensor) -> None:
+        self.size = size
+        self.rows = rows[-size:].detach().clone() if size else rows[:0].detach()
+
+    @torch.no_grad()
+    def push(self, rows: Tensor) -> None:
+        """Add rows (N, d); the oldest fall out."""
+        self.rows = torch.cat([self.rows, rows.detach().to(self.rows.dtype)])[-self.size :]
 
 
 @dataclasses.dataclass
@@ -36,7 +51,7 @@ class State:
     keys: Queue
     """Style contrast: recent codes of the momentum copy, (<= queue, style_dim)."""
     logits: Queue
-    """Balanced prototypes: recent logits of the momentum copy, (<= balance_queue, K)."""
+    """Balanced prototypes: recent logits of the momentum copy, (<= LOGITS_QUEUE, K)."""
     step: int = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,15 +79,18 @@ class State:
         return guide.eval()
 
 
-def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.float32) -> State:
-    """Fresh networks, a function of config.seed; the queues are empty."""
+def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float32) -> State:
+    """Fresh networks, a function of the config's seed; the queues are empty."""
+    config, training = plan.config, plan.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        E, G, D = GuidingNetwork(config.model), Generator(config.model), Discriminator(config.model)
+        E, G = GuidingNetwork(config.model), Generator(config.model)
+        D = Discriminator(config.model, config.discriminator)
+    if plan.recipe.plain_start:
+        G.start_plain()
     for network in (E, G, D):
         network.to(device, dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = config.training
     return State(
         E=E,
         E_ema=copy.deepcopy(E).requires_grad_(False),
@@ -80,22 +98,17 @@ def new_state(config: Config, device: torch.device, dtype: torch.dtype = torch.f
         G_ema=copy.deepcopy(G).requires_grad_(False).eval(),
         D=D,
         opt_E=torch.optim.Adam(
-            E.parameters(), lr=training.guiding_learning_rate, weight_decay=training.guiding_weight_decay, fused=True
+            E.parameters(), lr=training.guiding_learning_rate, weight_decay=GUIDING_WEIGHT_DECAY, fused=True
         ),
-        opt_G=_adversary(G, training.learning_rate, training),
-        opt_D=_adversary(D, _rate_of_D(training), training),
+        opt_G=_adversary(G, training),
+        opt_D=_adversary(D, training),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
-        logits=Queue(training.balance_queue, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
+        logits=Queue(LOGITS_QUEUE, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
 
 
-def _rate_of_D(training: Training) -> float:
-    rate = training.discriminator_learning_rate
-    return training.learning_rate if rate is None else rate
-
-
-def _adversary(network: nn.Module, rate: float, training: Training) -> torch.optim.Optimizer:
-    decay = training.weight_decay
+def _adversary(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
@@ -104,3 +117,21 @@ def _adversary(network: nn.Module, rate: float, training: Training) -> torch.opt
 def full(x: Tensor) -> Tensor:
     """`x` in at least float32: losses are never computed in half precision."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def decay_at(step: int, *, decay: float, warmup: bool) -> float:
+    """The decay of the update after `step` (from 0); with `warmup` it rises as (1 + t) / (10 + t) up to `decay`."""
+    return min(decay, (1 + step) / (10 + step)) if warmup else decay
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, *, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * network, parameters only."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+
+
+@torch.no_grad()
+def copy_buffers(average: nn.Module, network: nn.Module) -> None:
+    """Give the average the network's buffers (batch-norm averages), as is done when the copy is used."""
+    for target, source in zip(average.buffers(), network.buffers(), strict=True):
+        target.copy_(source)

@@ -2,7 +2,7 @@
 
 E's trunk runs six times (x, x+, keys, references' keys, x again after its update, the translations), G's
 encoder once, its decoder once on both styles: the mathematics of the published step without its repetitions.
-Where E's trunk is held, what it says of x and x+ is computed once for all of them.
+Where E's trunk is frozen, its features of x and x+ are computed once for all of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit import losses
-from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
+from open_tunit.device import exact_float32
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.training import objectives
-from open_tunit.training.average import decay_at, update_average
-from open_tunit.training.schedule import Phase, Supervision
-from open_tunit.training.state import State, full
+from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.state import State, decay_at, full, update_average
 
 
 class NotFiniteError(ArithmeticError):
@@ -39,8 +38,7 @@ LOOK_EVERY = 100
 class Step:
     """`step(state, batch, phase)` updates the state in place and returns the unweighted loss terms."""
 
-    config: Config
-    supervision: Supervision = "none"
+    plan: Plan
     half: bool = False
     """bfloat16 autocast for all but R1, losses and statistics of the batch."""
 
@@ -51,71 +49,72 @@ class Step:
         look.
         """
         self._prepare(state, phase)
-        held = self._held_features(state, batch, phase)
-        keys = self._momentum_keys(state, batch, phase, held)
+        frozen = self._frozen_features(state, batch, phase)
+        keys = self._momentum_keys(state, batch, phase, frozen)
         terms: objectives.Terms = {}
         if phase.train_guiding:
-            terms |= self._update_guiding(state, batch, phase, keys, held)
+            terms |= self._update_guiding(state, batch, phase, keys, frozen)
         if phase.train_generator:
-            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, held)
-        state.keys.push(objectives.contrast_code(keys.plus, self.config))
+            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, frozen)
+        state.keys.push(objectives.contrast_code(keys.plus, self.plan))
         state.logits.push(keys.plus.logits)
         self._update_averages(state, phase)
         state.step += 1
         return terms
 
     def _prepare(self, state: State, phase: Phase) -> None:
-        """Which parts learn in the phase, in which mode, and how fast E does."""
+        """Which parts are trained in the phase, in which mode, and at which rate E is."""
         for guide in (state.E, state.E_ema):
-            guide.train(phase.train_guiding and not phase.hold_domains)
-        learns_on = state.E.style_head if state.E.palette_head is None else state.E.palette_head
+            guide.train(phase.train_guiding and not phase.freeze_domains)
+        unfrozen = state.E.style_head if state.E.palette_head is None else state.E.palette_head
         for part in (state.E.trunk, state.E.domain_head, state.E.shape_head, state.E.style_head):
             if part is not None:
-                part.requires_grad_(part is learns_on or not phase.hold_domains)
+                part.requires_grad_(part is unfrozen or not phase.freeze_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
-        rate = phase.guiding_learning_rate
         for group in state.opt_E.param_groups:
-            group["lr"] = self.config.training.guiding_learning_rate if rate is None else rate
+            group["lr"] = phase.guiding_learning_rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
     def _guidance(self, E: GuidingNetwork, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
-        """What E says of x, from `features` of its held trunk where they are given.
+        """E's outputs for x, from `features` of its frozen trunk where they are given.
 
         Before G learns without the palette: one that is open already (of a model to start from) would satisfy the
         style contrast by colours alone.
         """
         with self._autocast(x):
             guidance = Guidance(*(full(part) for part in (E(x) if features is None else E.read(*features))))
-        palette = self.config.model.palette_dim
+        palette = self.plan.config.model.palette_dim
         if phase.train_generator or not palette:
             return guidance
         return guidance._replace(style=F.pad(guidance.style[:, :-palette], (0, palette)))
 
     @torch.no_grad()
-    def _held_features(self, state: State, batch: Batch, phase: Phase) -> _Held:
-        """What a held trunk, the same in E and its average, sees in x and x+; nothing where it learns."""
-        if not phase.hold_domains:
-            return _Held(None, None)
+    def _frozen_features(self, state: State, batch: Batch, phase: Phase) -> _Frozen:
+        """The features of x and x+ from a frozen trunk, the same in E and its average; None where it is trained."""
+        if not phase.freeze_domains:
+            return _Frozen(None, None)
         with self._autocast(batch.x):
             features, colours = state.E.features(torch.cat([batch.x, batch.x_plus]))
         (plain, plus), (plain_colours, plus_colours) = features.chunk(2), colours.chunk(2)
-        return _Held((plain, plain_colours), (plus, plus_colours))
+        return _Frozen((plain, plain_colours), (plus, plus_colours))
 
     @torch.no_grad()
-    def _momentum_keys(self, state: State, batch: Batch, phase: Phase, held: _Held) -> _Keys:
-        plus = self._guidance(state.E_ema, batch.x_plus, phase, held.plus)
-        plain = self._guidance(state.E_ema, batch.x, phase, held.plain)
+    def _momentum_keys(self, state: State, batch: Batch, phase: Phase, frozen: _Frozen) -> _Keys:
+        plus = self._guidance(state.E_ema, batch.x_plus, phase, frozen.plus)
+        plain = self._guidance(state.E_ema, batch.x, phase, frozen.plain)
         if not len(state.keys.rows):
-            state.keys.push(objectives.contrast_code(plus, self.config))
+            state.keys.push(objectives.contrast_code(plus, self.plan))
         return _Keys(plain, plus)
 
-    def _update_guiding(self, state: State, batch: Batch, phase: Phase, keys: _Keys, held: _Held) -> objectives.Terms:
+    def _update_guiding(
+        self, state: State, batch: Batch, phase: Phase, keys: _Keys, frozen: _Frozen
+    ) -> objectives.Terms:
         inputs = objectives.GuidingInputs(
-            view=self._guidance(state.E, batch.x, phase, held.plain),
-            view_domain=None if phase.hold_domains else self._guidance(state.E, batch.x_domain, phase),
+            view=self._guidance(state.E, batch.x, phase, frozen.plain),
+            view_domain=None if phase.freeze_domains else self._guidance(state.E, batch.x_domain, phase),
             key=keys.plus,
             momentum=keys.plain,
             negatives=state.keys.rows,
@@ -123,54 +122,48 @@ class Step:
             labels=batch.labels,
             unlabelled=batch.unlabelled,
         )
-        objective = objectives.guiding(
-            inputs,
-            self.config,
-            supervision=self.supervision,
-            weight=phase.guiding_weight,
-            seek_domains=phase.seek_domains,
-        )
+        objective = objectives.guiding(inputs, self.plan, phase)
         _descend(objective, "E", [(state.E, state.opt_E)], state.step)
         return objective.terms
 
     def _update_discriminator_and_generator(
-        self, state: State, batch: Batch, phase: Phase, keys: _Keys, held: _Held
+        self, state: State, batch: Batch, phase: Phase, keys: _Keys, frozen: _Frozen
     ) -> objectives.Terms:
-        guidance = self._guidance(state.E, batch.x, phase, held.plain)
+        guidance = self._guidance(state.E, batch.x, phase, frozen.plain)
         domains = self._domains(guidance, keys, batch.labels)
         reference_domains = domains[batch.permutation]
         penalised = None
-        if phase.generator_steps % self.config.training.r1_every == 0:
+        if self.plan.penalised(phase):
             penalised = self._penalised(state, batch, domains)
         with self._autocast(batch.x):
             content = state.G.encode(batch.x_content)
             styles = torch.cat([guidance.style[batch.permutation], guidance.style])
             drawn = full(state.G.decode(torch.cat([content, content]), styles))  # translations, reconstructions
-        translation, redrawn = drawn.chunk(2)
+        translation, reconstruction = drawn.chunk(2)
 
         d_objective = self._discriminator(state, batch, domains, translation.detach(), penalised)
         _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
 
         with _fixed(state.D), self._autocast(batch.x):
-            judged = full(state.D(drawn))
-        fakes = _at(judged, torch.cat([reference_domains, domains]))
+            outputs = full(state.D(drawn))
+        fakes = _at(outputs, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
         translated = self._translated(state.E, batch, phase, translation)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
             references=batch.x[batch.permutation],
             translation=translation,
-            redrawn=redrawn,
+            reconstruction=reconstruction,
             cycled=self._cycled(state, batch, translation, guidance.style),
             fake_translation=fake_translation,
             fake_reconstruction=fake_reconstruction,
-            translation_code=objectives.contrast_code(translated, self.config),
+            translation_code=objectives.contrast_code(translated, self.plan),
             translation_logits=translated.logits,
             reference_domains=reference_domains,
-            reference_code=objectives.contrast_code(keys.plain, self.config)[batch.permutation],
+            reference_code=objectives.contrast_code(keys.plain, self.plan)[batch.permutation],
             negatives=state.keys.rows,
         )
-        g_objective = objectives.generator(inputs, self.config, patch_weight=phase.patch_weight)
+        g_objective = objectives.generator(inputs, self.plan, phase)
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
@@ -178,18 +171,17 @@ class Step:
         return d_objective.terms | g_objective.terms
 
     def _translated(self, E: GuidingNetwork, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
-        """What E says of the translations."""
-        view = self.config.data.views
-        if view.translation:
-            translation = views.translation_view(translation, batch.translation_draws, view)
-        if self.config.training.translations_teach_guiding:
+        """E's outputs for the translations."""
+        if self.plan.recipe.translation_view:
+            translation = views.translation_view(translation, batch.translation_draws, self.plan.views)
+        if self.plan.recipe.translations_train_guiding:
             return self._guidance(E, translation, phase)
         with _fixed(E):
             return self._guidance(E, translation, phase)
 
     def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
-        """The sources drawn again from their translations in other colours, which are given and hide nothing."""
-        if self.config.training.cycle_weight == 0:
+        """The sources reconstructed from their detached, recoloured translations, which can hide nothing."""
+        if self.plan.training.cycle_weight == 0:
             return None
         source = views.content_view(translation.detach(), batch.translation_draws)
         with self._autocast(translation):
@@ -197,7 +189,7 @@ class Step:
 
     def _domains(self, guidance: Guidance, keys: _Keys, labels: Tensor) -> Tensor:
         """(N,) the domain at which D reads each image: its label, or its pseudo label."""
-        momentum = self.config.training.pseudo_labels == "momentum"
+        momentum = self.plan.recipe.pseudo_labels == "momentum"
         pseudo = (keys.plain if momentum else guidance).logits.argmax(dim=1)
         return torch.where(labels >= 0, labels, pseudo)
 
@@ -207,10 +199,11 @@ class Step:
         Its gradient stays in D until D's step; so the memory it took is free again when G's images need theirs.
         """
         images = batch.x.detach().requires_grad_()
-        judged = state.D(images)
-        r1 = losses.r1_penalty(_at(judged, domains), images)
-        objective = self._on_real(judged, domains, domains[batch.permutation], r1)
-        torch.autograd.backward(objective.total, inputs=list(state.D.parameters()))
+        with exact_float32():
+            outputs = state.D(images)
+            r1 = losses.r1_penalty(_at(outputs, domains), images)
+            objective = self._on_real(outputs, domains, domains[batch.permutation], r1)
+            torch.autograd.backward(objective.total, inputs=list(state.D.parameters()))
         return objective.learned()
 
     def _discriminator(
@@ -229,35 +222,34 @@ class Step:
             real = penalised
         else:
             with self._autocast(batch.x):
-                judged, fake = full(state.D(torch.cat([batch.x, translation]))).chunk(2)
-            real = self._on_real(judged, domains, reference_domains, None)
-        return real.plus(objectives.discriminator_fake(_at(fake, reference_domains), self.config))
+                outputs, fake = full(state.D(torch.cat([batch.x, translation]))).chunk(2)
+            real = self._on_real(outputs, domains, reference_domains, None)
+        return real.plus(objectives.discriminator_fake(_at(fake, reference_domains), self.plan))
 
     def _on_real(
-        self, judged: Tensor, domains: Tensor, reference_domains: Tensor, r1: Tensor | None
+        self, outputs: Tensor, domains: Tensor, reference_domains: Tensor, r1: Tensor | None
     ) -> objectives.Objective:
         mismatched = None
-        if self.config.training.mismatched:
-            next_domains = (domains + 1) % self.config.model.domains
-            mismatched = _at(judged, torch.where(reference_domains == domains, next_domains, reference_domains))
-        return objectives.discriminator_real(_at(judged, domains), mismatched, r1, self.config)
+        if self.plan.recipe.mismatched_fakes:
+            next_domains = (domains + 1) % self.plan.config.model.domains
+            mismatched = _at(outputs, torch.where(reference_domains == domains, next_domains, reference_domains))
+        return objectives.discriminator_real(_at(outputs, domains), mismatched, r1, self.plan)
 
     def _update_averages(self, state: State, phase: Phase) -> None:
-        training = self.config.training
-        for average, network, steps, learns in (
+        decay, warmup = self.plan.training.average_decay, self.plan.recipe.average_warmup
+        for average, network, steps, trained in (
             (state.E_ema, state.E, state.step, True),
             (state.G_ema, state.G, phase.generator_steps, phase.train_generator),
         ):
-            if learns:
-                decay = decay_at(steps, decay=training.average_decay, warmup=training.average_warmup)
-                update_average(average, network, decay=decay)
+            if trained:
+                update_average(average, network, decay=decay_at(steps, decay=decay, warmup=warmup))
 
 
 Features = tuple[Tensor, Tensor]
 
 
-class _Held(NamedTuple):
-    """The features of a held trunk on x and on x+; None where it learns."""
+class _Frozen(NamedTuple):
+    """The features of a frozen trunk of x and of x+; None where it is trained."""
 
     plain: Features | None
     plus: Features | None
@@ -272,14 +264,14 @@ class _Keys(NamedTuple):
 
 @contextlib.contextmanager
 def _fixed(network: nn.Module) -> Iterator[None]:
-    """What the network computes here teaches its inputs, and not its weights."""
-    learning = [p for p in network.parameters() if p.requires_grad]
-    for parameter in learning:
+    """Gradients pass through the network to its inputs, none reaches its weights."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    for parameter in trained:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in learning:
+        for parameter in trained:
             parameter.requires_grad_()
 
 

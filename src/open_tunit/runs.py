@@ -1,0 +1,198 @@
+"""The run directory: what was asked, how far it came, and nothing half-written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from open_tunit.config import Config
+from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.places import CONFIG as MODEL_CONFIG
+from open_tunit.places import MODEL
+from open_tunit.recipes import Recipe
+
+KEPT_CHECKPOINTS = 2
+FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue"}
+"""Settings that follow from the images: a difference in one of them alone is not reported as a setting."""
+CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
+BEST, CHECKPOINTS, SAMPLES, REPORT, TENSORBOARD = "best", "checkpoints", "samples", "report", "tensorboard"
+"""The files and folders of a run's folder: these names are written here only."""
+ALARM = "alarm/"
+"""Before the names of alarms in the log."""
+
+
+class DifferentRunError(ValueError):
+    """The output folder holds a run of other settings or other images, or files that are no run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/."""
+
+    folder: Path
+
+    @property
+    def model_folder(self) -> Path:
+        """What TUNIT.from_pretrained reads."""
+        return self.folder / MODEL
+
+    @property
+    def best_folder(self) -> Path:
+        """The model of the best validation score, where runs are validated."""
+        return self.folder / BEST
+
+    @property
+    def samples_folder(self) -> Path:
+        """A grid of every report."""
+        return self.folder / SAMPLES
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        """TensorBoard's events, where it is installed."""
+        return self.folder / TENSORBOARD
+
+    def write_config(self, config: Config) -> None:
+        """Write config.yaml. Raises ValueError where it cannot be written."""
+        try:
+            write_text_atomic(self.folder / CONFIG, config.to_yaml())
+        except OSError as error:
+            raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
+
+    def has_model(self) -> bool:
+        """Whether a model was written."""
+        return (self.model_folder / MODEL_CONFIG).is_file()
+
+    def best_score(self, step: int) -> float:
+        """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
+        path = self.best_folder / MODEL_CONFIG
+        if not path.is_file():
+            return -math.inf
+        about = json.loads(path.read_text(encoding="utf-8"))["about"]
+        return float(about["validation"]["score"]) if about["step"] <= step else -math.inf
+
+    def latest_checkpoint(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
+        for path in reversed(self._checkpoints()):
+            try:
+                return dict(torch.load(path, map_location="cpu", weights_only=True))
+            except OSError:
+                raise
+            except Exception as error:  # on damaged bytes torch's readers raise nearly anything
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
+                warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
+        return None
+
+    def save_checkpoint(self, values: Mapping[str, Any], step: int) -> None:
+        """Write checkpoints/STEP.pt atomically; keep the newest two."""
+        folder = self.folder / CHECKPOINTS
+        folder.mkdir(exist_ok=True)
+        write_atomic(folder / f"{step:08d}.pt", lambda path: torch.save(dict(values), path))
+        for path in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+            path.unlink()
+
+    def cut_log(self, step: int) -> None:
+        """Drop the log lines past `step`: they will be written again."""
+        path = self.folder / LOG
+        if not path.exists():
+            return
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        write_text_atomic(path, "".join(f"{line}\n" for line in kept))
+
+    def append_log(self, line: Mapping[str, Any]) -> None:
+        """Add one report to log.jsonl."""
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def last_alarms(self) -> dict[str, float]:
+        """The alarms of the last report, by name; none where there is no report yet."""
+        path = self.folder / LOG
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        values = json.loads(lines[-1]) if lines else {}
+        return {name.removeprefix(ALARM): value for name, value in values.items() if name.startswith(ALARM)}
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
+
+
+def stored_config(folder: Path) -> Config | None:
+    """The config.yaml of an existing run; None where nothing is. Raises DifferentRunError for other folders."""
+    if folder.is_file():
+        raise DifferentRunError(f"{folder} is a file; name a folder for the run")
+    path = folder / CONFIG
+    if path.is_file():
+        return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
+    if folder.is_dir() and any(path.name not in (DATA, CURVE) for path in folder.iterdir()):
+        raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
+    return None
+
+
+def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
+    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run."""
+    differences = _differences(stored.identity(), asked.identity())
+    known = json.loads((Path(asked.out) / DATA).read_text(encoding="utf-8"))["fingerprint"]
+    if known != fingerprint and differences.keys() <= FITTED:
+        raise DifferentRunError(
+            f"the images of {asked.data.folder} changed since {asked.out} was begun; name another folder for the run"
+        )
+    if differences:
+        telling = {name: text for name, text in differences.items() if name not in FITTED} or differences
+        shown = "; ".join(list(telling.values())[:3])
+        raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
+
+
+def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: Path) -> None:
+    """Raise DifferentRunError, naming the fields, unless a checkpoint's recipe is the one asked for.
+
+    `stored` is None in checkpoints of format version 1, whose settings were compared instead.
+    """
+    known = dataclasses.asdict(asked)
+    differences = [name for name, value in (stored or known).items() if known.get(name) != value]
+    if differences:
+        raise DifferentRunError(f"{folder} was begun with another recipe ({', '.join(differences)} differ)")
+
+
+def extended(stored: Config, asked: Config) -> Config:
+    """The stored run with the asked budget: more steps or minutes extend it, the joint phase stays where it began."""
+    steps = stored.training.steps
+    if asked.minutes is None:
+        steps = asked.training.steps
+    elif stored.minutes is not None and asked.minutes != stored.minutes:
+        steps = round(steps * asked.minutes / stored.minutes)
+    budget = {"minutes": asked.minutes, "training.steps": steps}
+    free = ("out", "device", "precision", "report_every", "validate_every", "cache")
+    return stored.replace(budget | {name: getattr(asked, name) for name in free})
+
+
+def claim(config: Config, about_data: Mapping[str, Any]) -> None:
+    """Make the run's folder with data.json, which is no run yet. Raises ValueError where nothing can be written."""
+    folder = Path(config.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(folder / DATA, json.dumps(about_data, indent=1) + "\n")
+    except OSError as error:
+        raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in stored:
+        old, new = stored[name], asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found |= _differences(old, new, f"{path}{name}.")
+        elif old != new:
+            found[path + name] = f"{path}{name} is {old} there and {new} here"
+    return found
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62

@@ -1,0 +1,130 @@
+"""How a session of a run begins: anew, from a checkpoint, or with another model's weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from open_tunit import runs
+from open_tunit.config import SIZES, Config
+from open_tunit.data.batches import Batches
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset
+from open_tunit.device import use_half
+from open_tunit.model import TUNIT
+from open_tunit.recipes import Recipe
+from open_tunit.runs import Run
+from open_tunit.terminal import print_line, print_warning
+from open_tunit.training.budget import FEW_STEPS, Clock, fitted_to_minutes
+from open_tunit.training.domain_count import find_domains
+from open_tunit.training.plan import Plan, make_plan
+from open_tunit.training.state import State, new_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A run as its session finds it."""
+
+    run: Run
+    plan: Plan
+    dataset: Dataset
+    batches: Batches
+    state: State
+    seconds: float
+    """Of training before this session."""
+    first_domains: list[int] | None
+    """The domains of the watched images when the domains began (alarms.Watch)."""
+    half: bool
+
+
+def start(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Start:
+    """Open the data, resolve the plan, and begin the run or take up its newest checkpoint."""
+    stored = runs.stored_config(Path(config.out))
+    dataset = _open(config, console)
+    plan = make_plan(config, dataset, recipe)
+    for note in plan.notes:
+        print_warning(console, note)
+    train, half = dataset.indices("train"), use_half(config.precision, device)
+    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
+    if stored is not None:
+        runs.check_same_run(stored, plan.config, dataset.fingerprint)
+        plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
+    else:
+        plan = _resolved(plan, batches, about_data(config, dataset), half, console, clock)
+    run = Run(Path(config.out))
+    run.write_config(plan.config)
+    state = new_state(plan, device)
+    checkpoint = run.latest_checkpoint() if stored is not None else None
+    seconds, first_domains = 0.0, None
+    if checkpoint is not None:
+        runs.check_same_recipe(checkpoint.pop("recipe", None), plan.recipe, run.folder)
+        seconds, first_domains = checkpoint.pop("seconds"), checkpoint.pop("first_domains", None)
+        state.load_state_dict(checkpoint)
+        if state.step < plan.steps:
+            print_line(console, f"going on from step {state.step} of {plan.steps}")
+    elif config.init is not None:
+        _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
+    run.cut_log(state.step)
+    return Start(run, plan, dataset, batches, state, seconds, first_domains, half)
+
+
+def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """What a run and its model keep of the images that it was trained on."""
+    folder = config.data.folder
+    return {
+        "name": folder if is_critters(folder) else Path(folder).name,
+        "fingerprint": dataset.fingerprint,
+        **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
+        "unreadable": [list(row) for row in dataset.unreadable],
+    }
+
+
+def _open(config: Config, console: Console) -> Dataset:
+    def progress(done: int, total: int) -> None:
+        if done == total or done % 2000 == 0:
+            print_line(console, f"reading images: {done}/{total}")
+
+    return open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
+
+
+def _resolved(
+    plan: Plan, batches: Batches, about: Mapping[str, Any], half: bool, console: Console, clock: Clock
+) -> Plan:
+    """A new run's plan with its steps counted out, and the number of domains where it is to be found."""
+    if plan.config.minutes is None:
+        plan = plan.replace({"training.joint_start": plan.joint_start})
+    else:
+        print_line(console, "timing a few steps, to turn minutes into steps")
+        plan = fitted_to_minutes(plan, batches, half=half, clock=clock)
+        if plan.steps < FEW_STEPS:
+            smaller = ", or a smaller --size" if plan.config.model.size > SIZES[0] else ""
+            print_warning(
+                console,
+                f"--minutes {plan.config.minutes:g} makes {plan.steps} steps on this machine, too few to learn from: "
+                f"more --minutes{smaller}",
+            )
+    runs.claim(plan.config, about)
+    return find_domains(plan, batches, half=half, console=console) if plan.config.auto_domains else plan
+
+
+def _take_weights(state: State, model: TUNIT, name: str) -> None:
+    """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
+    heads = ("domain_head.", "shape_head.")
+    guiding, fresh = model.E.state_dict(), state.E.state_dict()
+    for key in {key for key in (*guiding, *fresh) if key.startswith(heads)}:
+        if key not in fresh:
+            del guiding[key]
+        elif key not in guiding or guiding[key].shape != fresh[key].shape:
+            guiding[key] = fresh[key]
+    try:
+        for network, values in (
+            *((E, guiding) for E in (state.E, state.E_ema)),
+            *((G, model.G.state_dict()) for G in (state.G, state.G_ema)),
+        ):
+            network.load_state_dict(values)
+    except RuntimeError as error:
+        raise ValueError(f"{name} has networks of other shapes than this run: give its preset and size") from error
