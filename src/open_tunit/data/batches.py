@@ -29,8 +29,8 @@ class Batch:
     """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or a disguised view."""
     x_content: Tensor
     """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
-    translation_draws: views.Draws
-    """Of the view in which E sees the translations."""
+    translation_numbers: views.Numbers
+    """Of the views in which E and, in the cycle, G's content encoder see the translations."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     unlabelled: Tensor
@@ -80,12 +80,15 @@ class Batches:
             x=x,
             x_plus=x_plus,
             x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
-            x_content=views.content_view(x, content_draws) if self.view.content_colour else x,
-            translation_draws=translation_draws,
+            x_content=self._content(x, content_draws),
+            translation_numbers=views.numbers(x, translation_draws, self.view),
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
             permutation=to_device(permutation, self.device),
         )
+
+    def _content(self, x: Tensor, draws: views.Draws) -> Tensor:
+        return views.content_view(x, views.numbers(x, draws, self.view)) if self.view.content_colour else x
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
         """The images at these positions as they are, (N, 3, S, S) in [-1, 1], on the device."""

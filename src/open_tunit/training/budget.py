@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 import time
@@ -11,10 +12,11 @@ from collections.abc import Callable
 import torch
 
 from open_tunit.config import Config
-from open_tunit.data.batches import Batches
+from open_tunit.data.batches import Batch, Batches
 from open_tunit.training.domain_count import search_share
+from open_tunit.training.graphs import Steps
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import State, new_state
+from open_tunit.training.state import new_state
 from open_tunit.training.step import Step
 
 WARM_STEPS, TIMED_STEPS = 3, 8
@@ -69,11 +71,14 @@ def quickened(plan: Plan, step: int, pace: float, left: float) -> Plan:
 
 def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) -> tuple[float, float]:
     state, step, training = new_state(plan, batches.device), Step(plan, half), plan.training
+    for queue in (state.keys, state.logits):  # full, as nearly all of the run
+        queue.push(queue.rows.new_zeros(queue.size, queue.rows.shape[1]))
+    take = functools.partial(Steps.on(batches.device), step, state)
     probe = dataclasses.replace(plan, supervision="none").replace({"training.steps": 3, "training.joint_start": 1})
     guiding, joint, lazy = (probe.phase(index) for index in range(3))
 
     def timed(phase: Phase) -> float:
-        return _median_seconds(step, state, batches, phase, plan.batch_size(phase), clock)
+        return _median_seconds(take, batches, phase, plan.batch_size(phase), clock)
 
     spent = [timed(guiding), timed(joint)]
     if training.r1_every > 1:
@@ -82,11 +87,13 @@ def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) ->
     return spent[0], spent[1]
 
 
-def _median_seconds(step: Step, state: State, batches: Batches, phase: Phase, size: int, clock: Clock) -> float:
+def _median_seconds(
+    take: Callable[[Batch, Phase], object], batches: Batches, phase: Phase, size: int, clock: Clock
+) -> float:
     spent = []
     for index in range(WARM_STEPS + TIMED_STEPS):
         begun = _now(batches.device, clock)
-        step(state, batches.batch(index, size), phase)
+        take(batches.batch(index, size), phase)
         spent.append(_now(batches.device, clock) - begun)
     return statistics.median(spent[WARM_STEPS:])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
@@ -19,9 +20,10 @@ from open_tunit.model import TUNIT
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
-from open_tunit.terminal import print_line
+from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, slowed, training_minutes
+from open_tunit.training.graphs import Steps
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
@@ -75,6 +77,7 @@ def train(
         batches=begun.batches,
         state=begun.state,
         half=begun.half,
+        take=Steps.on(device, functools.partial(print_warning, console)),
         monitor=Monitor(begun.run, samples, console, seconds=begun.seconds, clock=clock),
         watch=Watch(samples.measured, begun.first_domains),
         evaluator=evaluator,
@@ -94,6 +97,7 @@ class _Session:
     batches: Batches
     state: State
     half: bool
+    take: Steps
     monitor: Monitor
     watch: Watch
     evaluator: Evaluator | None
@@ -130,7 +134,7 @@ class _Session:
         self._turn_of_phase(phase)
         batch = self.batches.batch(self.state.step, self.plan.batch_size(phase), labelled_only=phase.labelled_only)
         try:
-            terms = Step(self.plan, self.half)(self.state, batch, phase)
+            terms = self.take(Step(self.plan, self.half), self.state, batch, phase)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"

@@ -23,7 +23,7 @@ from open_tunit.device import exact_float32
 from open_tunit.networks.guiding import Guidance, GuidingNetwork
 from open_tunit.training import objectives
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import State, decay_at, full, update_average
+from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 
 
 class NotFiniteError(ArithmeticError):
@@ -48,21 +48,28 @@ class Step:
         On a GPU losses are looked at only when LOOK_EVERY divides the step: the networks may be spoilt since the last
         look.
         """
-        self._prepare(state, phase)
+        self.prepare(state, phase)
+        terms = self.compute(state, batch, phase)
+        self.finish(state, phase)
+        return terms
+
+    def compute(self, state: State, batch: Batch, phase: Phase, patch_weight: Tensor | None = None) -> objectives.Terms:
+        """All that a CUDA graph can hold: the losses, the optimisers, the queues; `prepare` goes before it.
+
+        `patch_weight` stands for the phase's where that is above 0, at an address that stays.
+        """
         frozen = self._frozen_features(state, batch, phase)
         keys = self._momentum_keys(state, batch, phase, frozen)
         terms: objectives.Terms = {}
         if phase.train_guiding:
             terms |= self._update_guiding(state, batch, phase, keys, frozen)
         if phase.train_generator:
-            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, frozen)
+            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, frozen, patch_weight)
         state.keys.push(objectives.contrast_code(keys.plus, self.plan))
         state.logits.push(keys.plus.logits)
-        self._update_averages(state, phase)
-        state.step += 1
         return terms
 
-    def _prepare(self, state: State, phase: Phase) -> None:
+    def prepare(self, state: State, phase: Phase) -> None:
         """Which parts are trained in the phase, in which mode, and at which rate E is."""
         for guide in (state.E, state.E_ema):
             guide.train(phase.train_guiding and not phase.freeze_domains)
@@ -72,8 +79,7 @@ class Step:
                 part.requires_grad_(part is unfrozen or not phase.freeze_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
-        for group in state.opt_E.param_groups:
-            group["lr"] = phase.guiding_learning_rate
+        set_rate(state.opt_E, phase.guiding_learning_rate)
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
@@ -127,7 +133,13 @@ class Step:
         return objective.terms
 
     def _update_discriminator_and_generator(
-        self, state: State, batch: Batch, phase: Phase, keys: _Keys, frozen: _Frozen
+        self,
+        state: State,
+        batch: Batch,
+        phase: Phase,
+        keys: _Keys,
+        frozen: _Frozen,
+        patch_weight: Tensor | None,
     ) -> objectives.Terms:
         guidance = self._guidance(state.E, batch.x, phase, frozen.plain)
         domains = self._domains(guidance, keys, batch.labels)
@@ -163,7 +175,7 @@ class Step:
             reference_code=objectives.contrast_code(keys.plain, self.plan)[batch.permutation],
             negatives=state.keys.rows,
         )
-        g_objective = objectives.generator(inputs, self.plan, phase)
+        g_objective = objectives.generator(inputs, self.plan, phase, patch_weight)
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
@@ -173,7 +185,7 @@ class Step:
     def _translated(self, E: GuidingNetwork, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""
         if self.plan.recipe.translation_view:
-            translation = views.translation_view(translation, batch.translation_draws, self.plan.views)
+            translation = views.translation_view(translation, batch.translation_numbers, self.plan.views)
         if self.plan.recipe.translations_train_guiding:
             return self._guidance(E, translation, phase)
         with _fixed(E):
@@ -183,7 +195,7 @@ class Step:
         """The sources reconstructed from their detached, recoloured translations, which can hide nothing."""
         if self.plan.training.cycle_weight == 0:
             return None
-        source = views.content_view(translation.detach(), batch.translation_draws)
+        source = views.content_view(translation.detach(), batch.translation_numbers)
         with self._autocast(translation):
             return full(state.G(source, style))
 
@@ -235,7 +247,8 @@ class Step:
             mismatched = _at(outputs, torch.where(reference_domains == domains, next_domains, reference_domains))
         return objectives.discriminator_real(_at(outputs, domains), mismatched, r1, self.plan)
 
-    def _update_averages(self, state: State, phase: Phase) -> None:
+    def finish(self, state: State, phase: Phase) -> None:
+        """Update the averages, whose decay changes from step to step, and count the step."""
         decay, warmup = self.plan.training.average_decay, self.plan.recipe.average_warmup
         for average, network, steps, trained in (
             (state.E_ema, state.E, state.step, True),
@@ -243,6 +256,7 @@ class Step:
         ):
             if trained:
                 update_average(average, network, decay=decay_at(steps, decay=decay, warmup=warmup))
+        state.step += 1
 
 
 Features = tuple[Tensor, Tensor]
@@ -279,12 +293,17 @@ def _at(logits: Tensor, domains: Tensor) -> Tensor:
     return logits.gather(1, domains[:, None])[:, 0]
 
 
+def _looks(device: torch.device, step: int) -> bool:
+    """Whether it is time to see if the losses are numbers; what is being captured has none yet."""
+    captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return device.type == "cpu" or (step % LOOK_EVERY == 0 and not captured)
+
+
 def _descend(
     objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
 ) -> None:
     """One optimiser step for each learner; no other network gets a gradient."""
-    looks = objective.total.device.type == "cpu" or step % LOOK_EVERY == 0
-    if looks and not torch.isfinite(objective.total):
+    if _looks(objective.total.device, step) and not torch.isfinite(objective.total):
         for _, optimiser in learners:
             optimiser.zero_grad(set_to_none=True)
         parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
