@@ -1,16 +1,18 @@
 """The joint training step beside the published one, by turns in one process: train_step_*.json.
 
 python benchmarks/train_step.py [--preset paper --size 64 --batch 8 --device auto --rounds 5]
-Where the preset is not the paper's, ours is timed in float32 and bfloat16 alone.
+Where the preset is not the paper's, there is no published step. On a GPU float32 is measured with TF32 off, in
+convolutions and in matrix products, R1 included; rows ending in _tf32 have it on in both, and are compared with the
+published step that has.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import machine
 import numpy as np
@@ -28,13 +30,30 @@ from open_tunit.training.step import Step
 
 LAZY = 4
 """Steps between gradient penalties in the lazy variant."""
-OURS = {
-    "float32": (False, 1),
-    "float32_lazy_r1": (False, LAZY),
-    "bfloat16": (True, 1),
-    "bfloat16_lazy_r1": (True, LAZY),
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A way to compute the step."""
+
+    half: bool | None
+    """Whether the bulk is in bfloat16; None = the published step."""
+    every: int = 1
+    """Steps between gradient penalties."""
+    tf32: bool = False
+
+
+VARIANTS = {
+    "reference": Variant(None),
+    "float32": Variant(False),
+    "float32_lazy_r1": Variant(False, LAZY),
+    "bfloat16": Variant(True),
+    "bfloat16_lazy_r1": Variant(True, LAZY),
 }
-"""Whether the bulk is in bfloat16, and the steps between gradient penalties."""
+WITH_TF32 = {
+    f"{name}_tf32": dataclasses.replace(VARIANTS[name], tf32=True)
+    for name in ("reference", "float32", "bfloat16", "bfloat16_lazy_r1")
+}
 TARGETS = {
     "cpu": {"float32": 1.5, "bfloat16": 2.2, "bfloat16_lazy_r1": 3.0},
     "cuda": {"float32": 1.5, "bfloat16": 4.0, "bfloat16_lazy_r1": 5.0},
@@ -53,6 +72,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gradient-batch", type=int, help="of the comparison with float64; as --batch if not given")
     arguments = parser.parse_args()
     config = Config.preset(arguments.preset, data="critters:5", out="unused", size=arguments.size)
     if arguments.batch:
@@ -60,36 +80,91 @@ def main() -> None:
     device = choose_device(arguments.device)
     keep_freed_memory()
     precisions = machine.precisions(device)
-    runs = steps(config, device, precisions)
-    flops = {name: counted(run) for name, run in runs.items()}
-    seconds = machine.by_turns(runs, device, arguments.rounds)
-    rows = [row(config, name, seconds, flops[name], device) for name in runs]
-    result = {
+    about: dict[str, Any] = {
         "preset": arguments.preset,
         "size": config.model.size,
         "batch": config.training.batch,
-        "ceilings_gflops": {name: machine.ceilings(device, getattr(torch, name)) for name in precisions},
-        "rows": rows,
+        "ceilings_gflops": ceilings(device, precisions),
     }
-    if "reference" in runs:
-        result["first_gradient_difference"] = gradient_differences(config, device, precisions)
-    machine.write(f"train_step_{arguments.preset}_{config.model.size}", device, result)
-    show(result)
+    if device.type == "cuda":
+        about["relative_error_of_float32"] = machine.float32_errors(device)
 
+    def write(**more: Any) -> None:
+        about.update(more)
+        machine.write(f"train_step_{arguments.preset}_{config.model.size}", device, about)
 
-def steps(config: Config, device: torch.device, precisions: list[str]) -> dict[str, Callable[[], object]]:
-    """The published step, where the preset is the paper's, and ours; each with networks of its own."""
-    batch = pictures(config, device)
-    state = new_state(Plan.of(config), device)
-    found: dict[str, Callable[[], object]] = {}
+    write()
+    runs, flops, memory = {}, {}, {}
+    for name, variant in variants(config, device, precisions).items():
+        runs[name], flops[name], memory[name] = prepared(config, variant, device)
+        write(peak_mib=memory, flop_of_a_call=flops)  # what is left where the rows are not reached
+    seconds = machine.by_turns(runs, device, arguments.rounds)
+    rows = [row(config, name, seconds, flops[name], memory[name], device) for name in runs]
+    write(rows=rows)
+    show(about)
+    if device.type == "cuda":
+        launched = {}
+        for name in ("reference", "float32", "bfloat16"):
+            if name in runs:
+                launched[name] = machine.kernels(runs[name], device)
+                write(kernels_of_a_step=launched)
+                print("kernels", name, launched[name])
+    runs.clear()
     if config.preset_name == "paper":
-        reference = reference_of(config, state, batch)
-        found["reference"] = lambda: reference.step(batch.x, batch.x_plus, batch.permutation)
-    for name, (half, every) in OURS.items():
-        if half and "bfloat16" not in precisions:
-            continue
-        found[name] = ours(config, copy.deepcopy(state), batch, half=half, every=every)
+        few = config.replace({"training.batch": arguments.gradient_batch or config.training.batch})
+        with machine.tf32(False):
+            write(first_gradient_difference=gradient_differences(few, device, precisions))
+        print("first_gradient_difference", about["first_gradient_difference"])
+
+
+def ceilings(device: torch.device, precisions: list[str]) -> dict[str, dict[str, float]]:
+    with machine.tf32(False):
+        found = {name: machine.ceilings(device, getattr(torch, name)) for name in precisions}
+    if device.type == "cuda":
+        with machine.tf32(True):
+            found["tf32"] = machine.ceilings(device, torch.float32)
     return found
+
+
+def variants(config: Config, device: torch.device, precisions: list[str]) -> dict[str, Variant]:
+    found = VARIANTS | (WITH_TF32 if device.type == "cuda" else {})
+    return {
+        name: variant
+        for name, variant in found.items()
+        if (variant.half is not None or config.preset_name == "paper")
+        and (not variant.half or "bfloat16" in precisions)
+    }
+
+
+def prepared(config: Config, variant: Variant, device: torch.device) -> tuple[Callable[[], object], int, float]:
+    """The step with networks of its own; the operations of a call; the peak memory in MiB."""
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    run = made(config, variant, device)
+    operations = counted(run)
+    if device.type != "cuda":
+        return run, operations, machine.peak_mib(alone, config, variant, device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    peak = torch.cuda.max_memory_allocated(device) - before  # others' networks lie in `before`
+    return run, operations, peak / 2**20
+
+
+def made(config: Config, variant: Variant, device: torch.device) -> Callable[[], object]:
+    batch, state = pictures(config, device), new_state(Plan.of(config), device)
+    if variant.half is None:
+        reference = reference_of(config, state, batch)
+        del state
+
+        def plain() -> object:
+            return reference.step(batch.x, batch.x_plus, batch.permutation)
+    else:
+        plain = ours(config, state, batch, half=variant.half, every=variant.every)
+
+    def run() -> object:
+        with machine.tf32(variant.tf32):
+            return plain()
+
+    return run
 
 
 def ours(config: Config, state: State, batch: Batch, *, half: bool, every: int) -> Callable[[], object]:
@@ -136,38 +211,35 @@ def counted(run: Callable[[], object]) -> int:
 
 
 def row(
-    config: Config, name: str, seconds: dict[str, list[float]], flops: int, device: torch.device
+    config: Config, name: str, seconds: dict[str, list[float]], flops: int, peak_mib: float, device: torch.device
 ) -> dict[str, object]:
-    every = OURS[name][1] if name in OURS else 1
+    variant = (VARIANTS | WITH_TF32)[name]
+    every = variant.every
     median = statistics.median(seconds[name]) / every
     found: dict[str, object] = {
         "name": name,
+        "tf32": variant.tf32,
         "seconds": median,
         "seconds_least_most": [min(seconds[name]) / every, max(seconds[name]) / every],
         "seconds_per_1000_images": 1000 * median / config.training.batch,
         "gflop": flops / every / 1e9,
         "gflops": flops / every / 1e9 / median,
-        "peak_mib": machine.peak_mib(alone, config, name, device),
+        "peak_mib": peak_mib,
     }
-    if name in OURS and "reference" in seconds:
-        found["times_as_fast"] = machine.ratio([every * s for s in seconds["reference"]], seconds[name])
-        found["target"] = TARGETS.get(device.type, {}).get(name)
+    published = "reference_tf32" if variant.tf32 else "reference"
+    if variant.half is not None and published in seconds:
+        found["compared_with"] = published
+        found["times_as_fast"] = machine.ratio([every * s for s in seconds[published]], seconds[name])
+        found["target"] = TARGETS.get(device.type, {}).get(name.removesuffix("_tf32"))
     return found
 
 
-def alone(config: Config, name: str, device: torch.device) -> None:
+def alone(config: Config, variant: Variant, device: torch.device) -> None:
     """The same step in a process of its own."""
-    batch, state = pictures(config, device), new_state(Plan.of(config), device)
-    if name == "reference":
-        reference = reference_of(config, state, batch)
-        del state
-        for _ in range(1 + SETTLED):
-            reference.step(batch.x, batch.x_plus, batch.permutation)
-    else:
-        keep_freed_memory()
-        run = ours(config, state, batch, half=OURS[name][0], every=OURS[name][1])
-        for _ in range(1 + SETTLED):
-            run()
+    keep_freed_memory()
+    run = made(config, variant, device)
+    for _ in range(1 + SETTLED):
+        run()
 
 
 def gradient_differences(config: Config, device: torch.device, precisions: list[str]) -> dict[str, dict[str, float]]:
@@ -210,11 +282,9 @@ def reference_of(config: Config, state: State, batch: Batch) -> Reference:
     return Reference(state.E, state.G, state.D, config.model, queue(config, batch.x.device).to(batch.x.dtype))
 
 
-def show(result: dict[str, object]) -> None:
+def show(result: dict[str, Any]) -> None:
     print(f"{result['preset']}, {result['size']} px, batch {result['batch']}, torch {torch.__version__}")
-    rows = result["rows"]
-    assert isinstance(rows, list)
-    for each in rows:
+    for each in result["rows"]:
         fast = each.get("times_as_fast")
         reached = (
             f"{fast['median']:.2f}x ({fast['least']:.2f} to {fast['most']:.2f}), target {each['target'] or 'none'}"
@@ -222,10 +292,10 @@ def show(result: dict[str, object]) -> None:
             else ""
         )
         print(
-            f"{each['name']:17} {each['seconds']:7.3f} s  {each['seconds_per_1000_images']:6.1f} s/1000 images  "
-            f"{each['gflops']:5.0f} GFLOP/s  {each['peak_mib']:6.0f} MiB  {reached}"
+            f"{each['name']:21} {each['seconds']:7.4f} s  {each['seconds_per_1000_images']:6.1f} s/1000 images  "
+            f"{each['gflops']:6.0f} GFLOP/s  {each['peak_mib']:6.0f} MiB  {reached}"
         )
-    for name in ("ceilings_gflops", "first_gradient_difference"):
+    for name in ("ceilings_gflops", "relative_error_of_float32"):
         if name in result:
             print(name, result[name])
 

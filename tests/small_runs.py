@@ -60,7 +60,7 @@ def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
         x_plus=x_plus,
         x_domain=x_plus,
         x_content=x,
-        translation_draws=views.draw(np.random.default_rng(0), len(x)),
+        translation_numbers=views.numbers(x, views.draw(np.random.default_rng(0), len(x)), Views()),
         labels=torch.tensor(labels or [-1] * COUNT),
         unlabelled=places_without_label(labels or [-1] * COUNT),
         permutation=torch.tensor([2, 0, 3, 1]),

@@ -79,7 +79,7 @@ def test_a_step_of_the_pair_phase_trains_g_alone() -> None:
     plan = paired_plan()
     state, source = fresh(plan), batches(plan)
     before = {name: parameters(getattr(state, name)) for name in ("E", "E_ema", "G", "G_ema", "D")}
-    terms = Step(plan).pair(state, source.pair_batch(3, COUNT, 2), plan.phase(3))
+    terms = Step(plan)(state, source.pair_batch(3, COUNT, 2), plan.phase(3))
     moved = {name for name, values in before.items() if not same(getattr(state, name), values)}
     assert moved == {"G", "G_ema"}
     assert set(terms) == {"pairs"}
@@ -110,7 +110,8 @@ def test_in_the_joint_phase_the_pair_is_of_the_references_domain() -> None:
     chosen = source._chosen(7, COUNT, False)
     domains = source.pairs.domains[chosen]
     wanted = domains[batch.permutation.numpy()]
-    assert batch.pairs.places.tolist() == np.flatnonzero(wanted != domains).tolist()
+    assert batch.pairs.places.tolist() == list(range(COUNT))
+    assert batch.pairs.weights.tolist() == (wanted != domains).tolist()
     for place, picture in zip(batch.pairs.places.tolist(), batch.pairs.pictures, strict=True):
         partner = source.pairs.partners[chosen[place], wanted[place]]
         assert torch.equal(picture, source.pictures(np.array([partner]))[0])

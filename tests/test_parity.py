@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from open_tunit.config import Config
+from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
 from open_tunit.training.plan import Phase, Plan
@@ -144,7 +145,7 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
         x_plus=augmented,
         x_domain=augmented,
         x_content=plain,
-        translation_draws={},
+        translation_numbers=views.Numbers(None, torch.empty(0, 4)),
         labels=torch.full((count,), -1),
         unlabelled=torch.arange(count),
         permutation=torch.tensor(expected["permutation"]),

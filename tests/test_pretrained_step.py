@@ -119,11 +119,10 @@ def test_a_step_of_the_pair_phase_trains_g_alone() -> None:
     source.pairs = pair_table(state, source, plan)
     before = {name: parameters(getattr(state, name)) for name in ("E", "G", "D")}
     assert plan.phase(0).name == "pairs"
-    terms = PretrainedStep(plan).pair(state, source.pair_batch(0, 4, 2), plan.phase(0))
+    terms = PretrainedStep(plan)(state, source.pair_batch(0, 4, 2), plan.phase(0))
     assert set(terms) == {"pairs"}
     assert {name for name, values in before.items() if not same(getattr(state, name), values)} == {"G"}
-    joint = next(batch for batch in (source.batch(number, 4) for number in range(20)) if len(batch.pairs.places))
-    assert "pairs" in PretrainedStep(plan)(state, joint, plan.phase(5))
+    assert "pairs" in PretrainedStep(plan)(state, source.batch(5, 4), plan.phase(5))
 
 
 def test_a_model_folder_holds_the_trunk_in_half_precision_and_loads_without_the_package(tmp_path: Path) -> None:

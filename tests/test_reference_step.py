@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit.config import Config
+from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import Queue, State, new_state
@@ -62,7 +63,7 @@ def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
         x_plus=x_plus,
         x_domain=x_plus,
         x_content=x,
-        translation_draws={},
+        translation_numbers=views.Numbers(None, torch.empty(0, 4)),
         labels=torch.full((4,), -1),
         unlabelled=torch.arange(4),
         permutation=torch.randperm(4, generator=generator),

@@ -24,6 +24,7 @@ from small_runs import (
 from torch import Tensor
 
 from open_tunit import losses
+from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import State, new_state
@@ -369,7 +370,11 @@ def test_losses_are_float32_in_a_half_precision_step(preset: str) -> None:
     plan = tiny(preset)
     state, batch = new_state(plan, CPU), a_batch()
     names = ("x", "x_plus", "x_domain", "x_content")
-    batch = dataclasses.replace(batch, **{name: getattr(batch, name).float() for name in names})
+    batch = dataclasses.replace(
+        batch,
+        **{name: getattr(batch, name).float() for name in names},
+        translation_numbers=views.Numbers(*(numbers.float() for numbers in batch.translation_numbers)),
+    )
     terms = Step(plan, half=True)(state, batch, plan.phase(0))
     assert {value.dtype for value in terms.values()} == {torch.float32}
     assert all(torch.isfinite(value) for value in terms.values())

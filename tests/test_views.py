@@ -272,16 +272,17 @@ def test_the_choosing_view_zooms_further_than_the_domain_view() -> None:
 def test_the_content_view_changes_colours_and_moves_nothing() -> None:
     x = pictures(3)
     random = views.draw(np.random.default_rng(1), 3)
-    seen = views.content_view(x, random)
+    seen = views.content_view(x, views.numbers(x, random, OFF))
     assert (seen - x).abs().mean() > 0.05
-    moved = found(views.content_view(marker(0.5, -0.25), draws(1, angle=1.0, shift_x=1.0, hue=0.9)))
+    place = marker(0.5, -0.25)
+    moved = found(views.content_view(place, views.numbers(place, draws(1, angle=1.0, shift_x=1.0, hue=0.9), Views())))
     np.testing.assert_allclose(moved, found(marker(0.5, -0.25)), atol=1e-9)
 
 
 def test_translations_are_moved_as_x_plus_is_with_their_colours_and_gradients() -> None:
     x = pictures(2).requires_grad_()
     random = views.draw(np.random.default_rng(2), 2)
-    seen = views.translation_view(x, random, Views())
+    seen = views.translation_view(x, views.numbers(x, random, Views()), Views())
     torch.testing.assert_close(seen, views.augmented_view(x, random, Views(colour=False)), rtol=0, atol=0)
     (gradient,) = torch.autograd.grad(seen.sum(), x)
     assert gradient.abs().sum() > 0

@@ -25,10 +25,11 @@ DEVICE = torch.device("meta")
 
 
 class Copies(TorchDispatchMode):
-    """Notes copies between the host and the device that the host would wait for."""
+    """Notes copies between the host and the device that the host would wait for, or all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: bool = False) -> None:
         super().__init__()
+        self.every = every
         self.waited_for: list[str] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -37,7 +38,7 @@ class Copies(TorchDispatchMode):
         parts = [part for part in tree_leaves((args, kwargs, found)) if isinstance(part, Tensor)]
         copies = "copy" in str(function)  # else a single number of the host goes along with the kernel
         devices = {part.device.type for part in parts if part.dim() or copies}
-        if len(devices) > 1 and not kwargs.get("non_blocking"):
+        if len(devices) > 1 and (self.every or not kwargs.get("non_blocking")):
             self.waited_for.append(str(function))
         return found
 
@@ -81,6 +82,19 @@ def test_no_step_waits_for_the_device(
     assert state.step == 4
 
 
+@pytest.mark.parametrize("preset", ["paper", "default", "cpu"])
+@pytest.mark.parametrize("supervision", ["none", "some", "all"])
+def test_what_a_graph_captures_copies_nothing(preset: str, supervision: Supervision) -> None:
+    plan, state, batches = a_run(preset, supervision)
+    state.step = 1
+    step, batch = Step(plan), batches.batch(1, BATCH)
+    for phase in map(plan.phase, range(3)):
+        step.prepare(state, phase)
+        with Copies(every=True) as copies:
+            step.compute(state, batch, phase)
+        assert copies.waited_for == []
+
+
 def test_copies_that_the_host_waits_for_are_noted() -> None:
     with Copies() as copies:
         torch.ones(3).to(DEVICE)
@@ -89,6 +103,9 @@ def test_copies_that_the_host_waits_for_are_noted() -> None:
         torch.ones(3, device=DEVICE)[torch.tensor([0, 2])]
         torch._foreach_copy_([torch.ones(3, device=DEVICE)], [torch.ones(3)])
     assert [name.split(".")[1] for name in copies.waited_for] == ["_to_copy", "_to_copy", "index", "_foreach_copy_"]
+    with Copies(every=True) as copies:
+        torch.ones(3).to(DEVICE, non_blocking=True)
+    assert len(copies.waited_for) == 1
 
 
 @pytest.mark.parametrize(("step", "looks"), [(LOOK_EVERY - 1, False), (LOOK_EVERY, True), (LOOK_EVERY + 1, False)])

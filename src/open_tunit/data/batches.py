@@ -30,8 +30,8 @@ class Batch:
     """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or a disguised view."""
     x_content: Tensor
     """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
-    translation_draws: views.Draws
-    """Of the view in which E sees the translations."""
+    translation_numbers: views.Numbers
+    """Of the views in which E and, in the cycle, G's content encoder see the translations."""
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     unlabelled: Tensor
@@ -39,7 +39,7 @@ class Batch:
     permutation: Tensor
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
     pairs: PairTargets | None = None
-    """For each image whose reference is of another domain, the pair in that domain; None without pairs."""
+    """Each image's pair in its reference's domain, of weight 0 where that is its own; None without pairs."""
     styles: Tensor | None = None
     """(N, style_dim) and"""
     domains: Tensor | None = None
@@ -135,8 +135,8 @@ class Batches:
             x=x,
             x_plus=x_plus,
             x_domain=views.domain_view(plain, domain_draws, self.view) if disguised else x_plus,
-            x_content=views.content_view(x, content_draws) if self.view.content_colour else x,
-            translation_draws=translation_draws,
+            x_content=self._content(x, content_draws),
+            translation_numbers=views.numbers(x, translation_draws, self.view),
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
             permutation=to_device(permutation, self.device),
@@ -162,7 +162,7 @@ class Batches:
         x = views.plain_view(self.pictures(chosen), draws, self.view)
         domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[:, :per_source]
         targets = self._targets(np.repeat(np.arange(size), domains.shape[1]), domains.ravel(), chosen, draws)
-        return PairBatch(views.content_view(x, draws) if self.view.content_colour else x, targets)
+        return PairBatch(self._content(x, draws), targets)
 
     def _pairs_of_references(
         self, chosen: np.ndarray, permutation: np.ndarray, draws: views.Draws
@@ -171,13 +171,20 @@ class Batches:
             return None
         domains = self.pairs.domains[self.pairs.row_of[chosen]]
         wanted = domains[permutation]
-        places = np.flatnonzero(wanted != domains)
-        return self._targets(places, wanted[places], chosen, draws)
+        return self._targets(np.arange(len(chosen)), wanted, chosen, draws, counted=wanted != domains)
 
-    def _targets(self, places: np.ndarray, domains: np.ndarray, chosen: np.ndarray, draws: views.Draws) -> PairTargets:
-        """The pairs of the images at `places` of a batch, mirrored where their sources are."""
+    def _targets(
+        self,
+        places: np.ndarray,
+        domains: np.ndarray,
+        chosen: np.ndarray,
+        draws: views.Draws,
+        counted: np.ndarray | float = 1.0,
+    ) -> PairTargets:
+        """The pairs of the images at `places` of a batch, mirrored where their sources are; 0 weight if not counted."""
         assert self.pairs is not None
         partners, weights = self.pairs.look_up(chosen[places], domains)
+        weights = weights * counted
         mirrored = {"flip": draws["flip"][places]}
         pictures = views.plain_view(self.pictures(partners), mirrored, self.view)
         return PairTargets(
@@ -186,6 +193,9 @@ class Batches:
             weights=to_device(weights, self.device, self.dtype),
             styles=self._styles(partners),
         )
+
+    def _content(self, x: Tensor, draws: views.Draws) -> Tensor:
+        return views.content_view(x, views.numbers(x, draws, self.view)) if self.view.content_colour else x
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
         """The images at these positions as they are, (N, 3, S, S) in [-1, 1], on the device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -70,6 +70,15 @@ class Views:
 Change = Callable[[Tensor, Draws, Views], Tensor]
 
 
+class Numbers(NamedTuple):
+    """What the views of a translation compute with, on its device: within a step nothing is copied there."""
+
+    geometry: Tensor | None
+    """(N, 2, 3) as x+ moves; None where nothing does."""
+    colours: Tensor
+    """(N, 4): brightness, contrast, saturation, hue."""
+
+
 def draw(generator: np.random.Generator, count: int) -> Draws:
     """Uniform numbers in [0, 1), one of each kind per image; row i depends on the generator and i alone."""
     rows = generator.random((count, len(DRAWS)))
@@ -96,7 +105,7 @@ def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     and the four colour changes come in a fixed order.
     """
     images = _moved(images, draws, views, None)
-    return _colour_jitter(images, draws, COLOUR_REACH) if views.colour else images
+    return _recoloured(images, _beside(images, _colours(draws, COLOUR_REACH))) if views.colour else images
 
 
 def domain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
@@ -119,27 +128,31 @@ def choosing_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     return _disguised(images, draws, views, CHOOSING_ZOOM)
 
 
-def content_view(images: Tensor, draws: Draws) -> Tensor:
+def numbers(images: Tensor, draws: Draws, views: Views) -> Numbers:
+    """The numbers of `draws` for `content_view` and `translation_view` of images like these."""
+    geometry = _geometry(draws, views)
+    colours = _beside(images, _colours(draws, DOMAIN_REACH))
+    return Numbers(None if geometry is None else _beside(images, geometry), colours)
+
+
+def content_view(images: Tensor, numbers: Numbers) -> Tensor:
     """Images in other colours, where they are: what G's content encoder sees."""
-    return _recoloured(images, draws)
+    return _recoloured(images, numbers.colours)
 
 
-def translation_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
+def translation_view(images: Tensor, numbers: Numbers, views: Views) -> Tensor:
     """Translations as E sees them: moved, turned and cropped as x+ is, their colours kept; differentiable."""
-    return _moved(images, draws, views, None)
+    return images if numbers.geometry is None else _resampled(images, numbers.geometry, views.outside)
 
 
 def _disguised(images: Tensor, draws: Draws, views: Views, zoom: Zoom) -> Tensor:
-    return _erased(_recoloured(_moved(images, draws, views, zoom), draws), draws)
+    colours = _beside(images, _colours(draws, DOMAIN_REACH))
+    return _erased(_recoloured(_moved(images, draws, views, zoom), colours), draws)
 
 
 def _moved(images: Tensor, draws: Draws, views: Views, zoom: Zoom | None) -> Tensor:
     geometry = _geometry(draws, views, zoom=zoom)
-    return images if geometry is None else _resample(images, geometry, views.outside)
-
-
-def _recoloured(images: Tensor, draws: Draws) -> Tensor:
-    return _colour_jitter(images, draws, DOMAIN_REACH)
+    return images if geometry is None else _resampled(images, _beside(images, geometry), views.outside)
 
 
 def _erased(images: Tensor, draws: Draws) -> Tensor:
@@ -215,30 +228,32 @@ def _crop(draws: Draws, zoom: Zoom | None) -> np.ndarray:
     return result
 
 
-def _resample(images: Tensor, geometry: np.ndarray, outside: str) -> Tensor:
-    theta = _beside(images, geometry)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+def _resampled(images: Tensor, geometry: Tensor, outside: str) -> Tensor:
+    grid = F.affine_grid(geometry, list(images.shape), align_corners=False)
     if outside == "reflect":
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     shifted = F.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return shifted - 1
 
 
-def _colour_jitter(images: Tensor, draws: Draws, reach: dict[str, float]) -> Tensor:
-    def factors(name: str, centre: float) -> Tensor:
-        values = centre + _spread(draws[name], reach[name])
-        return _beside(images, values)[:, None, None, None]
+def _colours(draws: Draws, reach: dict[str, float]) -> np.ndarray:
+    """(N, 4): factors of brightness, contrast and saturation, and the turn of the hue."""
+    return np.stack([(name != "hue") + _spread(draws[name], most) for name, most in reach.items()], axis=1)
 
+
+def _recoloured(images: Tensor, colours: Tensor) -> Tensor:
+    brightness, contrast, saturation, hue = colours[:, :, None, None, None].unbind(dim=1)
     x = (images + 1) / 2
-    x = (x * factors("brightness", 1)).clamp(0, 1)
-    x = _blend(x, _grey(x).mean(dim=(2, 3), keepdim=True), factors("contrast", 1))
-    x = _blend(x, _grey(x), factors("saturation", 1))
-    x = turn_hue(x, factors("hue", 0)[:, 0])
+    x = (x * brightness).clamp(0, 1)
+    x = _blend(x, _grey(x).mean(dim=(2, 3), keepdim=True), contrast)
+    x = _blend(x, _grey(x), saturation)
+    x = turn_hue(x, hue[:, 0])
     return x * 2 - 1
 
 
 def _grey(x: Tensor) -> Tensor:
-    return (x * _beside(x, torch.tensor(LUMA))[None, :, None, None]).sum(dim=1, keepdim=True)
+    luma = torch.cat([x.new_full((1, 1, 1, 1), part) for part in LUMA], dim=1)  # made where x is: nothing is copied
+    return (x * luma).sum(dim=1, keepdim=True)
 
 
 def _blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import statistics
 import time
@@ -13,14 +14,13 @@ import numpy as np
 import torch
 
 from open_tunit.config import Config
-from open_tunit.data.batches import Batches, ImageCodes
+from open_tunit.data.batches import Batch, Batches, ImageCodes, PairBatch
 from open_tunit.data.pairs import PairTable
 from open_tunit.training.domain_count import search_share
-from open_tunit.training.methods import make_step
-from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
-from open_tunit.training.pretrained_step import PretrainedStep
-from open_tunit.training.state import State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.graphs import Steps
+from open_tunit.training.methods import batch_of, make_step
+from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.state import new_state
 
 WARM_STEPS, TIMED_STEPS = 3, 8
 REPORTS_SHARE = 0.08
@@ -93,6 +93,9 @@ def quickened(plan: Plan, step: int, pace: float, left: float) -> Plan:
 def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) -> tuple[float, float, float]:
     """Of a step of E alone, of the pair phase (0 without one), and of the joint phase."""
     state, step, training = new_state(plan, batches.device), make_step(plan, half), plan.training
+    for queue in (state.keys, state.logits):  # full, as nearly all of the run
+        queue.push(queue.rows.new_zeros(queue.size, queue.rows.shape[1]))
+    take = functools.partial(Steps.on(batches.device), step, state)
     counted = {"training.steps": 4, "training.joint_start": 1} | ({"training.pair_steps": 1} if plan.pairs else {})
     probe = dataclasses.replace(plan, supervision="none").replace(counted)
     begun = probe.joint_start
@@ -107,7 +110,7 @@ def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) ->
         batches.pairs = PairTable.random(batches.indices, plan.config.model.domains)
 
     def timed(phase: Phase) -> float:
-        return _median_seconds(step, state, batches, phase, plan.batch_size(phase), clock)
+        return _median_seconds(take, batches, phase, plan.batch_size(phase), clock)
 
     alone = 1.0 if plan.recipe.pretrained else timed(guiding)
     spent = alone, timed(pairs) if plan.pairs else 0.0, timed(joint)
@@ -118,15 +121,12 @@ def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) ->
 
 
 def _median_seconds(
-    step: Step | PretrainedStep, state: State, batches: Batches, phase: Phase, size: int, clock: Clock
+    take: Callable[[Batch | PairBatch, Phase], object], batches: Batches, phase: Phase, size: int, clock: Clock
 ) -> float:
     spent = []
     for index in range(WARM_STEPS + TIMED_STEPS):
         begun = _now(batches.device, clock)
-        if phase.name == "pairs":
-            step.pair(state, batches.pair_batch(index, size, PAIRS_PER_SOURCE), phase)
-        else:
-            step(state, batches.batch(index, size), phase)
+        take(batch_of(batches, phase, index, size), phase)
         spent.append(_now(batches.device, clock) - begun)
     return statistics.median(spent[WARM_STEPS:])
 

@@ -33,6 +33,7 @@ from open_tunit.runs import CURVE
 from open_tunit.settings import ConfigError, require
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.clustering import kmeans
+from open_tunit.training.graphs import Steps
 from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
 from open_tunit.training.state import State, full, new_state
 from open_tunit.training.step import NotFiniteError, Step
@@ -192,11 +193,11 @@ def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress |
     plan = dataclasses.replace(plan, supervision="none")
     alone = plan.domains_start or plan.joint_start
     require(alone > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
-    state, step = new_state(plan, batches.device), Step(plan, half)
+    state, step, take = new_state(plan, batches.device), Step(plan, half), Steps.on(batches.device)
     steps = round(LENGTH * alone)
     for number in range(steps):
         phase = dataclasses.replace(plan.phase(min(number, alone - 1)), learn_domains=False)
-        step(state, batches.batch(number, plan.batch_size(phase)), phase)
+        take(step, state, batches.batch(number, plan.batch_size(phase)), phase)
         if progress is not None:
             progress(number + 1, steps)
     if not state.is_finite():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
@@ -24,11 +25,11 @@ from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
+from open_tunit.training.graphs import Steps
 from open_tunit.training.interrupts import interruptible
-from open_tunit.training.methods import make_step
+from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
-from open_tunit.training.objectives import Terms
-from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
+from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.starting import about_data, start
@@ -82,6 +83,7 @@ def train(
         batches=begun.batches,
         state=begun.state,
         half=begun.half,
+        take=Steps.on(device, functools.partial(print_warning, console)),
         monitor=Monitor(begun.run, samples, console, seconds=begun.seconds, clock=clock),
         watch=Watch(samples.measured, begun.first_domains),
         evaluator=evaluator,
@@ -101,6 +103,7 @@ class _Session:
     batches: Batches
     state: State
     half: bool
+    take: Steps
     monitor: Monitor
     watch: Watch
     evaluator: Evaluator | None
@@ -137,21 +140,18 @@ class _Session:
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
         phase = self.plan.phase(self.state.step)
+        if phase.name == "pairs" and self.pairs_began is None:
+            self.pairs_began = self.state.step, self.monitor.elapsed()
         try:
-            terms = self._learn(phase)
+            size = self.plan.batch_size(phase)
+            batch = batch_of(self.batches, phase, self.state.step, size)
+            terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
             ) from None
         self.monitor.step(terms, self.state.step, self.plan, phase)
         return phase
-
-    def _learn(self, phase: Phase) -> Terms:
-        number, size, step = self.state.step, self.plan.batch_size(phase), make_step(self.plan, self.half)
-        if phase.name == "pairs":
-            self.pairs_began = self.pairs_began or (number, self.monitor.elapsed())
-            return step.pair(self.state, self.batches.pair_batch(number, size, PAIRS_PER_SOURCE), phase)
-        return step(self.state, self.batches.batch(number, size, labelled_only=phase.labelled_only), phase)
 
     def _turn_of_phase(self, phase: Phase) -> None:
         """What is done once, before the step at which the prototypes or the joint phase begin."""

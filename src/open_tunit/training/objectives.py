@@ -163,9 +163,9 @@ class GeneratorInputs(NamedTuple):
     negatives: Tensor
 
 
-def generator(inputs: GeneratorInputs, plan: Plan, phase: Phase) -> Objective:
-    """The loss of G, and of E through the style codes."""
-    training, patch_weight = plan.training, phase.patch_weight
+def generator(inputs: GeneratorInputs, plan: Plan, phase: Phase, patch_weight: Tensor | None = None) -> Objective:
+    """The loss of G, and of E through the style codes; `patch_weight` stands for the phase's where that is above 0."""
+    training = plan.training
     terms = {
         "g_translation": losses.generator_adversarial(inputs.fake_translation, kind=training.adversarial),
         "g_reconstruction": losses.generator_adversarial(inputs.fake_reconstruction, kind=training.adversarial),
@@ -182,9 +182,9 @@ def generator(inputs: GeneratorInputs, plan: Plan, phase: Phase) -> Objective:
     if inputs.cycled is not None:
         terms["cycle"] = losses.reconstruction(inputs.x, inputs.cycled)
         total = total + plan.cycle_weight * terms["cycle"]
-    if patch_weight > 0:
+    if phase.patch_weight > 0:
         terms["patches"] = losses.patch_difference(inputs.translation, inputs.references)
-        total = total + patch_weight * terms["patches"]
+        total = total + (phase.patch_weight if patch_weight is None else patch_weight) * terms["patches"]
     if training.translation_domain_weight > 0:
         terms["translation_domain"] = F.cross_entropy(inputs.translation_logits, inputs.reference_domains)
         total = total + training.translation_domain_weight * terms["translation_domain"]

@@ -18,7 +18,7 @@ from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator, at_domains
 from open_tunit.training import objectives
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
-from open_tunit.training.state import State, decay_at, full, update_average
+from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 from open_tunit.training.step import descend, fixed
 
 
@@ -30,25 +30,47 @@ class PretrainedStep:
     half: bool = False
     """bfloat16 autocast for G. The trunk and D stay in float32: depthwise convolutions are no faster in half."""
 
-    def pair(self, state: State, batch: PairBatch, phase: Phase) -> objectives.Terms:
-        """One step of the pair phase: G alone. Raises NotFiniteError."""
-        self._prepare(state, phase)
+    def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
+        """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
+        self.prepare(state, phase)
+        terms = self.compute(state, batch, phase)
+        self.finish(state, phase)
+        return terms
+
+    def compute(
+        self, state: State, batch: Batch | PairBatch, phase: Phase, patch_weight: Tensor | None = None
+    ) -> objectives.Terms:
+        """The losses and the optimisers: what a CUDA graph can hold. There is no patch loss."""
+        if isinstance(batch, PairBatch):
+            return self._update_on_pairs(state, batch)
+        return self._update_discriminator_and_generator(state, batch)
+
+    def prepare(self, state: State, phase: Phase) -> None:
+        """E in eval mode, and G's rate in the phase."""
+        state.E.eval()
+        state.E_ema.eval()
+        set_rate(state.opt_G, self.plan.training.learning_rate * phase.generator_rate)
+
+    def finish(self, state: State, phase: Phase) -> None:
+        """G's average, and the step's number."""
+        decay, warmup = self.plan.training.average_decay, self.plan.recipe.average_warmup
+        update_average(state.G_ema, state.G, decay=decay_at(phase.generator_steps, decay=decay, warmup=warmup))
+        state.step += 1
+
+    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
+        """G alone, towards other pictures of the folder."""
         with self._autocast(batch.x_content):
-            content = state.G.encode(batch.x_content)
-            drawn = self._drawn_pairs(state, batch.targets, content)
+            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
         objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
         descend(objective, "G", [(state.G, state.opt_G)], state.step)
-        self._end(state, phase)
         return objective.terms
 
-    def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
-        """One joint step; raises NotFiniteError before the update that would spoil the networks."""
+    def _update_discriminator_and_generator(self, state: State, batch: Batch) -> objectives.Terms:
         assert batch.styles is not None
         assert batch.domains is not None
         E, D = state.E, state.D
         assert isinstance(E, PretrainedGuiding)
         assert isinstance(D, ProjectedDiscriminator)
-        self._prepare(state, phase)
         domains = batch.domains
         at = torch.cat([domains[batch.permutation], domains])  # of translations, of reconstructions
         with self._autocast(batch.x):
@@ -68,19 +90,12 @@ class PretrainedStep:
         g_objective = self._generator(adversarial, batch, reconstruction)
         if self.plan.cycle_weight > 0:
             g_objective = g_objective.plus(self._cycle(state, batch, translation))
-        if batch.pairs is not None and self.plan.pair_weight > 0 and len(batch.pairs.places):
+        if batch.pairs is not None and self.plan.pair_weight > 0:
             with self._autocast(batch.x):
                 paired = self._drawn_pairs(state, batch.pairs, content)
             g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
         descend(g_objective, "G", [(state.G, state.opt_G)], state.step)
-        self._end(state, phase)
         return d_objective.terms | g_objective.terms
-
-    def _prepare(self, state: State, phase: Phase) -> None:
-        state.E.eval()
-        state.E_ema.eval()
-        for group in state.opt_G.param_groups:
-            group["lr"] = self.plan.training.learning_rate * phase.generator_rate
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
@@ -111,7 +126,7 @@ class PretrainedStep:
 
     def _cycle(self, state: State, batch: Batch, translation: Tensor) -> objectives.Objective:
         """The sources reconstructed from their detached, recoloured translations."""
-        source = views.content_view(translation.detach(), batch.translation_draws)
+        source = views.content_view(translation.detach(), batch.translation_numbers)
         with self._autocast(translation):
             cycled = full(state.G(source, batch.styles))
         loss = losses.reconstruction(batch.x, cycled)
@@ -121,9 +136,3 @@ class PretrainedStep:
         """The sources' content in the styles of their pairs."""
         assert targets.styles is not None
         return full(state.G.decode(content[targets.places], targets.styles))
-
-    def _end(self, state: State, phase: Phase) -> None:
-        recipe, decay = self.plan.recipe, self.plan.training.average_decay
-        decay = decay_at(phase.generator_steps, decay=decay, warmup=recipe.average_warmup)
-        update_average(state.G_ema, state.G, decay=decay)
-        state.step += 1

@@ -26,7 +26,7 @@ OPTIMISERS = ("opt_E", "opt_G", "opt_D")
 
 
 class Queue:
-    """The newest rows, at most `size` of them; grows from empty."""
+    """The newest rows, at most `size` of them; grows from empty. Once full, `rows` stays the same memory."""
 
     def __init__(self, size: int, rows: Tensor) -> None:
         self.size = size
@@ -35,7 +35,16 @@ class Queue:
     @torch.no_grad()
     def push(self, rows: Tensor) -> None:
         """Add rows (N, d); the oldest fall out."""
-        self.rows = torch.cat([self.rows, rows.detach().to(self.rows.dtype)])[-self.size :]
+        newest = torch.cat([self.rows, rows.detach().to(self.rows.dtype)])[-self.size :]
+        if self.full:
+            self.rows.copy_(newest)
+        else:
+            self.rows = newest
+
+    @property
+    def full(self) -> bool:
+        """Whether a push drops as many rows as it adds."""
+        return len(self.rows) == self.size
 
 
 @dataclasses.dataclass
@@ -59,6 +68,8 @@ class State:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only, so that torch.load(weights_only=True) reads it."""
         values: dict[str, Any] = {name: getattr(self, name).state_dict() for name in (*NETWORKS, *OPTIMISERS)}
+        for group in (group for name in OPTIMISERS for group in values[name]["param_groups"]):
+            group["lr"] = float(group["lr"])  # E's may be a tensor: set_rate
         return values | {"keys": self.keys.rows, "logits": self.logits.rows, "step": self.step}
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
@@ -128,6 +139,15 @@ def _adversary(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     if training.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate, in its place where that is a tensor, which CUDA graphs read."""
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def full(x: Tensor) -> Tensor:

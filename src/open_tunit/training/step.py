@@ -24,7 +24,7 @@ from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
-from open_tunit.training.state import State, decay_at, full, update_average
+from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 
 
 class NotFiniteError(ArithmeticError):
@@ -43,38 +43,38 @@ class Step:
     half: bool = False
     """bfloat16 autocast for all but R1, losses and statistics of the batch."""
 
-    def pair(self, state: State, batch: PairBatch, phase: Phase) -> objectives.Terms:
-        """One step of the pair phase: G alone, towards other pictures of the folder. Raises as `__call__`."""
-        self._prepare(state, phase)
-        with self._autocast(batch.x_content):
-            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
-        objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
-        descend(objective, "G", [(state.G, state.opt_G)], state.step)
-        self._update_averages(state, phase)
-        state.step += 1
-        return objective.terms
-
-    def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
+    def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
 
         On a GPU losses are looked at only when LOOK_EVERY divides the step: the networks may be spoilt since the last
         look.
         """
-        self._prepare(state, phase)
+        self.prepare(state, phase)
+        terms = self.compute(state, batch, phase)
+        self.finish(state, phase)
+        return terms
+
+    def compute(
+        self, state: State, batch: Batch | PairBatch, phase: Phase, patch_weight: Tensor | None = None
+    ) -> objectives.Terms:
+        """All that a CUDA graph can hold: the losses, the optimisers, the queues; `prepare` goes before it.
+
+        `patch_weight` stands for the phase's where that is above 0, at an address that stays.
+        """
+        if isinstance(batch, PairBatch):
+            return self._update_on_pairs(state, batch)
         frozen = self._frozen_features(state, batch, phase)
         keys = self._momentum_keys(state, batch, phase, frozen)
         terms: objectives.Terms = {}
         if phase.train_guiding:
             terms |= self._update_guiding(state, batch, phase, keys, frozen)
         if phase.train_generator:
-            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, frozen)
+            terms |= self._update_discriminator_and_generator(state, batch, phase, keys, frozen, patch_weight)
         state.keys.push(objectives.contrast_code(keys.plus, self.plan))
         state.logits.push(keys.plus.logits)
-        self._update_averages(state, phase)
-        state.step += 1
         return terms
 
-    def _prepare(self, state: State, phase: Phase) -> None:
+    def prepare(self, state: State, phase: Phase) -> None:
         """Which parts are trained in the phase, in which mode, and at which rate E is."""
         for guide in (state.E, state.E_ema):
             guide.train(phase.train_guiding and not phase.freeze_domains)
@@ -84,10 +84,8 @@ class Step:
                 part.requires_grad_(part is unfrozen or not phase.freeze_domains)
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
-        for group in state.opt_E.param_groups:
-            group["lr"] = phase.guiding_learning_rate
-        for group in state.opt_G.param_groups:
-            group["lr"] = self.plan.training.learning_rate * phase.generator_rate
+        set_rate(state.opt_E, phase.guiding_learning_rate)
+        set_rate(state.opt_G, self.plan.training.learning_rate * phase.generator_rate)
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
@@ -141,7 +139,13 @@ class Step:
         return objective.terms
 
     def _update_discriminator_and_generator(
-        self, state: State, batch: Batch, phase: Phase, keys: _Keys, frozen: _Frozen
+        self,
+        state: State,
+        batch: Batch,
+        phase: Phase,
+        keys: _Keys,
+        frozen: _Frozen,
+        patch_weight: Tensor | None,
     ) -> objectives.Terms:
         guidance = self._guidance(state.E, batch.x, phase, frozen.plain)
         domains = self._domains(guidance, keys, batch.labels)
@@ -177,8 +181,8 @@ class Step:
             reference_code=objectives.contrast_code(keys.plain, self.plan)[batch.permutation],
             negatives=state.keys.rows,
         )
-        g_objective = objectives.generator(inputs, self.plan, phase)
-        if batch.pairs is not None and self.plan.pair_weight > 0 and len(batch.pairs.places):
+        g_objective = objectives.generator(inputs, self.plan, phase, patch_weight)
+        if batch.pairs is not None and self.plan.pair_weight > 0:
             with self._autocast(batch.x):
                 paired = self._drawn_pairs(state, batch.pairs, content)
             g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
@@ -187,6 +191,14 @@ class Step:
             learners.append((state.E, state.opt_E))
         descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
+
+    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
+        """G alone, towards other pictures of the folder."""
+        with self._autocast(batch.x_content):
+            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
+        objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
+        descend(objective, "G", [(state.G, state.opt_G)], state.step)
+        return objective.terms
 
     def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
         """The sources' content in the styles of their pairs."""
@@ -197,7 +209,7 @@ class Step:
     def _translated(self, E: Guide, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""
         if self.plan.recipe.translation_view:
-            translation = views.translation_view(translation, batch.translation_draws, self.plan.views)
+            translation = views.translation_view(translation, batch.translation_numbers, self.plan.views)
         if self.plan.recipe.translations_train_guiding:
             return self._guidance(E, translation, phase)
         with fixed(E):
@@ -207,7 +219,7 @@ class Step:
         """The sources reconstructed from their detached, recoloured translations, which can hide nothing."""
         if self.plan.cycle_weight == 0:
             return None
-        source = views.content_view(translation.detach(), batch.translation_draws)
+        source = views.content_view(translation.detach(), batch.translation_numbers)
         with self._autocast(translation):
             return full(state.G(source, style))
 
@@ -259,7 +271,8 @@ class Step:
             mismatched = _at(outputs, torch.where(reference_domains == domains, next_domains, reference_domains))
         return objectives.discriminator_real(_at(outputs, domains), mismatched, r1, self.plan)
 
-    def _update_averages(self, state: State, phase: Phase) -> None:
+    def finish(self, state: State, phase: Phase) -> None:
+        """Update the averages, whose decay changes from step to step, and count the step."""
         decay, warmup = self.plan.training.average_decay, self.plan.recipe.average_warmup
         for average, network, steps, trained in (
             (state.E_ema, state.E, state.step, True),
@@ -267,6 +280,7 @@ class Step:
         ):
             if trained:
                 update_average(average, network, decay=decay_at(steps, decay=decay, warmup=warmup))
+        state.step += 1
 
 
 Features = tuple[Tensor, Tensor]
@@ -303,12 +317,17 @@ def _at(logits: Tensor, domains: Tensor) -> Tensor:
     return logits.gather(1, domains[:, None])[:, 0]
 
 
+def _looks(device: torch.device, step: int) -> bool:
+    """Whether it is time to see if the losses are numbers; what is being captured has none yet."""
+    captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return device.type == "cpu" or (step % LOOK_EVERY == 0 and not captured)
+
+
 def descend(
     objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
 ) -> None:
     """One optimiser step for each learner; no other network gets a gradient."""
-    looks = objective.total.device.type == "cpu" or step % LOOK_EVERY == 0
-    if looks and not torch.isfinite(objective.total):
+    if _looks(objective.total.device, step) and not torch.isfinite(objective.total):
         for _, optimiser in learners:
             optimiser.zero_grad(set_to_none=True)
         parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())

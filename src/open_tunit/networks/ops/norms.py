@@ -56,6 +56,11 @@ def _affine(x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     return (x * gain.to(x.dtype)).add_(offset.to(x.dtype))
 
 
+def _product(x: Tensor, factor: Tensor, memory: Tensor) -> Tensor:
+    """x * factor, in `memory` of the same shape; a compiler plans its own, and cannot follow `out=`."""
+    return x * factor if torch.compiler.is_compiling() else torch.mul(x, factor, out=memory)
+
+
 def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
     x = _wide(x)
     centred = x - _mean(x).to(x.dtype)
@@ -80,7 +85,7 @@ class _AdaIN(Function):
         g_mean, g_centred = _mean(g), _mean(product)
         gain = scale * rate
         d_x = (g * gain.to(g.dtype)).sub_((gain * g_mean).to(g.dtype))
-        d_x.sub_(torch.mul(centred, (gain * rate.square() * g_centred).to(g.dtype), out=product))
+        d_x.sub_(_product(centred, (gain * rate.square() * g_centred).to(g.dtype), product))
         cells = g.shape[2] * g.shape[3]
         return d_x.to(kind), (g_mean * cells).to(ctx.shift_type), (g_centred * rate * cells).to(scale.dtype)
 
@@ -121,7 +126,7 @@ class _FRNGradient(Function):
         product = h * wide
         h_x = _mean(product)
         d_x = h * (gamma * rate).to(h.dtype)
-        d_x.sub_(torch.mul(wide, (gamma * rate.pow(3) * h_x).to(h.dtype), out=product))
+        d_x.sub_(_product(wide, (gamma * rate.pow(3) * h_x).to(h.dtype), product))
         ctx.save_for_backward(h, x, gamma, rate, above, h_x)
         ctx.mark_non_differentiable(h, h_x)
         return d_x.to(kind), h, h_x
