@@ -22,7 +22,10 @@ def read(path):
     image = ImageOps.exif_transpose(Image.open(path, formats=READ)).convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
     if fit == "crop":
-        square = ImageOps.fit(opaque, (size, size), Image.Resampling.LANCZOS)
+        side = min(opaque.size)
+        left, top = (opaque.width - side) // 2, (opaque.height - side) // 2
+        centre = opaque.crop((left, top, left + side, top + side))
+        square = centre.resize((size, size), Image.Resampling.LANCZOS)
     elif fit == "pad":
         whole = ImageOps.contain(opaque, (size, size), Image.Resampling.LANCZOS)
         square = Image.new("RGB", (size, size), background)

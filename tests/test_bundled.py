@@ -109,7 +109,7 @@ def test_commands_draw_with_it_and_say_so(
     source, reference = picture_folder / "disc_00.png", picture_folder / "stripe_00.png"
     words = ("--source", source, "--reference", reference, "--out")
     assert _main("translate", *words, "out") == 0
-    assert "model: critters, which comes with open-tunit" in capsys.readouterr().out
+    assert "model: critters, the bundled checkpoint" in capsys.readouterr().out
     with Image.open("out/disc_00--stripe_00.png") as image:
         assert np.array_equal(np.asarray(image), np.asarray(model.translate(source, reference)))
     assert _main("interpolate", "--model", "critters", *words, "way.png", "--domain", "cat") == 2

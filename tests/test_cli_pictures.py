@@ -234,3 +234,40 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     assert "ends in '.xyz'; expected .png, .jpg or .webp (a strip), .gif or .mp4" in wrong
     assert not out.exists()
     assert not (tmp_path / "a.xyz").exists()
+
+
+def test_interpolate_leaves_out_what_cannot_be_read(
+    capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
+) -> None:
+    (picture_folder / "broken.png").write_text("no picture")
+    (picture_folder / "IMG.HEIC").write_bytes(b"x")
+    words = ("interpolate", "--model", model, "--source", picture_folder, "--reference", picture_folder)
+    assert _main(*words, "--frames", 1, "--out", tmp_path / "a.png") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 2
+    assert "broken.png" in told[0] + told[1]
+    with Image.open(tmp_path / "a.png") as strip:
+        assert strip.height == 24 * 34 + 2
+
+
+def test_rates_that_no_gif_shows(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    words = ("interpolate", "--model", model, "--source", picture_folder / "disc_00.png", "--domain", 0, 1)
+    for rate in (60, 0.001):
+        line = _refused(capsys, *words, "--frames", 1, "--fps", rate, "--out", tmp_path / "a.gif")
+        assert "frames per second; a GIF can show 0.0015 to 50" in line
+    assert _main(*words, "--frames", 1, "--fps", 50, "--out", tmp_path / "a.gif") == 0
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.info["duration"] == 20
+
+
+def test_a_film_that_is_cut_off_is_said(capsys: Capture, tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+    from open_tunit.video import write_film
+
+    write_film(tmp_path / "whole.mp4", [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(30)], 5)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    words = ("translate", "--model", model, "--source", tmp_path / "cut.mp4", "--domain", 0)
+    line = _refused(capsys, *words, "--out", tmp_path / "out")
+    assert "cut.mp4 is cut off or damaged: only" in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["cut--domain0.mp4"]

@@ -68,6 +68,72 @@ def test_a_turned_film_is_read_upright(tmp_path: Path) -> None:
     assert np.abs(np.rot90(first) - second).mean() < 3
 
 
+def _shown(path: Path, matrix: str) -> np.ndarray:
+    """A pixel of the first frame, decoded by ffmpeg with this matrix, as a player would."""
+    command = [ffmpeg(), "-v", "error", "-i", f"file:{path}", "-vf", f"scale=in_color_matrix={matrix},format=rgb24"]
+    pixels = subprocess.run([*command, "-frames:v", "1", "-f", "rawvideo", "-"], capture_output=True, check=True).stdout
+    return np.frombuffer(pixels, dtype=np.uint8)[:3].astype(int)
+
+
+@pytest.mark.parametrize(
+    ("size", "tag", "matrix"),
+    [
+        ("1280x720", "bt709", "bt709"),
+        ("1280x720", None, "bt709"),
+        ("64x48", "bt709", "bt709"),
+        ("64x48", None, "bt601"),
+    ],
+)
+def test_the_matrix_of_a_film_is_kept(tmp_path: Path, size: str, tag: str | None, matrix: str) -> None:
+    source, copy = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    tags = f":colorspace={tag}:color_primaries={tag}:color_trc={tag}" if tag else ":colorspace=unknown"
+    filters = f"scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p,setparams=range=tv{tags}"
+    _ffmpeg("-f", "lavfi", "-i", f"color=c=0x20C040:s={size}:r=5:d=0.4", "-vf", filters, source)
+    with read_film(source) as film:
+        frames = list(film.frames)
+        write_film(copy, frames, film.frames_per_second, look=film.look)
+    assert np.abs(np.asarray(frames[0])[0, 0].astype(int) - _shown(source, matrix)).max() <= 3
+    assert np.abs(_shown(copy, matrix) - _shown(source, matrix)).max() <= 4
+    with read_film(copy) as film:
+        assert film.look.matrix == {"bt709": "bt709", "bt601": "smpte170m"}[matrix]
+        assert film.look.primaries == tag
+
+
+def test_range_and_oblong_pixels_are_kept(tmp_path: Path) -> None:
+    filters = "scale=out_range=pc,format=yuv420p,setsar=16/15"
+    picture = ("-f", "lavfi", "-i", "color=c=0xF0F0F0:s=64x48:r=5:d=0.4")
+    _ffmpeg(*picture, "-vf", filters, "-color_range", "pc", tmp_path / "a.mp4")
+    with read_film(tmp_path / "a.mp4") as film:
+        write_film(tmp_path / "b.mp4", film.frames, 5, look=film.look)
+    with read_film(tmp_path / "b.mp4") as film:
+        assert (film.look.full_range, film.look.pixel_aspect) == (True, Fraction(16, 15))
+        assert np.abs(np.asarray(next(film.frames), dtype=int) - 0xF0).max() <= 3
+
+
+def test_sound_that_mp4_cannot_hold_is_encoded_again(tmp_path: Path) -> None:
+    sound = ("-f", "lavfi", "-i", "sine=d=1", "-c:a", "wmav2")
+    _ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=5:d=1", *sound, "-f", "matroska", tmp_path / "a.mp4")
+    write_film(tmp_path / "out.mp4", _frames((64, 48)), 5, sound_of=tmp_path / "a.mp4")
+    assert "Audio: aac" in _ffmpeg("-i", tmp_path / "out.mp4", "-f", "null", "-")
+
+
+def test_names_that_look_like_addresses_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cam:1.mp4", "-y.mov", "12:30 ü.mp4"):
+        write_film(Path(name), _frames((64, 48)), 5)
+        with read_film(Path(name)) as film:
+            write_film(Path(f"copy {name}"), film.frames, 5, sound_of=Path(name))
+
+
+def test_a_playlist_opens_nothing_else(tmp_path: Path) -> None:
+    write_film(tmp_path / "secret.mp4", _frames((64, 48)), 5)
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile '{tmp_path / 'secret.mp4'}'\n")
+    (tmp_path / "hls.mp4").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path / 'secret.mp4'}\n")
+    for name in ("list.mp4", "hls.mp4"):
+        with pytest.raises(UnreadableFilm, match="is not a film"), read_film(tmp_path / name):
+            pass
+
+
 def test_what_is_no_film(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no film")
     with pytest.raises(UnreadableFilm, match=r"bad\.mp4 is not a film"), read_film(tmp_path / "bad.mp4"):

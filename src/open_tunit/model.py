@@ -318,4 +318,6 @@ class TUNIT(nn.Module):
         size = self.config.size
         if x.ndim != 4 or x.shape[1:] != (3, size, size) or not x.is_floating_point():
             raise ValueError(f"the tensor is {x.dtype} {tuple(x.shape)}; expected float (N, 3, {size}, {size})")
+        if not len(x):
+            raise ValueError("the tensor holds no images")
         return x.to(self.domain_styles)

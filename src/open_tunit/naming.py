@@ -57,7 +57,8 @@ class Naming:
         count = len(self.names)
         if isinstance(domain, str) and domain in self.names:
             return self.heads[self.names.index(domain)]
-        number = int(domain) if not isinstance(domain, str) or domain.isdecimal() else -1
+        whole = domain.isdecimal() if isinstance(domain, str) else domain == int(domain)
+        number = int(domain) if whole else -1
         if not 0 <= number < count:
             given = [name for k, name in enumerate(self.names) if name != str(k) and self.heads[k] == k]
             named = f" ({', '.join(given)})" if given else ""

@@ -197,12 +197,11 @@ def _as_shown(look: Look, width: int, height: int) -> list[str]:
     values = "pc" if look.full_range else "tv"
     sampling = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
     aspect = f"{look.pixel_aspect.numerator}/{look.pixel_aspect.denominator}"
-    matrix = f"out_color_matrix={MATRICES[look.matrix]}"
-    words = ["-vf", f"scale=in_range=pc:{matrix}:out_range={values},format={sampling},setsar={aspect}"]
-    words += ["-colorspace", look.matrix, "-color_range", values]
-    for option, value in (("-color_primaries", look.primaries), ("-color_trc", look.transfer)):
-        words += [] if value is None else [option, value]
-    return words
+    scale = f"scale=in_range=pc:out_color_matrix={MATRICES[look.matrix]}:out_range={values},format={sampling}"
+    parameters = f"range={values}:colorspace={look.matrix}"
+    for name, value in (("color_primaries", look.primaries), ("color_trc", look.transfer)):
+        parameters += "" if value is None else f":{name}={value}"
+    return ["-vf", f"{scale},setsar={aspect},setparams={parameters}"]
 
 
 def _frames(
