@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# All that a GPU is to tell, most valuable first: tests, the training step, its variants, translation.
+# All that a GPU is to tell, most wanted first: tests, training with CUDA graphs, translation, R1's pass; then the rest.
 #
-#   OUT=FOLDER LIMIT=300 PYTHON=python3 benchmarks/gpu.sh
+#   OUT=FOLDER LIMIT=150 PYTHON=python3 benchmarks/gpu.sh
 #   DEVICE=cpu SMOKE=1 benchmarks/gpu.sh      the same on tiny networks, to see that everything runs
 #
 # Results go to OUT (default: benchmarks/results/gpu) as they come: a JSON file for each part, and log.txt with all that
 # was printed. A part that fails or is too slow does not stop the next; LIMIT is the seconds for all of them.
-# PARTS chooses some: "tests step narrow variants narrow_variants translate folder compiled narrow_compiled".
+# PARTS chooses some: "tests narrow_training training translate r1" are the default, for 150 seconds;
+# "step narrow narrow_variants folder compiled narrow_compiled" take LIMIT=600 and more.
 set -u
 cd "$(dirname "$0")/.."
 export OUT="${OUT:-$PWD/benchmarks/results/gpu}" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
 export TORCHINDUCTOR_CACHE_DIR="${TORCHINDUCTOR_CACHE_DIR:-/tmp/tunit-inductor}"
-PYTHON="${PYTHON:-python3}" LIMIT="${LIMIT:-300}" DEVICE="${DEVICE:-cuda}" SMOKE="${SMOKE:-}"
-PARTS="${PARTS:-tests step narrow variants narrow_variants translate folder compiled narrow_compiled}"
+PYTHON="${PYTHON:-python3}" LIMIT="${LIMIT:-150}" DEVICE="${DEVICE:-cuda}" SMOKE="${SMOKE:-}"
+PARTS="${PARTS:-tests narrow_training training translate r1}"
 mkdir -p "$OUT"
 LOG="$OUT/log.txt"
 RESULTS=()
@@ -22,7 +23,8 @@ RESULTS=()
 part() {
     local name="$1" seconds="$2" left=$((LIMIT - SECONDS)) begun=$SECONDS code
     shift 2
-    [[ " $PARTS " == *" ${name%:*} "* ]] || return 0
+    [[ -z "$SMOKE" ]] || seconds=$((10 * seconds)) # a CPU takes longer
+    [[ " $PARTS " == *" $name "* ]] || return 0
     if ((left < 10)); then
         RESULTS+=("$name: no time left")
         return 0
@@ -51,44 +53,30 @@ fi
 
 # Sizes: the paper's networks, the narrow ones, batches of the narrow ones.
 PAPER=(--preset paper --size 128 --batch 32) NARROW=(--preset cpu --size 64) BATCHES=(16 64 128)
-ROUNDS=5 FEW=8 COUNT=500 TRANSLATED=128
+ROUNDS=3 FEW=12 MANY=60 COUNT=500 TRANSLATED=128
 if [[ -n "$SMOKE" ]]; then
     PAPER=(--preset paper --size 32 --batch 2) NARROW=(--preset cpu --size 32) BATCHES=(4)
-    ROUNDS=1 FEW=2 COUNT=4 TRANSLATED=32
+    ROUNDS=1 FEW=2 MANY=2 COUNT=4 TRANSLATED=32
 fi
 ON=(--device "$DEVICE")
-TESTS=("$PYTHON" -m pytest -m gpu -q -p no:cacheprovider --durations=5 tests/test_gpu.py)
 COMPILED=(compiled graph+compiled)
+R1=(r1_tf32 r1_contiguous r1_benchmark)
 
-# Compilers fill their cache while the tests run, which measure no time.
-WARMING=()
-warm() {
-    [[ " $PARTS " == *" $1 "* && -z "$SMOKE" ]] || return 0
-    timeout -k 5 85 "$PYTHON" benchmarks/gpu_variants.py "${@:2}" "${ON[@]}" --compile-only >>"$COMPILING" 2>&1 &
-    WARMING+=($!)
-}
-COMPILING="$(mktemp)"
-warm compiled "${PAPER[@]}"
-warm narrow_compiled "${NARROW[@]}" --batch "${BATCHES[0]}"
-
-part tests 90 "${TESTS[@]}" || part tests:warnings 45 "${TESTS[@]}" -W default
-for process in ${WARMING[@]+"${WARMING[@]}"}; do # times are measured alone
-    kill "$process"
-    wait "$process"
-done 2>/dev/null
-cat "$COMPILING" >>"$LOG"
-
+part tests 75 "$PYTHON" -m pytest -m gpu -q -p no:cacheprovider --durations=5 tests/test_gpu.py
+part narrow_training 30 "$PYTHON" benchmarks/gpu_training.py "${NARROW[@]}" --batch "${BATCHES[0]}" "${ON[@]}" \
+    --steps "$MANY"
+part training 40 "$PYTHON" benchmarks/gpu_training.py "${PAPER[@]}" "${ON[@]}" --steps "$FEW"
+part translate 30 "$PYTHON" benchmarks/translate.py --size "$TRANSLATED" "${ON[@]}" --rounds "$ROUNDS"
+part r1 40 "$PYTHON" benchmarks/gpu_variants.py "${PAPER[@]}" "${ON[@]}" --rounds "$ROUNDS" --variants "${R1[@]}"
 part step 100 "$PYTHON" benchmarks/train_step.py "${PAPER[@]}" "${ON[@]}" --rounds "$ROUNDS" --gradient-batch "$FEW"
-part variants 80 "$PYTHON" benchmarks/gpu_variants.py "${PAPER[@]}" "${ON[@]}" --rounds "$ROUNDS"
-part narrow_variants 80 "$PYTHON" benchmarks/gpu_variants.py "${NARROW[@]}" --batch "${BATCHES[@]}" "${ON[@]}" \
-    --rounds "$ROUNDS"
 part narrow 40 "$PYTHON" benchmarks/train_step.py "${NARROW[@]}" --batch "${BATCHES[0]}" "${ON[@]}" --rounds "$ROUNDS"
-part translate 40 "$PYTHON" benchmarks/translate.py --size "$TRANSLATED" "${ON[@]}" --rounds "$ROUNDS"
-part compiled 100 "$PYTHON" benchmarks/gpu_variants.py "${PAPER[@]}" "${ON[@]}" --rounds "$ROUNDS" \
-    --variants "${COMPILED[@]}"
-part narrow_compiled 100 "$PYTHON" benchmarks/gpu_variants.py "${NARROW[@]}" --batch "${BATCHES[0]}" "${ON[@]}" \
-    --rounds "$ROUNDS" --variants "${COMPILED[@]}"
+part narrow_variants 60 "$PYTHON" benchmarks/gpu_variants.py "${NARROW[@]}" --batch "${BATCHES[@]}" "${ON[@]}" \
+    --rounds "$ROUNDS" --variants graph
 part folder 60 "$PYTHON" benchmarks/translate.py folder --size "$TRANSLATED" --counts "$COUNT" "${ON[@]}"
+part compiled 150 "$PYTHON" benchmarks/gpu_variants.py "${PAPER[@]}" "${ON[@]}" --rounds "$ROUNDS" \
+    --variants "${COMPILED[@]}"
+part narrow_compiled 150 "$PYTHON" benchmarks/gpu_variants.py "${NARROW[@]}" --batch "${BATCHES[0]}" "${ON[@]}" \
+    --rounds "$ROUNDS" --variants "${COMPILED[@]}"
 
 echo "=== summary"
 "$PYTHON" benchmarks/gpu_summary.py "$OUT" 2>&1 | tee "$OUT/summary.txt"

@@ -1,14 +1,15 @@
 """The joint step on a GPU in other ways of running it, each alone and together: gpu_variants.json.
 
-python benchmarks/gpu_variants.py [--preset paper --size 128 --batch 32 64 --variants eager graph --rounds 5]
-cudnn_benchmark: cuDNN chooses by trial. contiguous: plain layout, where the networks have channels last. compiled:
-`torch.compile` of G's encoder and decoder and of D, but for R1, which stays eager. graph: a CUDA graph of the whole
-step (forward passes, gradients, optimisers, queues), one with R1 and one without; averages are updated after it.
-bfloat16 but R1, TF32 off. With `--half off` all is float32. Rows of the same networks, batch and variant are replaced.
+python benchmarks/gpu_variants.py [--preset paper --size 128 --batch 32 64 --variants graph r1_tf32 --rounds 5]
+graph: CUDA graphs, as training uses them. r1_tf32, r1_contiguous, r1_benchmark: R1's pass alone with TF32 allowed, in
+plain layout where the networks have channels last, with cuDNN choosing by trial. compiled: `torch.compile` of G's
+encoder and decoder and of D, but for R1. Joined by +. bfloat16 but R1, TF32 off. With `--half off` all is float32.
+Rows of the same networks, batch and variant are replaced.
 
 The first row is always eager. `weights` compares the change of each network's weights after STEPS steps with the eager
 step's from the same state: the norm of the difference by that of the change. `noise` is that of a second eager run,
-since a GPU adds in any order; `weights_uncaptured` compares a graph with the same optimisers and buffers without it.
+since a GPU adds in any order. The row of r1_tf32 has the errors of R1's gradient, with TF32 and without: the norm of
+the difference from float64's by its norm, of a new D and of the one after this row's steps, on ERROR_BATCH images.
 """
 
 from __future__ import annotations
@@ -29,33 +30,32 @@ from typing import Any
 from unittest import mock
 
 import machine
-import numpy as np
 import torch
 from compiled import padded
-from torch import Tensor
+from r1_precision import gradient
+from torch import Tensor, nn
 from train_step import pictures, queue
 
 from open_tunit.config import Config
-from open_tunit.data import views
 from open_tunit.data.batches import Batch
-from open_tunit.data.transfer import to_device
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.ops import convolutions
-from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import LOGITS_QUEUE, Queue, State, new_state
+from open_tunit.training import objectives
+from open_tunit.training.graphs import WARM_UP, Steps
+from open_tunit.training.plan import Plan
+from open_tunit.training.state import LOGITS_QUEUE, State, new_state
 from open_tunit.training.step import Step
 
 LAZY = 4
-WARM_UP = 2
-"""Rounds of both kinds of step before times are taken or a graph is captured."""
 RECOMPILATIONS = 64
 STEPS = 4
 SURE = 100.0
 """Factor on E's domain head: a new one's pseudo labels are ties that rounding decides."""
 NETWORKS = ("E", "G", "D")
 Changes = dict[str, Tensor]
-TENSORS = ("x", "x_plus", "x_domain", "x_content", "labels", "unlabelled", "permutation")
-PLAIN = ("eager", "cudnn_benchmark", "contiguous", "graph", "graph+cudnn_benchmark", "graph+contiguous")
+PLAIN = ("eager", "graph", "r1_tf32", "r1_contiguous", "r1_benchmark")
+LAZILY = {"training.r1_every": LAZY, "training.joint_start": 1, "training.prototypes_start": 0.0}
+ERROR_BATCH = 8
 
 
 def main() -> None:
@@ -76,21 +76,15 @@ def main() -> None:
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     for batch in arguments.batch:
         config = Config.preset(arguments.preset, data="critters:5", out="unused", size=arguments.size)
-        config = config.replace(
-            {
-                "training.batch": batch,
-                "training.r1_every": LAZY,
-                "training.joint_start": 1,
-                "training.prototypes_start": 0.0,
-            }
-        )
-        start = new_state(Plan.of(config), device)
+        config = config.replace({"training.batch": batch, **LAZILY})
+        plan = Plan.of(config)
+        start = new_state(plan, device)
         with torch.no_grad():
             for E in (start.E, start.E_ema):
                 E.domain_head.weight.mul_(SURE)
         if arguments.compile_only:
             with switched(frozenset({"compiled"})):
-                Runner(config, start, frozenset({"compiled"}), half)
+                Runner(plan, start, frozenset({"compiled"}), half)
             continue
         expected: dict[str, Changes] = {}
         for name in ("eager", *(name for name in arguments.variants if name != "eager")):
@@ -104,7 +98,7 @@ def main() -> None:
             about = dict(row)
             try:
                 with switched(frozenset(name.split("+"))):
-                    measure(row, config, start, frozenset(name.split("+")), half, arguments.rounds, expected)
+                    measure(row, plan, start, frozenset(name.split("+")), half, arguments.rounds, expected)
             except Exception as error:  # the next variant may run all the same
                 traceback.print_exc()
                 row["error"] = f"{type(error).__name__}: {error}"[:300]
@@ -115,7 +109,7 @@ def main() -> None:
 
 def measure(
     row: dict[str, Any],
-    config: Config,
+    plan: Plan,
     start: State,
     ways: frozenset[str],
     half: bool,
@@ -129,7 +123,7 @@ def measure(
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     begun = time.perf_counter()
-    runner = Runner(config, start, ways, half)
+    runner = Runner(plan, start, ways, half)
     machine.synchronise(device)
     row["warm_up_seconds"] = time.perf_counter() - begun
     kinds = {"with_r1": functools.partial(runner.step, 0), "without_r1": functools.partial(runner.step, 1)}
@@ -147,10 +141,26 @@ def measure(
         row["weights"] = differences(found, expected["eager"])
     if device.type == "cuda" and (ways == {"eager"} or ways == {"graph"}):
         row["without_r1"] = machine.kernels(kinds["without_r1"], device)
-    if ways == {"graph"}:
-        del runner, kinds
-        gc.collect()
-        row["weights_uncaptured"] = differences(found, changes(Runner(config, start, frozenset({"uncaptured"}), half)))
+    if ways == {"r1_tf32"}:
+        row["error_of_r1"] = {
+            "new": errors(plan.config, start, runner.batch.x),
+            "later": errors(plan.config, runner.state, runner.batch.x),
+        }
+    if runner.refused:
+        row["error"] = runner.refused[0]
+
+
+def errors(config: Config, state: State, x: Tensor) -> dict[str, float]:
+    """Of R1's gradient by D's weights, relative to float64's."""
+    x = x[:ERROR_BATCH]
+    domains = torch.arange(len(x), device=x.device) % config.model.domains
+    exact = gradient(config, copy.deepcopy(state.D).double(), x.double(), domains, 0.0)
+    found = {}
+    for name in ("float32", "tf32"):
+        with machine.tf32(name == "tf32"):
+            difference = gradient(config, state.D, x, domains, 0.0) - exact
+        found[name] = float(difference.norm() / exact.norm())
+    return found
 
 
 def changes(runner: Runner) -> Changes:
@@ -173,53 +183,39 @@ def differences(found: Changes, expected: Changes) -> dict[str, float]:
 @contextlib.contextmanager
 def switched(ways: frozenset[str]) -> Iterator[None]:
     """What holds for the whole process while a variant runs."""
-    benchmark = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = "cudnn_benchmark" in ways
     # inductor foresees the strides of replicated padding's gradient wrongly in channels last
     padding = mock.patch.object(convolutions.F, "pad", padded) if "compiled" in ways else contextlib.nullcontext()
-    try:
-        with machine.tf32(False), padding:
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = benchmark
+    with machine.tf32(False), padding:
+        yield
 
 
 class Runner:
     """The step of a variant, with networks of its own; warm."""
 
-    def __init__(self, config: Config, start: State, ways: frozenset[str], half: bool) -> None:
+    def __init__(self, plan: Plan, start: State, ways: frozenset[str], half: bool) -> None:
         device = start.keys.rows.device
-        self.config, self.start = config, start
+        self.plan, self.start = plan, start
         self.state = copy.deepcopy(start)
-        if "contiguous" in ways:
-            for name in (*NETWORKS, "E_ema", "G_ema"):
-                getattr(self.state, name).to(memory_format=torch.contiguous_format)
         for rows, values in zip((self.state.keys, self.state.logits), self._queues(), strict=True):
             rows.push(values.to(device))
-        self.batch = pictures(config, device)
-        self.phase = Plan.of(config).phase(1)
+        self.batch = pictures(plan.config, device)
+        self.phase = plan.phase(1)
         if "compiled" in ways:
             for part in (self.state.G.encoder, self.state.G.decoder, self.state.D):
                 part.compile(dynamic=False)  # anew for each shape and each set of weights that learn
             torch._dynamo.config.recompile_limit = RECOMPILATIONS
-        if ways & {"graph", "uncaptured"}:
-            self.graphs: GraphStep | None = GraphStep(Plan.of(config), half)
-            self.graphs.begin(self.state, self.batch, self.phase, capture="graph" in ways)
-        else:
-            self.graphs = None
-            self.eager = EagerPenalty(Plan.of(config), half)
-            for _ in range(WARM_UP):
-                for index in (0, 1):
-                    self.step(index)
+        self.way = Penalised(plan, half)
+        object.__setattr__(self.way, "ways", ways)  # the step is frozen
+        self.refused: list[str] = []
+        self.take = Steps.on(device, self.refused.append) if "graph" in ways else Steps(None)
+        for _ in range(WARM_UP + 1):
+            for index in (0, 1):
+                self.step(index)
 
     def step(self, index: int) -> None:
         """With R1 where LAZY divides the index."""
-        phase = dataclasses.replace(self.phase, generator_steps=index)
-        if self.graphs is None:
-            self.state.step = 1
-            self.eager(self.state, self.batch, phase)
-        else:
-            self.graphs.replay(self.state, self.batch, phase)
+        self.state.step = 1
+        self.take(self.way, self.state, self.batch, dataclasses.replace(self.phase, generator_steps=index))
 
     @torch.no_grad()
     def restart(self) -> None:
@@ -235,116 +231,62 @@ class Runner:
 
     def _queues(self) -> tuple[Tensor, Tensor]:
         """Full ones, of the host."""
-        shape = LOGITS_QUEUE, self.config.model.domains
+        shape = LOGITS_QUEUE, self.plan.config.model.domains
         logits = torch.randn(shape, generator=torch.Generator().manual_seed(2))
-        return queue(self.config, torch.device("cpu")), logits
+        return queue(self.plan.config, torch.device("cpu")), logits
 
 
-class EagerPenalty(Step):
-    """The step, in which R1 never runs compiled code: it is differentiated twice."""
+class Penalised(Step):
+    """The step with another way for R1's pass."""
 
-    def _penalised(self, state: State, *arguments: Any) -> Any:
-        compiled, state.D._compiled_call_impl = state.D._compiled_call_impl, None
-        try:
-            return super()._penalised(state, *arguments)
-        finally:
-            state.D._compiled_call_impl = compiled
+    ways: frozenset[str] = frozenset()
 
-
-class StaticQueue(Queue):
-    """A full queue whose rows stay where they are."""
-
-    @torch.no_grad()
-    def push(self, rows: Tensor) -> None:
-        self.rows.copy_(torch.cat([self.rows, rows.detach().to(self.rows.dtype)])[-self.size :])
-
-
-class Transfers:
-    """Stands in for `to_device` in the views: what a step brings from the host, at fixed addresses.
-
-    The values are those of the first step: what a graph replays with other draws takes no more time.
-    """
-
-    def __init__(self) -> None:
-        self.kept: list[Tensor] = []
-        self.place = 0
-
-    def __call__(self, values: np.ndarray | Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-        if self.place == len(self.kept):
-            self.kept.append(to_device(values, device, dtype))
-        self.place += 1
-        return self.kept[self.place - 1]
+    def _penalised(self, state: State, batch: Batch, domains: Tensor) -> objectives.Objective:
+        with contextlib.ExitStack() as stack:
+            if "compiled" in self.ways:  # which cannot be differentiated twice
+                stack.enter_context(mock.patch.object(state.D, "_compiled_call_impl", None))
+            if "r1_tf32" in self.ways:
+                rough = functools.partial(machine.tf32, True)
+                stack.enter_context(mock.patch("open_tunit.training.step.exact_float32", rough))
+            if "r1_contiguous" in self.ways:
+                stack.enter_context(contiguous(state.D))
+                batch = dataclasses.replace(batch, x=batch.x.contiguous())
+            if "r1_benchmark" in self.ways:
+                stack.enter_context(by_trial())
+            return super()._penalised(state, batch, domains)
 
 
-class GraphStep(EagerPenalty):
-    """The step as two CUDA graphs, with R1 and without; on a CPU the same arrangement without graphs."""
-
-    def begin(self, state: State, batch: Batch, phase: Phase, *, capture: bool) -> None:
-        """Warm up, and capture, which a CPU cannot."""
-        hold = object.__setattr__  # the step is frozen
-        cuda = batch.x.device.type == "cuda"
-        hold(self, "transfers", Transfers())
-        hold(self, "rate", torch.zeros((), dtype=None if cuda else torch.float64, device=batch.x.device))
-        hold(self, "held", dataclasses.replace(batch, **{name: getattr(batch, name).clone() for name in TENSORS}))
-        hold(self, "graphs", {})
-        state.keys, state.logits = (_static(each) for each in (state.keys, state.logits))
-        for optimiser in (state.opt_E, state.opt_G, state.opt_D):
-            for group in optimiser.param_groups:
-                group["capturable"] = cuda
-        kinds = {index: dataclasses.replace(phase, generator_steps=index) for index in (0, 1)}
-        stream = torch.cuda.Stream() if cuda else None
-        if stream is not None:
-            stream.wait_stream(torch.cuda.current_stream())
-        self._fill_rate(phase)
-        with torch.cuda.stream(stream) if cuda else contextlib.nullcontext():
-            for _ in range(WARM_UP):
-                for kind in kinds.values():
-                    self._once(state, kind)
-        if stream is None or not capture:
-            return
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        pool = torch.cuda.graph_pool_handle()
-        for index, kind in kinds.items():
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, stream=stream):
-                terms = self._once(state, kind)
-            self.graphs[index] = graph, terms
-
-    def replay(self, state: State, batch: Batch, phase: Phase) -> None:
-        """A step: the batch into its place, the graph, the averages."""
-        for name in TENSORS:
-            getattr(self.held, name).copy_(getattr(batch, name))
-        self._fill_rate(phase)
-        kind = min(phase.generator_steps % LAZY, 1)
-        if self.graphs:
-            self.graphs[kind][0].replay()
-        else:
-            self._once(state, phase)
-        state.step = 1
-        super()._update_averages(state, phase)
-
-    def _once(self, state: State, phase: Phase) -> Any:
-        """The step without a look at the losses, which the host would wait for."""
-        state.step, self.transfers.place = 1, 0
-        with mock.patch.object(views, "to_device", self.transfers):
-            return self(state, self.held, phase)
-
-    def _fill_rate(self, phase: Phase) -> None:
-        self.rate.fill_(phase.guiding_learning_rate)
-
-    def _prepare(self, state: State, phase: Phase) -> None:
-        super()._prepare(state, phase)
-        for group in state.opt_E.param_groups:
-            group["lr"] = self.rate
-
-    def _update_averages(self, state: State, phase: Phase) -> None:
-        """Done after the graph: their decay changes from step to step."""
+@contextlib.contextmanager
+def by_trial() -> Iterator[None]:
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
-def _static(old: Queue) -> StaticQueue:
-    assert len(old.rows) == old.size, f"the queue has {len(old.rows)} rows of {old.size}; expected a full one"
-    return StaticQueue(old.size, old.rows)
+@functools.lru_cache(maxsize=1)
+def same_layers(D: nn.Module) -> nn.Module:
+    return copy.deepcopy(D)
+
+
+@contextlib.contextmanager
+def contiguous(D: nn.Module) -> Iterator[None]:
+    """D in plain layout for a while, by copies of its weights."""
+    weights = {name: p.contiguous() for name, p in D.named_parameters()}
+    shadow = same_layers(D)
+
+    def forward(x: Tensor) -> Tensor:
+        found: Tensor = torch.func.functional_call(shadow, weights, (x,))
+        return found
+
+    def pooled(self: convolutions.PooledConv, x: Tensor) -> Tensor:
+        kernel = convolutions.recombined(self.weight, self.taps).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+        return convolutions.F.conv2d(x, kernel.contiguous(), self.bias, stride=2, padding=1)
+
+    with mock.patch.object(D, "forward", forward), mock.patch.object(convolutions.PooledConv, "forward", pooled):
+        yield
 
 
 if __name__ == "__main__":

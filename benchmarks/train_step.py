@@ -192,7 +192,7 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
         x_plus=x_plus,
         x_domain=x_domain if Plan.of(config).recipe.domain_colour else x_plus,
         x_content=x,
-        translation_draws=views.draw(np.random.default_rng(0), count),
+        translation_numbers=views.numbers(x, views.draw(np.random.default_rng(0), count), Plan.of(config).views),
         labels=torch.full((count,), -1, device=device),
         unlabelled=torch.arange(count, device=device),
         permutation=torch.randperm(count, generator=generator).to(device),
