@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def between(pixels: np.ndarray, domains: Tensor, count: int) -> tuple[Pairs, Tensor, Tensor]:
-    """The pairs of images (N, S, S, 3) uint8; the similarities of those of other domains, and which (N, K) those are."""
+    """The pairs of uint8 images (N, S, S, 3), the similarities of those of other domains, and which (N, K) those are."""
     parts = (images.from_uint8(np.ascontiguousarray(part)) for part in np.array_split(pixels, -(-len(pixels) // 256)))
     pairs = find_pairs(describe(parts), domains, count)
     other = (torch.arange(count) != domains[:, None]) & (pairs.table != NONE)
@@ -68,7 +69,7 @@ def quantiles(similarity: Tensor) -> str:
 
 def by_similarity(agrees: Tensor, similarity: Tensor) -> str:
     rows = []
-    for low, high in zip(EDGES, EDGES[1:], strict=False):
+    for low, high in itertools.pairwise(EDGES):
         within = (similarity >= low) & (similarity < high)
         if within.any():
             rows.append(f"{low:g} to {high:g}: {float(agrees[within].double().mean()):.2f} ({int(within.sum())})")
