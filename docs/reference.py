@@ -24,6 +24,7 @@ API = {
     "open_tunit.config": ("Config",),
     "open_tunit.training.loop": ("train",),
     "open_tunit.evaluation.protocol": ("evaluate",),
+    "open_tunit.films": ("translate_film",),
     "open_tunit.interop.onnx": ("export_onnx",),
     "open_tunit.interop.hub": ("Upload", "stage", "push"),
     "open_tunit.interop.official": ("load_official", "load_official_discriminator"),
@@ -52,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def commands() -> str:
     """Every command with its arguments."""
-    parts = ["# Commands", "`tunit COMMAND --help` says the same. Bad input gets one line and exit code 2."]
+    parts = ["# Commands", "`tunit COMMAND --help` prints the same. Bad input gets one line and exit code 2."]
     for name, function in COMMANDS.items():
         summary, meanings = described(function)
         parts += [

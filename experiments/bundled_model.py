@@ -5,7 +5,7 @@
 Stopped, the same line goes on; when the run is finished it only measures and writes. Half precision is compared with
 the full one on critters of a seed that was not trained on, and refused above LARGEST_DIFFERENCE. Without patches, which
 cost content in runs of this length, and with the palette's rate that the model that comes along was trained with
-(docs/experiments.md).
+(docs/log.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from open_tunit import TUNIT, Config, images, places, train
 from open_tunit.card import Publication, published_card
 from open_tunit.data.critters import SPECIES, critter, draw
 from open_tunit.evaluation.run import evaluate_run
-from open_tunit.metrics.clustering import contingency
+from open_tunit.metrics.agreement import contingency
 from open_tunit.naming import Naming
 
 TARGET = Path(places.__file__).parent / "bundled" / places.BUNDLED

@@ -1,4 +1,4 @@
-"""Is the built-in set hard enough for clustering and clear enough for a judge?
+"""Is the built-in set hard enough for clustering and clear enough for a classifier?
 
 Colours and pixels must not give the species away (k-means at most 0.6), a supervised network must tell it
 (at least 0.99), and the lazy answers must be wrong. Writes one JSON.
@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
 from open_tunit.data import critters
-from open_tunit.evaluation.ground_truth.classifiers import train_judges
+from open_tunit.evaluation.ground_truth.classifiers import train_classifiers
 
 HISTOGRAM_BINS = 5
 
@@ -42,7 +42,7 @@ def measure(species: int, seed: int, size: int, count: int) -> dict[str, object]
     return {
         "kmeans_pixels": clustered(pixels.reshape(count, -1) / 255.0, truth, species),
         "kmeans_colour_histograms": clustered(histograms, truth, species),
-        "judges": train_judges(species=species, size=size).accuracy,
+        "classifiers": train_classifiers(species=species, size=size).accuracy,
         "baseline_errors": baselines(chosen, size),
     }
 

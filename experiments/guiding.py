@@ -28,7 +28,7 @@ from open_tunit import Config, images, train
 from open_tunit.config import Data
 from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset, parse_critters
-from open_tunit.metrics.clustering import matched_accuracy
+from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.model import TUNIT
 from open_tunit.recipes import OURS
 from open_tunit.training.clustering import kmeans

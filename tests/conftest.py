@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from tiny import halve, train_tiny
 from untrained import untrained
 
 from open_tunit import TUNIT
@@ -42,7 +44,38 @@ def fixtures() -> Path:
 @pytest.fixture
 def picture_folder(tmp_path: Path) -> Path:
     """24 different pictures of 48x40: warm discs on dark (disc_00.png …), cool stripes on light (stripe_00.png …)."""
-    folder = tmp_path / "pictures"
+    return _draw_pictures(tmp_path / "pictures")
+
+
+@pytest.fixture
+def split_folder(picture_folder: Path) -> Path:
+    """The picture folder with 20 of its 24 pictures in test/disc and test/stripe."""
+    return _hold_out(picture_folder)
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    run = train_tiny(_hold_out(_draw_pictures(folder / "pictures")), folder / "run")
+    model = TUNIT.from_pretrained(run / "model")
+    halve(model, model.squares(sorted((folder / "pictures").rglob("*.png"))))
+    model.save_pretrained(run / "model")
+    return run
+
+
+@pytest.fixture
+def tiny_run(_trained_once: Path, tmp_path: Path) -> Path:
+    """A run of two steps on a folder of its own like `split_folder`, for this test alone."""
+    return Path(shutil.copytree(_trained_once, tmp_path / "<run> & co"))
+
+
+@pytest.fixture
+def random_model() -> TUNIT:
+    """A model that was never trained, of three domains, for this test alone."""
+    return untrained()
+
+
+def _draw_pictures(folder: Path) -> Path:
     folder.mkdir()
     random = np.random.default_rng(0)
     for index in range(12):
@@ -51,10 +84,12 @@ def picture_folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def random_model() -> TUNIT:
-    """A model that was never trained, of three domains, for this test alone."""
-    return untrained()
+def _hold_out(folder: Path) -> Path:
+    for kind in ("disc", "stripe"):
+        (folder / "test" / kind).mkdir(parents=True)
+        for path in sorted(folder.glob(f"{kind}_0?.png")):
+            path.rename(folder / "test" / kind / path.name)
+    return folder
 
 
 def _disc(random: np.random.Generator) -> Image.Image:

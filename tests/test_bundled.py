@@ -109,7 +109,7 @@ def test_commands_draw_with_it_and_say_so(
     source, reference = picture_folder / "disc_00.png", picture_folder / "stripe_00.png"
     words = ("--source", source, "--reference", reference, "--out")
     assert _main("translate", *words, "out") == 0
-    assert "model: critters, which comes with open-tunit" in capsys.readouterr().out
+    assert "model: critters, the bundled checkpoint" in capsys.readouterr().out
     with Image.open("out/disc_00--stripe_00.png") as image:
         assert np.array_equal(np.asarray(image), np.asarray(model.translate(source, reference)))
     assert _main("interpolate", "--model", "critters", *words, "way.png", "--domain", "cat") == 2
@@ -143,7 +143,8 @@ def test_the_script_writes_such_a_folder(tmp_path: Path) -> None:
     (run / "samples").mkdir()
     Image.new("RGB", (8, 8)).save(run / "samples" / "00000002.png")
     (run / "config.yaml").write_text(
-        "format_version: 1\npreset_name: cpu\nout: run\ndata: {folder: 'critters:2'}\nmodel: {size: 32, domains: 2}\n"
+        "format_version: 2\npreset_name: paper\nrecipe: paper\nout: run\n"
+        "data: {folder: 'critters:2'}\nmodel: {size: 32, domains: 2}\n"
     )
     (target / "old").mkdir(parents=True)
     found = script["bundle"](run, {"pseudo_label_accuracy": 0.5}, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from open_tunit import images
-from open_tunit.data import cache
+from open_tunit.data import cache_format
 from open_tunit.data.cache import build_generated_store, build_store, default_cache_root, forget_pages
 
 
@@ -88,7 +89,56 @@ def test_a_changed_file_is_decoded_again(folder: Path, tmp_path: Path, decoded: 
     build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
     (folder / "a.png").unlink()
     assert build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache").files == ("b.png", "sub/c.png")
-    assert len(decoded) == 3 + 3 + 3 + 2
+    assert len(decoded) == 3 + 1, "only what has another content"
+
+
+def test_another_content_of_the_same_size_and_time_is_seen(folder: Path, tmp_path: Path) -> None:
+    for value in (10, 20):
+        Image.new("RGB", (8, 8), (value,) * 3).save(folder / "b.png", compress_level=0)
+        os.utime(folder / "b.png", ns=(0, 0))
+        store = build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
+        assert store.images[1].max() == value
+
+
+def test_one_version_of_a_folder_is_kept(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
+    first = build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
+    before = np.array(first.images)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(folder / "aa.png")
+    for number in range(3):
+        os.utime(folder / "b.png", ns=(number, number))
+        store = build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
+        assert np.array_equal(np.delete(store.images, 1, axis=0), before)
+        assert len(list((tmp_path / "cache").glob("*/*"))) == 1
+    assert len(decoded) == 3 + 1
+    assert np.array_equal(first.images, before), "who has the former version open still reads it"
+
+
+def test_what_cannot_be_read_for_now_is_tried_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = images.read_image
+
+    def failing(path: Path, **options: object) -> Image.Image:
+        if path.name == "b.png":
+            raise images.UnreadableImage(path, "cannot be read: Input/output error") from OSError(
+                5, "Input/output error"
+            )
+        return original(path, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "read_image", failing)
+        for _ in range(2):
+            store = build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
+            assert store.unreadable == (("b.png", "cannot be read: Input/output error"),)
+    assert build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache").files == ("a.png", "b.png", "sub/c.png")
+
+
+def test_what_is_not_taken_is_told_each_time(folder: Path, tmp_path: Path) -> None:
+    (folder / "IMG.HEIC").write_bytes(b"x")
+    (folder / "dead.png").symlink_to("nowhere.png")
+    for _ in range(2):
+        store = build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
+        assert [file for file, _ in store.unreadable] == ["IMG.HEIC", "dead.png"]
 
 
 def test_another_folder_with_the_same_listing_is_not_confused(tmp_path: Path) -> None:
@@ -116,8 +166,9 @@ def _garble(entry: Path) -> None:
 
 
 def _lose_a_hash(entry: Path) -> None:
-    text = (entry / "index.json").read_text()
-    (entry / "index.json").write_text(text.replace('"hashes": ["', '"hashes": ["0", "'))
+    index = json.loads((entry / "index.json").read_text())
+    index["rows"][1].pop()
+    (entry / "index.json").write_text(json.dumps(index))
 
 
 def _remove_the_index(entry: Path) -> None:
@@ -133,12 +184,12 @@ def _another_shape_of_json(entry: Path) -> None:
 )
 def test_damaged_entries_are_rebuilt(folder: Path, tmp_path: Path, decoded: list[str], damage) -> None:  # type: ignore[no-untyped-def]
     whole = np.array(build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache").images)
-    (entry,) = (tmp_path / "cache").iterdir()
+    (entry,) = (tmp_path / "cache").glob("*/*")
     damage(entry)
     again = build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
     assert len(decoded) == 6
     assert np.array_equal(again.images, whole)
-    assert list((tmp_path / "cache").iterdir()) == [entry]
+    assert list((tmp_path / "cache").glob("*/*")) == [entry]
 
 
 def test_unreadable_files_are_left_out_and_told(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
@@ -244,7 +295,7 @@ def test_a_new_format_is_another_entry(
     folder: Path, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
-    monkeypatch.setattr(cache, "STORE_VERSION", cache.STORE_VERSION + 1)
+    monkeypatch.setattr(cache_format, "FORMAT", cache_format.FORMAT + 1)
     build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache")
     assert len(decoded) == 6
 

@@ -79,7 +79,7 @@ def test_domains_without_images_are_told(
     random_model.save_pretrained(tmp_path / "model")
     words = ("translate", "--model", tmp_path / "model", "--source", picture_folder / "disc_00.png", "--domain", "all")
     assert _main(*words, "--out", tmp_path / "out") == 0
-    assert f"left out {random_model.config.domains - 1} domain" in capsys.readouterr().out
+    assert f"warning: {random_model.config.domains - 1} domains have no images" in capsys.readouterr().out
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
@@ -104,7 +104,9 @@ def test_one_translation_under_its_own_name(capsys: Capture, tmp_path: Path, mod
     assert "all.jpg is a file's name, but there are 2 translations; name a folder" in several
     assert "of another kind than the source" in _refused(capsys, *words, 1, "--out", tmp_path / "a.mp4")
     misspelt = _refused(capsys, *words, 1, "--out", tmp_path / "a.pngg")
-    assert "a.pngg ends in '.pngg'; name a folder, or a .png, .jpg, .jpeg, .webp, .tif, .tiff, .mp4 file" in misspelt
+    assert (
+        "a.pngg ends in '.pngg'; name a folder, or a .png, .jpg, .jpeg, .webp, .tif, .tiff, .mp4, .mov file" in misspelt
+    )
     assert "b.bmp ends in '.bmp'" in _refused(capsys, *words, "all", "--out", tmp_path / "b.bmp")
     assert _main(*words, 1, "--out", tmp_path / "my.photos") == 0
     assert len(list((tmp_path / "my.photos").iterdir())) == 1
@@ -127,7 +129,7 @@ def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
     words = ("translate", "--model", model, "--source", sources, "--domain", 0, "--out", tmp_path / "out")
     assert _main(*words) == 0
     said = capsys.readouterr().out
-    assert "left out: " in said
+    assert "warning: " in said
     assert "broken.png is not an image" in said
     assert "1 translation in" in said
     written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")]
@@ -162,15 +164,15 @@ def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, pict
     network = TUNIT.from_pretrained(model)
     one = ("translate", "--model", model, "--source", sources / "a.mp4", "--domain", 0)
     assert _main(*one, "--out", tmp_path / "mine.mp4") == 0
-    with read_film(tmp_path / "mine.mp4") as (rate, frames):
-        assert (rate, len(list(frames))) == (5, len(pictures))
-    with read_film(sources / "a.mp4") as (_, frames):
-        write_film(tmp_path / "expected.mp4", [network.translate(frame, reference) for frame in frames], 5)
-    with read_film(tmp_path / "expected.mp4") as (_, frames):
-        expected = [np.asarray(frame, dtype=float) for frame in frames]
-    with read_film(out / "deep" / "a--stripe_00.mp4") as (rate, frames):
-        drawn = [np.asarray(frame, dtype=float) for frame in frames]
-    assert rate == 5
+    with read_film(tmp_path / "mine.mp4") as film:
+        assert (film.frames_per_second, len(list(film.frames))) == (5, len(pictures))
+    with read_film(sources / "a.mp4") as film:
+        write_film(tmp_path / "expected.mp4", [network.translate(frame, reference) for frame in film.frames], 5)
+    with read_film(tmp_path / "expected.mp4") as film:
+        expected = [np.asarray(frame, dtype=float) for frame in film.frames]
+    with read_film(out / "deep" / "a--stripe_00.mp4") as film:
+        drawn = [np.asarray(frame, dtype=float) for frame in film.frames]
+    assert film.frames_per_second == 5
     assert len(drawn) == len(expected) == 12
     assert max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True)) < 1
     assert np.abs(drawn[0] - np.asarray(pictures[0])).mean() > 24
@@ -211,9 +213,9 @@ def test_interpolate_writes_a_grid_film(tmp_path: Path, model: Path, picture_fol
         shutil.copy(picture_folder / f"disc_0{index}.png", sources)
     words = ("--source", sources, "--domain", 0, 1, "--frames", 3, "--fps", 10, "--out", tmp_path / "grid.mp4")
     assert _main("interpolate", "--model", model, *words) == 0
-    with read_film(tmp_path / "grid.mp4") as (rate, frames):
-        sizes = [frame.size for frame in frames]
-    assert rate == 10
+    with read_film(tmp_path / "grid.mp4") as film:
+        sizes = [frame.size for frame in film.frames]
+    assert film.frames_per_second == 10
     assert sizes == [(3 * 34 + 2, 3 * 34 + 2)] * 6
 
 
@@ -232,3 +234,40 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     assert "ends in '.xyz'; expected .png, .jpg or .webp (a strip), .gif or .mp4" in wrong
     assert not out.exists()
     assert not (tmp_path / "a.xyz").exists()
+
+
+def test_interpolate_leaves_out_what_cannot_be_read(
+    capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
+) -> None:
+    (picture_folder / "broken.png").write_text("no picture")
+    (picture_folder / "IMG.HEIC").write_bytes(b"x")
+    words = ("interpolate", "--model", model, "--source", picture_folder, "--reference", picture_folder)
+    assert _main(*words, "--frames", 1, "--out", tmp_path / "a.png") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 2
+    assert "broken.png" in told[0] + told[1]
+    with Image.open(tmp_path / "a.png") as strip:
+        assert strip.height == 24 * 34 + 2
+
+
+def test_rates_that_no_gif_shows(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
+    words = ("interpolate", "--model", model, "--source", picture_folder / "disc_00.png", "--domain", 0, 1)
+    for rate in (60, 0.001):
+        line = _refused(capsys, *words, "--frames", 1, "--fps", rate, "--out", tmp_path / "a.gif")
+        assert "frames per second; a GIF can show 0.0015 to 50" in line
+    assert _main(*words, "--frames", 1, "--fps", 50, "--out", tmp_path / "a.gif") == 0
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.info["duration"] == 20
+
+
+def test_a_film_that_is_cut_off_is_said(capsys: Capture, tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+    from open_tunit.video import write_film
+
+    write_film(tmp_path / "whole.mp4", [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(30)], 5)
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    words = ("translate", "--model", model, "--source", tmp_path / "cut.mp4", "--domain", 0)
+    line = _refused(capsys, *words, "--out", tmp_path / "out")
+    assert "cut.mp4 is cut off or damaged: only" in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["cut--domain0.mp4"]

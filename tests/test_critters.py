@@ -68,6 +68,10 @@ def test_the_drawings_are_frozen() -> None:
     assert hashlib.sha256(np.stack(pictures).tobytes()).hexdigest() == FROZEN_DRAWINGS
 
 
+def test_what_is_kept_of_drawings_is_kept_under_their_hash() -> None:
+    assert hashlib.sha256((FROZEN_PARAMETERS + FROZEN_DRAWINGS).encode()).hexdigest() == critters.DRAWING
+
+
 @pytest.mark.parametrize("kind", range(len(SPECIES)))
 @pytest.mark.parametrize("size", [5, 32, 64])
 def test_nothing_is_painted_outside_the_boxes_of_the_shapes(

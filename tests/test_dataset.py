@@ -179,7 +179,7 @@ def test_critters_with_shares_and_some_labels(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_critters_have_no_csv() -> None:
-    with pytest.raises(ConfigError, match=r"labels is 'mine\.csv'; the built-in set knows its own"):
+    with pytest.raises(ConfigError, match=r"labels is 'mine\.csv'"):
         open_dataset(Data(folder="critters:3", labels="mine.csv"), size=32, seed=0)
 
 

@@ -1,4 +1,4 @@
-"""evaluation/download.py against a server of this machine, with a stand-in file."""
+"""evaluation/features/weights_download.py against a server of this machine, with a stand-in file."""
 
 from __future__ import annotations
 

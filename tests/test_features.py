@@ -1,4 +1,4 @@
-"""evaluation/features.py and stored.py: every kind of network, its pixels, and what is kept of it."""
+"""evaluation/features/extractors.py and feature_cache.py: every kind of network, its pixels, what is kept."""
 
 from __future__ import annotations
 

@@ -71,3 +71,31 @@ def test_the_file_has_the_rights_of_an_ordinary_one(tmp_path: Path) -> None:
 def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_text_atomic(tmp_path / "no" / "a.txt", "text")
+
+
+def test_files_are_saved_where_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows opens no folder, and flushes no descriptor that may only be read."""
+    fcntl = pytest.importorskip("fcntl")
+    system_open, system_fsync = os.open, os.fsync
+
+    def windows_open(path: Path, flags: int, *more: object, **named: object) -> int:
+        if not flags & (os.O_WRONLY | os.O_RDWR) and Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return system_open(path, flags, *more, **named)  # type: ignore[arg-type]
+
+    def windows_fsync(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+        system_fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", windows_open)
+        patch.setattr(os, "fsync", windows_fsync)
+        write_text_atomic(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 120 + ".txt", "caf\udce9.txt"])
+def test_long_and_odd_names(tmp_path: Path, name: str) -> None:
+    write_text_atomic(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

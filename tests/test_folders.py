@@ -13,8 +13,9 @@ from counted import counted
 from PIL import Image
 
 from open_tunit import TUNIT, images
-from open_tunit.folders import AT_ONCE, ahead, redraw_files, styles_of
+from open_tunit.folders import ahead, redraw_files, styles_of
 from open_tunit.images import UnreadableImage
+from open_tunit.parts import AT_ONCE
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def run(tmp_path: Path) -> Path:
         Image.new("RGB", (8, 8), colour).save(folder / "samples" / f"{step:08d}.png")
     (folder / "log.jsonl").write_text('{"step": 20, "phase": "guiding"}\n{"step": 40, "phase": "joint"}\n')
     (folder / "config.yaml").write_text(
-        "format_version: 1\npreset_name: cpu\nout: run\ndata: {folder: /home/ada/photos}\n"
+        "format_version: 2\npreset_name: paper\nrecipe: paper\nout: run\ndata: {folder: /home/ada/photos}\n"
         "training: {steps: 50, batch: 4}\n"
     )
     (folder / "metrics.json").write_text(

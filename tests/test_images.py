@@ -77,22 +77,7 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> 
 
 
 def test_a_dark_sixteen_bit_picture_stays_dark() -> None:
-    assert np.asarray(read_image(Image.fromarray(np.full((2, 2), 514, dtype=np.uint16)))).max() == 2
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (np.array([[0, 65535]], dtype=np.int32), [0, 255]),
-        (np.array([[0, 1.0]], dtype=np.float32), [0, 255]),
-        (np.array([[51, 255.0]], dtype=np.float32), [51, 255]),
-        (np.array([[257, 65535.0]], dtype=np.float32), [1, 255]),
-        (np.array([[np.nan, 1.0]], dtype=np.float32), [0, 255]),
-        (np.array([[-30_000, 0]], dtype=np.int32), [0, 0]),
-    ],
-)
-def test_integer_and_float_grey(values: np.ndarray, expected: list[int]) -> None:  # type: ignore[type-arg]
-    assert np.asarray(read_image(Image.fromarray(values)))[0, :, 0].tolist() == expected
+    assert np.asarray(read_image(Image.fromarray(np.full((2, 2), 5140, dtype=np.uint16)))).max() == 20
 
 
 def test_alpha_lies_over_the_background(tmp_path: Path) -> None:

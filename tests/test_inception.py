@@ -1,4 +1,4 @@
-"""evaluation/inception.py: its size, its pooling, its weights. The published weights themselves are not here."""
+"""evaluation/features/inception.py: size, pooling, weights. The published weights themselves are not here."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,19 @@ def test_real_sets(fixtures: Path) -> None:
     assert len(labels) == 5153
     assert "egyptian_cat" in names
     assert (labels >= 0).all()
+
+
+def test_composed_and_decomposed_letters_are_one_name(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "gattàé") for form in ("NFC", "NFD"))
+    files = (f"{decomposed}1.png", f"{composed}2.png", "b.png")
+    path = _csv(tmp_path, f"file,label\n{composed}1.png,{composed}\n{decomposed}2.png,{decomposed}\nb.png,x\n")
+    labels, names = read_labels(path, tmp_path, files)
+    assert names == (composed, "x")
+    assert labels.tolist() == [0, 0, 1]
+    folders = (f"train/{decomposed}/1.png", f"test/{composed}/2.png", "x/3.png")
+    assert read_labels("folders", tmp_path, folders)[0].tolist() == [0, 0, 1]
+
+
+def test_blank_rows_are_passed_over(tmp_path: Path) -> None:
+    labels, _ = read_labels(_csv(tmp_path, "file,label\na.jpg,x\n\n,\n , \nval/a.jpg,y\n"), tmp_path, FILES)
+    assert labels.tolist() == [0, -1, -1, 1]

@@ -14,13 +14,13 @@ LAYERS = [
     {"cli"},
     {"web", "scale"},
     {"evaluation", "interop", "interpolation", "sorting", "films"},
-    {"training", "folders", "style_map"},
+    {"training", "folders", "results", "style_map"},
     {"runs", "card"},
     {"model", "data"},
-    {"networks", "losses", "metrics", "naming"},
+    {"networks", "losses", "metrics", "naming", "model_config", "pictures"},
     {"device"},
     {"config", "images", "video", "parts"},
-    {"sections", "places", "format_v1"},
+    {"sections", "places", "format_v1", "srgb", "weights"},
     {"hub_download", "files", "presets", "settings", "rng", "recipes", "terminal"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}

@@ -185,8 +185,15 @@ def test_mean_styles_are_taken_over_each_domains_pictures(files: list[Path]) -> 
         _close(model.domain_style(domain).double(), styles[domains == domain].mean(dim=0))
 
 
+def test_a_tensor_without_images(model: TUNIT) -> None:
+    for ask in (model.style, model.domains, model.squares):
+        with pytest.raises(ValueError, match="the tensor holds no images"):
+            ask(torch.zeros(0, 3, SIZE, SIZE))
+
+
 @pytest.mark.parametrize(("domain", "message"), [
-    (3, "domain is 3; this model has domains 0 to 2"), (-1, "domain is -1"), (2, "domain 2 has no mean style"),
+    (3, "domain is 3; this model has domains 0 to 2"), (-1, "domain is -1"), (1.7, "domain is 1.7"),
+    (2, "domain 2 has no mean style"),
 ])  # fmt: skip
 def test_domains_that_are_not_there(model: TUNIT, domain: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -276,7 +283,7 @@ def test_a_folder_that_lacks_a_file(saved: Path, name: str) -> None:
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a model folder"):
         TUNIT.from_pretrained(tmp_path / "no")
-    with pytest.raises(FileNotFoundError, match=r"crittters is not .* comes along is called critters"):
+    with pytest.raises(FileNotFoundError, match=r"crittters is not .* bundled checkpoint is called critters"):
         TUNIT.from_pretrained("crittters")
 
 

@@ -141,3 +141,15 @@ def test_names_are_saved_with_the_model_and_never_taken_away(model: Path, tmp_pa
     assert again.domain_counts.tolist() == named.domain_counts.tolist()
     plain.save_pretrained(model)
     assert (model / "domains.yaml").read_text() == "cat: [3, 0]\n"
+
+
+def test_aliases_are_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="aliases are not read"):
+        read_naming(written(tmp_path, "cat: &a [0]\nfox: *a\n"), 4)
+
+
+@pytest.mark.parametrize("text", ["x" * 10**5 + ": 0\n", "? [" + "0," * 10**4 + "0]\n: 1\n", "a: " + "[" * 20_000])
+def test_what_is_wrong_is_named_in_a_short_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_naming(written(tmp_path, text), 4)
+    assert len(str(caught.value)) < 500

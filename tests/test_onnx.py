@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,27 @@ def test_the_example_needs_neither_pytorch_nor_open_tunit(network: TUNIT, export
         assert np.abs(np.asarray(drawn, dtype=int) - expected).max() <= 1
     domain = int(network.domains(tmp_path / "reference.png").argmax())
     assert f"domain {domain} with probability" in done.stdout
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_the_example_heeds_fit_and_background(network: TUNIT, exported: Path, tmp_path: Path, fit: str) -> None:
+    copy = tmp_path / "files"
+    shutil.copytree(exported, copy)
+    facts = json.loads((copy / "export.json").read_text())
+    (copy / "export.json").write_text(json.dumps({**facts, "fit": fit, "background": "#102030"}))
+    other = TUNIT(network.config, fit=fit, background="#102030").eval()  # type: ignore[arg-type]
+    other.load_state_dict(network.state_dict())
+    picture = Image.new("RGBA", (96, 48), (200, 30, 30, 255))
+    picture.paste(Image.fromarray(critters.draw(critters.critter(100, 0), 40)), (24, 4))
+    picture.putpixel((30, 0), (0, 0, 0, 0))
+    picture.save(tmp_path / "a.png")
+    command = [sys.executable, str(EXAMPLE), str(copy), "a.png", "a.png", "out.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    square = other.squares(tmp_path / "a.png")
+    expected = ((other.translate(square, square)[0] + 1) * 127.5).permute(1, 2, 0).numpy()
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert np.abs(np.asarray(drawn) - expected).max() <= 3
 
 
 def _turn_and_hide(path: Path) -> None:

@@ -227,6 +227,29 @@ def test_the_server_fetches_no_addresses(server: Server) -> None:
         _client(server).predict(asked, None, 0, 1.0, api_name="/translate")
 
 
+def test_other_host_names_get_nothing(server: Server) -> None:
+    connection = http.client.HTTPConnection(server.address.removeprefix("http://"))
+    for path in ("/", "/gradio_api/info", "/config"):
+        connection.request("GET", path, headers={"Host": "evil.example"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (421, b"This page answers to localhost only.")
+    connection.close()
+
+
+def test_a_page_with_a_password(server: Server, tmp_path: Path) -> None:
+    port = _free_port()
+    process = _start(["-m", "open_tunit", "serve", "--port", str(port), "--auth", "me:secret"], tmp_path)
+    address = f"http://127.0.0.1:{port}/config"
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(address)
+        known = urllib.request.Request(address, headers={"Authorization": "Basic bWU6c2VjcmV0"})
+        with urllib.request.urlopen(known) as answer:
+            assert answer.status == 200
+    finally:
+        _stop(process, signal.SIGTERM)
+
+
 def test_files_of_the_server_are_not_given_out(server: Server, tmp_path: Path) -> None:
     secret = _picture(tmp_path / "secret.png", 7, (20, 20))
     with pytest.raises(urllib.error.HTTPError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,30 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     os.symlink(tmp_path / "set", tmp_path / "set" / "in" / "up")
     os.symlink(tmp_path / "set" / "in", tmp_path / "set" / "in" / "self")
     os.symlink(tmp_path / "gone.png", tmp_path / "set" / "broken.png")
-    assert scan(tmp_path / "set") == ("a.png", "in/b.png", "link/c.png")
+    told: list[tuple[str, str]] = []
+    found = scan(tmp_path / "set", left_out=lambda path, reason: told.append((path, reason)))
+    assert found == ("a.png", "in/b.png", "link/c.png")
+    assert told == [
+        ("broken.png", "is a link to nothing"),
+        ("in/self", "is a link to a folder that it lies in"),
+        ("in/up", "is a link to a folder that it lies in"),
+    ]
+
+
+def test_no_picture_is_passed_over_in_silence(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", "b.HEIC", "deep/c.cr2", "notes.txt", "@eaDir/a.png/thumb.jpg")
+    os.mkfifo(tmp_path / "pipe.png")
+    told: list[str] = []
+    assert scan(tmp_path, left_out=lambda path, reason: told.append(f"{path} {reason}")) == ("a.png",)
+    assert told == [
+        "@eaDir holds thumbnails of the pictures beside it",
+        "b.HEIC is of a kind that is not read (.heic); convert it to PNG or JPEG",
+        "deep/c.cr2 is of a kind that is not read (.cr2); convert it to PNG or JPEG",
+        "pipe.png is no regular file",
+    ]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"no images in .*; 4 are left out: @eaDir holds"):
+        scan(tmp_path)
 
 
 def test_folders_that_cannot_be(tmp_path: Path) -> None:
@@ -58,13 +82,21 @@ def test_folders_that_cannot_be(tmp_path: Path) -> None:
         scan(tmp_path / "empty")
 
 
-def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(folder: Path) -> None:
-        raise PermissionError(13, "Permission denied")
+def test_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _touch(tmp_path, "a.png", "locked/b.png")
+    iterdir = Path.iterdir
+
+    def denied(folder: Path) -> Iterator[Path]:
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
 
     monkeypatch.setattr(Path, "iterdir", denied)
+    told: list[tuple[str, str]] = []
+    assert scan(tmp_path, left_out=lambda path, reason: told.append((path, reason))) == ("a.png",)
+    assert told == [("locked", "cannot be listed: Permission denied")]
     with pytest.raises(ValueError, match="cannot be listed: Permission denied"):
-        scan(tmp_path)
+        scan(tmp_path / "locked")
 
 
 def test_content_hash_is_sha256(tmp_path: Path) -> None:

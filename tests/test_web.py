@@ -12,7 +12,7 @@ from open_tunit import TUNIT
 from open_tunit.images import UnreadableImage
 from open_tunit.naming import Naming
 from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, Studio
-from open_tunit.web.uploads import check_upload, sentence
+from open_tunit.web.uploads import check_upload, check_uploads, sentence
 
 SIZE = 32
 
@@ -138,3 +138,33 @@ def test_between_ends_where_the_references_are(model: TUNIT, studio: Studio, fil
         here, way = studio.between(files[0], (files[1], files[-1]), position, 5)
         assert np.array_equal(np.asarray(here), np.asarray(model.translate(files[0], reference)))
         assert way.size == (5 * (SIZE + 2) + 2, SIZE + 4)
+
+
+def test_a_request_is_bounded_by_its_pixels(studio: Studio, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_uploads(files[:3], max_pixels=3 * 48 * 40) == [Path(file) for file in files[:3]]
+    with pytest.raises(ValueError, match=r"more than 0 million pixels together\. Please"):
+        check_uploads([files[0]] * 3, max_pixels=3 * 48 * 40 - 1)
+    monkeypatch.setattr(check_uploads, "__kwdefaults__", {"max_pixels": 5 * 48 * 40})
+    for ask in (lambda: studio.sort([files[0]] * 6), lambda: studio.grid(files[:3], files[:3])):
+        with pytest.raises(ValueError, match="pixels together"):
+            ask()
+
+
+def test_an_upload_is_of_a_kind_that_we_mean(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"^a\.png is not a picture"):
+        check_upload(tmp_path / "a.png")
+
+
+def test_a_bad_example_stops_nothing(model: TUNIT, tmp_path: Path, files: list[str]) -> None:
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    assert Studio(model, folder).examples == []
+    (folder / "0.png").write_text("no picture")
+    (folder / "1.png").write_bytes(Path(files[0]).read_bytes())
+    (folder / "2.png").write_bytes(Path(files[0]).read_bytes()[:200])
+    with pytest.warns(UserWarning, match=r"example [02]\.png is left out") as told:
+        studio = Studio(model, folder)
+    assert studio.examples == [folder / "1.png"]
+    assert len(told) == 2

@@ -1,4 +1,4 @@
-"""The model card: what the model is, what it learned from, what it cost, how good it is, what it is for."""
+"""The model card: what the model is, its training data, its cost, its figures, its intended use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from open_tunit.config import Config, Model
 
 INTENDED_USE = (
     "Research, teaching and creative work with pictures like those it was trained on. Not for passing translations "
-    "off as photographs, and not for judging what or who is in a picture: domains are clusters, not facts."
+    "off as photographs, and not for telling what or who is in a picture: domains are clusters, not facts."
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What a card says beyond the model and its training."""
+    """What a card holds beyond the model and its training."""
 
     name: str = "this/folder"
     """What from_pretrained gets."""
@@ -59,7 +59,7 @@ def published_card(
         *_picture(publication),
         _session(publication.name),
         *_table("How it was made", _training_rows(about, run)),
-        *_table("Measured on held-out images", _metric_rows(publication.metrics)),
+        *_table(_measured(publication.metrics), _metric_rows(publication.metrics)),
         *_protocol(publication.metrics),
         f"## Intended use\n\n{publication.intended_use}",
         "## Limits\n\nDomains and styles were found in its training images alone; expect nothing sensible of pictures "
@@ -69,9 +69,10 @@ def published_card(
 
 
 def own_held_out(run: Config, metrics: Mapping[str, Any]) -> bool:
-    """Whether figures are of the run's own images, and of a part that it did not train on."""
+    """Whether figures are of the run's own images, and of a part that it was not trained on."""
     protocol = metrics.get("protocol", {})
-    return protocol.get("data") == run.data.folder and protocol.get("part") in ("test", "val")
+    held_out: bool = metrics.get("held_out", protocol.get("part") in ("test", "val"))
+    return protocol.get("data") == run.data.folder and held_out
 
 
 def without_path(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,8 +116,15 @@ def _training_rows(about: Mapping[str, Any], run: Config | None) -> dict[str, An
     }
 
 
+def _measured(metrics: Mapping[str, Any] | None) -> str:
+    if metrics is None or metrics.get("held_out", True):
+        return "Measured on held-out images"
+    return f"Measured on images that are not held out ({metrics['protocol']['part']} part)"
+
+
 def _metric_rows(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
-    numbers = {name: value for name, value in (metrics or {}).items() if isinstance(value, (int, float))}
+    found = (metrics or {}).items()
+    numbers = {name: v for name, v in found if isinstance(v, (int, float)) and not isinstance(v, bool)}
     return {f"`{name}`": f"{value:.4g}" for name, value in numbers.items()}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from open_tunit.format_v1 import config_of_v1, model_of_v1
+from open_tunit.format_v1 import config_of_v1
 from open_tunit.places import BUNDLED
 from open_tunit.presets import PRESETS
 from open_tunit.recipes import RECIPES, RecipeName
@@ -63,6 +63,11 @@ class Config:
             f"out is {self.out}, the name of the model that comes along; name another folder, as runs/{BUNDLED}",
         )
         require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
+        pretrained = self.model.trunk != "vgg11"
+        require(
+            RECIPES[self.recipe].pretrained == pretrained,
+            f"model.trunk is {self.model.trunk}, which is not that of recipe {self.recipe}",
+        )
         shapes = RECIPES[self.recipe].shape_weight > 0
         require(
             self.model.projection_dim > 0 or not (shapes or self.training.prototypes_start > 0),
@@ -161,14 +166,6 @@ class Config:
 def model_from_dict(values: Mapping[str, Any]) -> Model:
     """The Model of a model folder's config.json. Raises ConfigError."""
     return typing.cast(Model, build(Model, values, "model"))
-
-
-def read_model_config(text: str, name: str) -> dict[str, Any]:
-    """The values of a model folder's config.json. Raises ConfigError when it is damaged, incomplete or newer."""
-    version, values = checked_version(read_mapping(text, name), name)
-    missing = [key for key in ("model", "fit", "background") if key not in values]
-    require(not missing, f"{name} lacks {', '.join(missing)}")
-    return values | {"model": model_of_v1(values["model"])} if version == 1 else values
 
 
 def checked_version(values: Mapping[str, Any], name: str) -> tuple[int, dict[str, Any]]:

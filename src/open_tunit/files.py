@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 Target = str | os.PathLike[str]
+SHOWN_OF_NAME = 40
+"""Characters of a file's name in its temporary file's, which must not become too long."""
+CANNOT_FLUSH_FOLDERS = (errno.EBADF, errno.EINVAL, errno.EACCES, errno.EROFS)
+"""What fsync of a folder may give: not on Windows, nor on some network file systems."""
 
 
 def write_atomic(path: Target, write: Callable[[Path], object]) -> None:
@@ -16,7 +21,8 @@ def write_atomic(path: Target, write: Callable[[Path], object]) -> None:
     A crash leaves the old file, or none; never half a new one. Raises what `write` raises, and OSError.
     """
     target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
+    prefix = f".{target.name[:SHOWN_OF_NAME]}."
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix[:SHOWN_OF_NAME])
     os.close(handle)
     temporary = Path(name)
     try:
@@ -36,10 +42,19 @@ def write_text_atomic(path: Target, text: str) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """fsync a file or a folder's list of names."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """fsync a file, or a folder's list of names where the system can (Windows cannot open a folder)."""
+    if path.is_dir():
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except PermissionError:
+            return
+    else:
+        descriptor = os.open(path, os.O_RDWR)  # Windows flushes only what may be written
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in CANNOT_FLUSH_FOLDERS:
+            raise
     finally:
         os.close(descriptor)
 

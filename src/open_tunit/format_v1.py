@@ -25,7 +25,6 @@ SWITCHES = {
     "training.mismatched": "mismatched_fakes",
     "model.normalize_contrast": "normalize_contrast",
     "model.plain_start": "plain_start",
-    "data.views.domain_colour": "domain_colour",
     "data.views.content_colour": "content_colour",
     "data.views.translation": "translation_view",
     "data.views.outside": "outside",
@@ -64,6 +63,8 @@ def config_of_v1(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 def model_of_v1(values: Mapping[str, Any]) -> dict[str, Any]:
     """The `model` section of version 1 without the settings that only training reads."""
     left = {name.removeprefix("model.") for name in (*SWITCHES, *MOVED) if name.startswith("model.")}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"model is {values!r}; expected a mapping of settings")
     return {name: value for name, value in values.items() if name not in left}
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from open_tunit.files import write_atomic
+from open_tunit.srgb import to_srgb
+
+READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the kinds that are decoded, whatever a file's suffix; EPS, for one, would start Ghostscript."""
 FITS = ("crop", "pad", "squash")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 """Suffix -> what pictures are written as."""
 OPAQUE = ("JPEG",)
+PIXELS_DECODED = 2**26
+"""Decoded at the same time by all threads together, 200 MB of them; a larger picture is decoded alone."""
+LONGEST_FRAME_MS, SHORTEST_FRAME_MS = 10 * 65535, 20
+"""What a GIF holds, and what browsers heed: they show shorter frames for 100 ms."""
 _SHRINK_FIRST = 3.0
 """Big reductions start with whole-pixel averages, down to this many times the final side (Pillow: no visible loss)."""
 _LOSSY_QUALITY = 95
@@ -38,11 +48,12 @@ class UnreadableImage(ValueError):
 def read_image(
     source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
 ) -> Image.Image:
-    """The picture as 8-bit RGB, upright (EXIF), transparent pixels over `background`, first frame of an animation.
+    """The picture as 8-bit sRGB, upright (EXIF), transparent pixels over `background`, first frame of an animation.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides keep at least twice
-    that many pixels. Grey of 16 bits is divided by 257. Raises UnreadableImage for what cannot be decoded (truncated,
-    not an image, more than twice `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
+    that many pixels. Embedded colour profiles are converted; what they and 16-bit grey become is in `srgb.py`. Raises
+    UnreadableImage for what cannot be decoded (truncated, of a kind not in READ, more than twice
+    `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
     """
     return read_layers(source, background=background, at_least=at_least)[0]
 
@@ -50,22 +61,42 @@ def read_image(
 def read_layers(
     source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
 ) -> tuple[Image.Image, Image.Image | None]:
-    """The picture of `read_image`, and its transparency as 8-bit grey of the same shape; None when it has none."""
+    """The picture of `read_image`, and its transparency as 8-bit grey of the same shape; None where all is opaque."""
     colour = _colour(background)
-    if isinstance(source, Image.Image):
-        return _decode(source, "the picture", colour)
-    path = os.fspath(source)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path} does not exist")
     try:
-        with Image.open(path) as image:
+        if isinstance(source, Image.Image):
+            return _decoded(ImageOps.exif_transpose(source), colour)
+        if not os.path.exists(source):
+            raise FileNotFoundError(f"{os.fspath(source)} does not exist")
+        with Image.open(source, formats=READ) as image:
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
-            return _decode(image, path, colour)
-    except UnreadableImage:
+            with _DECODING.of(image.width * image.height):
+                ImageOps.exif_transpose(image, in_place=True)
+                return _decoded(image, colour)
+    except FileNotFoundError:
         raise
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
-        raise UnreadableImage(path, _reason(error)) from error
+        name = "the picture" if isinstance(source, Image.Image) else os.fspath(source)
+        raise UnreadableImage(name, _reason(error)) from error
+
+
+def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of the picture as stored, by its header alone. Raises UnreadableImage."""
+    try:
+        with Image.open(path, formats=READ) as image:
+            return image.size
+    except Exception as error:  # as in `read_layers`
+        raise UnreadableImage(os.fspath(path), _reason(error)) from error
+
+
+def pixel_count(path: str | os.PathLike[str]) -> int:
+    """Pixels of the picture, by its header alone; 0 where `read_image` would not read it."""
+    try:
+        width, height = header_size(path)
+    except UnreadableImage:
+        return 0
+    return width * height
 
 
 def fit(image: Image.Image, size: int, how: str, background: str = "#ffffff") -> Image.Image:
@@ -158,29 +189,23 @@ def save_image(image: Image.Image, path: str | os.PathLike[str]) -> None:
     if kind in OPAQUE and "A" in image.getbands():
         raise ValueError(f"{target} cannot hold transparency; name a .png or .webp")
     options = {"quality": _LOSSY_QUALITY} if kind in ("JPEG", "WEBP") else {}
-    _write(target, lambda file: image.save(file, format=kind, **options))
+    write_atomic(target, lambda temporary: image.save(temporary, format=kind, **options))
 
 
 def save_animation(frames: Iterable[Image.Image], path: str | os.PathLike[str], frames_per_second: float) -> None:
-    """Write an endless GIF atomically, of opaque frames. Raises ValueError when there are none."""
+    """Write an endless GIF atomically, of opaque frames.
+
+    Raises ValueError when there are none, and for rates that a GIF cannot hold or browsers do not heed.
+    """
+    slowest, fastest = 1000 / LONGEST_FRAME_MS, 1000 / SHORTEST_FRAME_MS
+    if not slowest <= frames_per_second <= fastest:
+        raise ValueError(f"{frames_per_second:g} frames per second; a GIF can show {slowest:.2g} to {fastest:g}")
+    milliseconds = 10 * round(100 / frames_per_second)  # a GIF counts hundredths of a second
     ordered = [frame.convert("RGB") for frame in frames]
     if not ordered:
         raise ValueError(f"no frames to write to {path}")
-    milliseconds = round(1000 / frames_per_second)
     options: dict[str, Any] = {"save_all": True, "append_images": ordered[1:], "duration": milliseconds, "loop": 0}
-    _write(Path(path), lambda file: ordered[0].save(file, format="GIF", **options))
-
-
-def _write(target: Path, save: Callable[[IO[bytes]], object]) -> None:
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            save(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, lambda target: ordered[0].save(target, format="GIF", **options))
 
 
 def _colour(name: str) -> tuple[int, int, int]:
@@ -190,27 +215,36 @@ def _colour(name: str) -> tuple[int, int, int]:
         raise ValueError(f"background is {name!r}; expected a colour such as #ffffff or white") from error
 
 
-def _decode(image: Image.Image, name: str, background: tuple[int, int, int]) -> tuple[Image.Image, Image.Image | None]:
-    try:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode == "F" or upright.mode.startswith("I"):
-            upright = _eight_bit_grey(upright)
-        if not upright.has_transparency_data:
-            return upright.convert("RGB"), None
-        layer = upright.convert("RGBA")
-        canvas = Image.new("RGBA", layer.size, (*background, 255))
-        return Image.alpha_composite(canvas, layer).convert("RGB"), layer.getchannel("A")
-    except Exception as error:  # decoding is lazy: the readers' errors come here too
-        raise UnreadableImage(name, _reason(error)) from error
+def _decoded(image: Image.Image, background: tuple[int, int, int]) -> tuple[Image.Image, Image.Image | None]:
+    colours, alpha = to_srgb(image)
+    if alpha is None:
+        return colours, None
+    canvas = Image.new("RGB", colours.size, background)
+    canvas.paste(colours, mask=alpha)
+    return canvas, alpha
 
 
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
-    """Modes I;16, I and F in 8 bits; `convert` would clip them. White is 65535, for floats 1 or 255 if none is more."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    levels = (1, 255, 65535) if image.mode == "F" else (65535,)
-    peak = float(values.max())
-    white = next((level for level in levels if peak <= level), peak)
-    return Image.fromarray(np.rint(values.clip(0) * (255 / white)).astype(np.uint8))
+class _PixelBudget:
+    """Lets threads work on so many pixels at once, or one of them on more."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.used, self.changed = most, 0, threading.Condition()
+
+    @contextmanager
+    def of(self, count: int) -> Iterator[None]:
+        """Wait until `count` pixels more fit, and hold them within."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.used or self.used + count <= self.most)
+            self.used += count
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.used -= count
+                self.changed.notify_all()
+
+
+_DECODING = _PixelBudget(PIXELS_DECODED)
 
 
 def _reason(error: Exception) -> str:

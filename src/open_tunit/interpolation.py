@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from open_tunit import images
-from open_tunit.model import TUNIT, Picture
+from open_tunit.model import TUNIT
+from open_tunit.pictures import Picture
 
 GAP = 2
 """Pixels between the pictures of a strip or a moving grid."""

@@ -11,39 +11,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from open_tunit import images
-from open_tunit.config import FORMAT_VERSION, Fit, Model, model_from_dict, read_model_config
+from open_tunit.config import FORMAT_VERSION, Fit, Model
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.model_config import read_model_config
 from open_tunit.naming import Naming, read_naming, write_naming
 from open_tunit.networks.generator import Generator
-from open_tunit.networks.guiding import Guidance, GuidingNetwork
-from open_tunit.parts import in_parts
+from open_tunit.networks.guides import guiding_network
+from open_tunit.networks.guiding import Guidance
+from open_tunit.parts import groups, in_parts
+from open_tunit.pictures import Opened, Picture, Pictures, listed, open_picture
 from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
-from open_tunit.settings import ConfigError
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Opened:
-    """A picture that was read: what the networks see of it, and what its translation is laid over."""
-
-    square: Tensor
-    """(3, S, S) in [-1, 1]."""
-    colours: Image.Image
-    transparency: Image.Image | None
-
-
-Picture = str | os.PathLike[str] | Image.Image | Opened
-Pictures = Picture | Sequence[Picture] | Tensor
+from open_tunit.weights import ShapesOnly, read_weights
 
 FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
 """Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with
 (docs/performance.md), on a GPU, where it was not measured, enough for 64 images of 128 px at width 64."""
+SQUARES_AT_ONCE = 256
+"""Of a list of pictures that E sees."""
 
 
 class TUNIT(nn.Module):
@@ -63,7 +53,7 @@ class TUNIT(nn.Module):
     def __init__(self, config: Model, *, fit: Fit = "crop", background: str = "#ffffff") -> None:
         super().__init__()
         self.config, self.fit, self.background = config, fit, background
-        self.E = GuidingNetwork(config)
+        self.E = guiding_network(config)
         self.G = Generator(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
@@ -86,7 +76,7 @@ class TUNIT(nn.Module):
         (0) to the reference's (1). Returns a PIL image for one picture and one reference, a list when either is a
         list, a tensor (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
         """
-        styles = self._target_styles(reference, domain)
+        styles = self.target_styles(reference, domain)
         drawn = self.redraw(source, styles, strength=strength)
         one = not isinstance(source, (list, tuple, Tensor)) and not isinstance(reference, (list, tuple, Tensor))
         return drawn[0] if one else drawn
@@ -98,30 +88,26 @@ class TUNIT(nn.Module):
         The codes are those of `style` and `domain_style`, or mixtures; `strength` as in `translate`. Returns a list of
         PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
         """
-        x, opened = self._tensor(source)
-        count = max(len(x), len(styles))
-        if not {len(x), len(styles)} <= {1, count}:
-            raise ValueError(f"{len(x)} sources and {len(styles)} references do not pair; expected N and N, 1 or N")
+        several = source if isinstance(source, Tensor) else listed(source)
+        count = max(len(several), len(styles))
+        if not {len(several), len(styles)} <= {1, count}:
+            raise ValueError(
+                f"{len(several)} sources and {len(styles)} references do not pair; expected N and N, 1 or N"
+            )
         codes = styles.expand(count, -1)
-        codes = codes[None] if len(x) == 1 else codes[:, None]  # (1, N, D) or (N, 1, D)
-        output = torch.cat(list(self._drawn(x, codes, strength)))
-        if opened is None:
-            return output
-        return [self._unfit(output[i], opened[i if len(opened) > 1 else 0]) for i in range(count)]
+        codes = codes[None] if len(several) == 1 else codes[:, None]  # (1, N, D) or (N, 1, D)
+        if isinstance(several, Tensor):
+            return torch.cat(list(self._drawn(self._checked(several), codes, strength)))
+        return list(self._redrawn(several, codes, strength))
 
     @torch.inference_mode()
     def redraw_all(self, sources: Sequence[Picture], styles: Tensor, *, strength: float = 1.0) -> Iterator[Image.Image]:
         """All M x N translations of M pictures with N style codes (N, style_dim), the first picture's first.
 
-        They are given out as they are drawn, so that the memory does not grow with N. Each picture is read and encoded
-        once. `strength` and errors as in `redraw`.
+        They are given out as they are drawn, so that the memory grows neither with M nor with N. Each picture is read
+        and encoded once. `strength` and errors as in `redraw`.
         """
-        opened = [self.open(source) for source in sources]
-        x, _ = self._tensor(opened)
-        drawn = itertools.chain.from_iterable(self._drawn(x, styles.expand(len(x), -1, -1), strength))
-        for original in opened:
-            for square in itertools.islice(drawn, len(styles)):
-                yield self._unfit(square, original)
+        yield from self._redrawn(sources, styles.expand(len(sources), -1, -1), strength)
 
     @torch.inference_mode()
     def grid(self, sources: Pictures, references: Pictures) -> Tensor:
@@ -130,7 +116,7 @@ class TUNIT(nn.Module):
         Each source is encoded once, each reference once.
         """
         styles = self.style(references)
-        x, _ = self._tensor(sources)
+        x = self.squares(sources)
         drawn = torch.cat(list(self._drawn(x, styles.expand(len(x), -1, -1))))
         return drawn.reshape(len(x), len(styles), *x.shape[1:])
 
@@ -139,15 +125,13 @@ class TUNIT(nn.Module):
 
         Raises FileNotFoundError, UnreadableImage (a ValueError).
         """
-        if isinstance(picture, Opened):
-            return picture
-        colours, transparency = images.read_layers(picture, background=self.background)
-        square = images.to_tensor(images.fit(colours, self.config.size, self.fit, self.background))
-        return Opened(square, colours, transparency)
+        return open_picture(picture, self.config.size, self.fit, self.background)
 
     def squares(self, pictures: Pictures) -> Tensor:
-        """N pictures as the networks see them: (N, 3, S, S) in [-1, 1]."""
-        return self._tensor(pictures)[0]
+        """N pictures as the networks see them: (N, 3, S, S) in [-1, 1], on the model's device."""
+        if isinstance(pictures, Tensor):
+            return self._checked(pictures)
+        return torch.stack([self.open(picture).square for picture in listed(pictures)]).to(self.domain_styles)
 
     @torch.inference_mode()
     def style(self, pictures: Pictures) -> Tensor:
@@ -174,6 +158,14 @@ class TUNIT(nn.Module):
             styles += member.T.to(styles) @ guidance.style.to(styles)
             counts += member.sum(dim=0)
         self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
+        self.domain_counts.copy_(counts)
+
+    def take_domain_means(self, styles: Tensor, domains: Tensor) -> None:
+        """Set each domain's mean style and count from the style codes (N, style_dim) and domains (N,) of images."""
+        member = nn.functional.one_hot(domains.to(styles.device), self.config.domains)  # (N, K)
+        counts = member.sum(dim=0)
+        sums = member.T.double() @ styles.double()
+        self.domain_styles.copy_(sums / counts.clamp(min=1)[:, None])
         self.domain_counts.copy_(counts)
 
     def domain_style(self, domain: int | str) -> Tensor:
@@ -206,6 +198,9 @@ class TUNIT(nn.Module):
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        trunk = {name: value for name, value in tensors.items() if name.startswith("E.trunk.")}
+        if self.config.trunk != "vgg11":  # its weights are numbers of half precision already
+            tensors |= {name: value.half() for name, value in trunk.items()}
         if half:
             tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
         values = {
@@ -228,28 +223,24 @@ class TUNIT(nn.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
         """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
 
-        `folder` may be `critters`, the model that comes with the package, or a hub id, `user/name`, with `revision` its
+        `folder` may be `critters`, the bundled checkpoint, or a hub id, `user/name`, with `revision` its
         branch, tag or commit; a model folder of that name here comes first. Nothing in the files is run. Raises
         FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
         """
         source = model_folder(folder, revision=revision)
-        where = str(source / CONFIG)
-        values = read_model_config((source / CONFIG).read_text(encoding="utf-8"), where)
-        try:
-            config = model_from_dict(values["model"])
-        except ConfigError as error:
-            raise ConfigError(f"{where} is not of this version of open-tunit: {error}") from error
-        model = cls(config, fit=values["fit"], background=values["background"])
-        model.about = values.get("about", {})
-        try:
-            model.load_state_dict(safetensors.torch.load_file(source / WEIGHTS))
-        except (safetensors.SafetensorError, RuntimeError) as error:
-            detail = " ".join(str(error).split())[:160]
-            raise ValueError(f"{source / WEIGHTS} is not this model's safetensors file: {detail}") from error
-        model.name_domains(read_naming(source, model.config.domains))
+        config = read_model_config(source / CONFIG)
+        naming = read_naming(source, config.model.domains)
+        with ShapesOnly():
+            expected = cls(config.model).state_dict()
+        weights = read_weights(source / WEIGHTS, expected)
+        model = cls(config.model, fit=config.fit, background=config.background)
+        model.about = config.about
+        model.load_state_dict(weights)
+        model.name_domains(naming)
         return model.eval()
 
-    def _target_styles(self, reference: Pictures | None, domain: int | str | None) -> Tensor:
+    def target_styles(self, reference: Pictures | None, domain: int | str | None) -> Tensor:
+        """The style codes (N, style_dim) of N references, or that of a domain: one of both is needed."""
         if reference is not None and domain is None:
             return self.style(reference)
         if domain is not None and reference is None:
@@ -258,6 +249,20 @@ class TUNIT(nn.Module):
 
     def _probabilities(self, guidance: Guidance) -> Tensor:
         return self.naming.merged(guidance.logits.softmax(dim=1))
+
+    def _redrawn(self, sources: Sequence[Picture], codes: Tensor, strength: float) -> Iterator[Image.Image]:
+        """M pictures, each with its N style codes (M, N, D): the M * N translations, few pictures in memory at once."""
+        rest = iter(codes)
+        for group in groups(map(self.open, sources), lambda opened: opened.pixels):
+            theirs = torch.stack(list(itertools.islice(rest, len(group))))
+            yield from self._redrawn_group(group, theirs, strength)
+            del group  # so that it is freed before the next one is read
+
+    def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: float) -> Iterator[Image.Image]:
+        drawn = itertools.chain.from_iterable(self._drawn(self.squares(group), codes, strength))
+        for original in group:
+            for square in itertools.islice(drawn, codes.shape[1]):
+                yield original.with_output(square, self.fit)
 
     def _drawn(self, x: Tensor, codes: Tensor, strength: float = 1.0) -> Iterator[Tensor]:
         """M images (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts.
@@ -283,15 +288,21 @@ class TUNIT(nn.Module):
             return self.G.decode(content[rows], codes).to(codes)
 
     def _guidance(self, pictures: Pictures, *, half: bool = False) -> Guidance:
-        """What E says; with `half` its trunk computes in bfloat16, its heads in float32 all the same."""
-        x, _ = self._tensor(pictures)
+        """E's outputs; with `half` its trunk computes in bfloat16, its heads in float32 all the same."""
 
         def guide(part: Tensor) -> Guidance:
             with self._autocast(half):
                 features = self.E.features(part)
             return self.E.read(*(value.to(part) for value in features))
 
-        parts = in_parts(guide, x, at_once=self._at_once(self.config.guiding_width))
+        if isinstance(pictures, Tensor):
+            some: Iterable[Tensor] = [self._checked(pictures)]
+        else:
+            several = listed(pictures)
+            starts = range(0, len(several), SQUARES_AT_ONCE)
+            some = (self.squares(several[start : start + SQUARES_AT_ONCE]) for start in starts)
+        at_once = self._at_once(self.config.guiding_width)
+        parts = itertools.chain.from_iterable(in_parts(guide, x, at_once=at_once) for x in some)
         return Guidance(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _autocast(self, half: bool) -> torch.autocast:
@@ -302,24 +313,11 @@ class TUNIT(nn.Module):
         values = FULL_SIZE_VALUES["cpu" if self.domain_styles.is_cpu else "cuda"]
         return max(1, values // (width * self.config.size**2))
 
-    def _tensor(self, pictures: Pictures) -> tuple[Tensor, list[Opened] | None]:
-        """Images (N, 3, S, S) on the model's device, and the pictures they came from (None for a tensor)."""
-        weight = self.domain_styles
+    def _checked(self, x: Tensor) -> Tensor:
+        """Images (N, 3, S, S), on the model's device."""
         size = self.config.size
-        if isinstance(pictures, Tensor):
-            if pictures.ndim != 4 or pictures.shape[1:] != (3, size, size) or not pictures.is_floating_point():
-                raise ValueError(
-                    f"the tensor is {pictures.dtype} {tuple(pictures.shape)}; expected float (N, 3, {size}, {size})"
-                )
-            return pictures.to(weight), None
-        several: Sequence[Picture] = pictures if isinstance(pictures, (list, tuple)) else [pictures]  # type: ignore[list-item]
-        if not several:
-            raise ValueError("the list of pictures is empty")
-        opened = [self.open(picture) for picture in several]
-        return torch.stack([each.square for each in opened]).to(weight), opened
-
-    def _unfit(self, output: Tensor, original: Opened) -> Image.Image:
-        drawn = images.unfit(images.to_pil(output), original.colours.size, self.fit, original.colours)
-        if original.transparency is not None:
-            drawn.putalpha(original.transparency)
-        return drawn
+        if x.ndim != 4 or x.shape[1:] != (3, size, size) or not x.is_floating_point():
+            raise ValueError(f"the tensor is {x.dtype} {tuple(x.shape)}; expected float (N, 3, {size}, {size})")
+        if not len(x):
+            raise ValueError("the tensor holds no images")
+        return x.to(self.domain_styles)

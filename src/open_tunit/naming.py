@@ -17,6 +17,8 @@ from open_tunit.places import NAMES
 from open_tunit.settings import ConfigError, require
 
 LONGEST_NAME = 60
+LARGEST_FILE = 2**17
+"""Bytes of domains.yaml."""
 RESERVED = ("all",)
 """Words that mean something else where a domain is expected."""
 
@@ -55,7 +57,8 @@ class Naming:
         count = len(self.names)
         if isinstance(domain, str) and domain in self.names:
             return self.heads[self.names.index(domain)]
-        number = int(domain) if not isinstance(domain, str) or domain.isdecimal() else -1
+        whole = domain.isdecimal() if isinstance(domain, str) else domain == int(domain)
+        number = int(domain) if whole else -1
         if not 0 <= number < count:
             given = [name for k, name in enumerate(self.names) if name != str(k) and self.heads[k] == k]
             named = f" ({', '.join(given)})" if given else ""
@@ -102,9 +105,10 @@ def read_naming(folder: str | os.PathLike[str], count: int) -> Naming:
     path = Path(folder) / NAMES
     if not path.is_file():
         return Naming.plain(count)
+    require(path.stat().st_size <= LARGEST_FILE, f"{path} has more than {LARGEST_FILE:,} bytes")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:160]}") from error
     if values is None:
         return Naming.plain(count)
@@ -122,13 +126,13 @@ def _check(name: Any, members: list[Any], count: int, taken: Mapping[int, str], 
     fits = isinstance(name, str) and name.strip() == name and 0 < len(name) <= LONGEST_NAME and name.isprintable()
     require(
         fits and not set(name) & set("/\\") and not name.startswith(".") and name not in RESERVED,
-        f"{where}: {name!r} is no name; expected up to {LONGEST_NAME} characters, in quotes where YAML reads something "
-        "else, without / and \\, not beginning with a dot, and not 'all'",
+        f"{where}: {_brief(name)} is no name; expected up to {LONGEST_NAME} characters, in quotes where YAML reads "
+        "something else, without / and \\, not beginning with a dot, and not 'all'",
     )
     require(bool(members), f"{where}: {name} names no domain; expected a number or a list of numbers")
     for number in members:
         domain = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < count
-        require(domain, f"{where}: {name} is {number!r}; expected domains from 0 to {count - 1}")
+        require(domain, f"{where}: {name} is {_brief(number)}; expected domains from 0 to {count - 1}")
         require(number not in taken, f"{where}: domain {number} is both {taken.get(number)} and {name}")
     require(len(set(members)) == len(members), f"{where}: {name} names a domain twice")
     require(
@@ -136,8 +140,18 @@ def _check(name: Any, members: list[Any], count: int, taken: Mapping[int, str], 
     )
 
 
-class _NoDuplicates(yaml.SafeLoader):
-    """SafeLoader, but a name given twice is an error instead of the last one's victory."""
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_NAME + 2 else f"{text[:LONGEST_NAME]}..."
+
+
+class _Plain(yaml.SafeLoader):
+    """SafeLoader without aliases, which make huge values of few bytes; a name given twice is an error."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases are not read", None)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

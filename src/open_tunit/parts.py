@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+AT_ONCE, PIXELS_AT_ONCE = 8, 2**24
+"""Most pictures, and most of their pixels, in memory at each stage of the work on many; one alone may have more."""
 CPU_REFUSES = "DefaultCPUAllocator"
 """In torch's message when the system gives no memory; there is no exception class for it."""
 
@@ -35,3 +38,19 @@ def in_parts(function: Callable[..., Result], *rows: Tensor, at_once: int) -> It
 
 def _lacks_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or CPU_REFUSES in str(error)
+
+
+def groups(items: Iterable[Item], pixels: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """The items in lists of at most AT_ONCE, with at most PIXELS_AT_ONCE pixels together."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        count = pixels(item)
+        if group and (len(group) == AT_ONCE or total + count > PIXELS_AT_ONCE):
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += count
+        del item
+    if group:
+        yield group

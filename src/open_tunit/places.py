@@ -12,12 +12,14 @@ CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "do
 """What a model folder holds; the first two are always there."""
 MODEL = "model"
 """The folder of a run's model, for which the run stands."""
+TRAINING_HASHES = "training_hashes"
+"""Under which a run's data.json, and a model's config.json where they are few, hold the training images by content."""
 BUNDLED = "critters"
-"""The model that comes with the package, so that commands work before anything has been trained."""
+"""The bundled checkpoint, so that commands work before anything has been trained."""
 
 
 def is_bundled(place: str | os.PathLike[str]) -> bool:
-    """Whether `place` is the bundled model's name, and no model or run here is called so."""
+    """Whether `place` is the bundled checkpoint's name, and no model or run here is called so."""
     path = Path(place)
     return path.as_posix() == BUNDLED and not (path / CONFIG).exists() and not (path / MODEL).exists()
 
@@ -53,5 +55,5 @@ def _not_asked(path: Path) -> str:
 def _perhaps(path: Path) -> str:
     """What the user may have meant instead of a `path` that is no model folder."""
     if difflib.get_close_matches(path.as_posix(), [BUNDLED]):
-        return f"; the model that comes along is called {BUNDLED}"
+        return f"; the bundled checkpoint is called {BUNDLED}"
     return ""

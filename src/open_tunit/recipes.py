@@ -44,8 +44,20 @@ class Recipe:
     """The EMA's decay rises as (1 + t) / (10 + t), so that short runs have averages worth using."""
     plain_start: bool = False
     """AdaIN starts near plain instance norm: scales around 1, small style MLP. The paper: scales around 0."""
+    pretrained: bool = False
+    """E's trunk and D's features are those of a frozen ImageNet network; E is fitted to features, not trained."""
+    pairs: bool = False
+    """G is trained on pairs found in the folder (data/pairs.py), alone before the adversarial loss and beside it; with
+    all labels E has its own phase too. The paper: no."""
+    pairs_distrusted: float = 0.3
+    """Similarity of pictures up to which their pair has weight 0."""
+    pairs_trusted: float = 0.5
+    """Similarity from which a pair has weight 1; on critters gaze agrees in .4 to .9 of the pairs below .4, and in .95
+    to 1 of those above .5."""
     mismatched_fakes: bool = False
     """Real images at another domain's output count as fakes too; D's loss on fakes is the mean of the two."""
+    adversarial_beta: float = 0.5
+    """First beta of G's and D's Adam."""
 
     domain_colour: bool = False
     """The domain objective's view has any colours and a hidden patch. The paper: it is x+."""
@@ -74,6 +86,7 @@ OURS = Recipe(
     freeze_domains=True,
     average_warmup=True,
     plain_start=True,
+    pairs=True,
     mismatched_fakes=True,
     domain_colour=True,
     content_colour=True,
@@ -81,5 +94,17 @@ OURS = Recipe(
     outside="reflect",
 )
 """From scratch, in minutes; what the presets `cpu` and `default` share."""
-RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}
-RecipeName = Literal["paper", "ours"]
+PRETRAINED = dataclasses.replace(
+    OURS,
+    name="pretrained",
+    pretrained=True,
+    shape_weight=0.0,
+    measure_statistics=False,
+    translation_view=False,
+    domain_colour=False,
+    pairs_distrusted=0.0,
+    adversarial_beta=0.0,
+)
+"""Photographs: EfficientNet-Lite0 as E's trunk, and a projected discriminator (Sauer et al. 2021) on its features."""
+RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, PRETRAINED)}
+RecipeName = Literal["paper", "ours", "pretrained"]

@@ -15,6 +15,7 @@ class Stream(enum.IntEnum):
     PROTOTYPES = 2
     STATISTICS = 3
     DOMAIN_COUNT = 4
+    PAIRS = 5
 
     EVALUATED_IMAGES = 16
     EVALUATED_PAIRS = 17

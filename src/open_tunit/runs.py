@@ -15,15 +15,18 @@ import torch
 from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.places import CONFIG as MODEL_CONFIG
-from open_tunit.places import MODEL
+from open_tunit.places import MODEL, TRAINING_HASHES
 from open_tunit.recipes import Recipe
 
 KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue"}
 """Settings that follow from the images: a difference in one of them alone is not reported as a setting."""
 CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
-BEST, CHECKPOINTS, SAMPLES, REPORT, TENSORBOARD = "best", "checkpoints", "samples", "report", "tensorboard"
+BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
+REPORT, PAGE, COST = "report", "index.html", "cost.json"
 """The files and folders of a run's folder: these names are written here only."""
+MOST_HASHES_BYTES = 100_000
+"""A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
 
@@ -178,6 +181,12 @@ def claim(config: Config, about_data: Mapping[str, Any]) -> None:
         write_text_atomic(folder / DATA, json.dumps(about_data, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
+
+
+def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model folder says of its data: all that data.json does but hashes too many for config.json."""
+    many = len(about_data.get(TRAINING_HASHES, "")) > MOST_HASHES_BYTES
+    return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:

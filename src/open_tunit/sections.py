@@ -21,6 +21,8 @@ class Model:
     """Side of the square images, in pixels: 32, 64, 128, 256 or 512."""
     domains: int = 10
     """Number of domains, K."""
+    trunk: Literal["vgg11", "efficientnet-lite0"] = "vgg11"
+    """E's trunk: trained from scratch (the paper), or pretrained and frozen."""
     style_dim: int = 128
     """Length of a style code."""
     palette_dim: int = 0
@@ -36,6 +38,8 @@ class Model:
     """Channels of G's first convolution, doubled at each halving of the side."""
     generator_bottleneck: int = 16
     """Side of G's content code, in cells; the number of halvings is log2(size / bottleneck)."""
+    residual_scale: float = 0.1
+    """Factor on the residual branches of G's blocks. The paper: 0.1."""
     generator_blocks: int = 2
     """Residual blocks on either side of G's content code."""
     style_mlp_width: int = 256
@@ -54,7 +58,7 @@ class Model:
         )
         for name in ("style_dim", "guiding_width", "generator_width", "generator_blocks", "style_mlp_width"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
-        most = min(self.style_dim - 1, self.colours)
+        most = min(self.style_dim - 1, self.colours) if self.trunk == "vgg11" else self.style_dim - 1
         require(0 <= self.palette_dim <= most, f"palette_dim is {self.palette_dim}; expected 0 to {most}")
         require(self.projection_dim >= 0, f"projection_dim is {self.projection_dim}; it cannot be negative")
 
@@ -97,6 +101,8 @@ class ViewSettings:
     """Crop of scale and ratio 0.9 to 1.1."""
     colour: bool = True
     """Brightness, contrast, saturation 0.4, hue 0.125. Off where colour is the domain or the style."""
+    domain_colour: bool = True
+    """Let recipe `ours` recolour the domain objective's view. Off where colour is the domain (summer, winter)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +134,11 @@ class Training:
     steps: int = 200_000
     """Length of the run."""
     joint_start: int | None = None
-    """First step of the joint phase (E alone before it); None = `guiding_share` of the run: 65,000 of 200,000."""
+    """First step at which G learns (E alone before it); None = `guiding_share` of the run: 65,000 of 200,000."""
+    pair_steps: int | None = None
+    """Steps of the pair phase, which begins at `joint_start`; None = `pair_share` of the run."""
+    pair_share: float = 0.0
+    """Share of the run (of its time, with a budget in minutes) given to the pair phase. The paper: none."""
     guiding_share: float = 0.325
     """Share of the run (of its time, with a budget in minutes) given to E alone when `joint_start` is None."""
     schedule: Literal["joint", "separate"] = "joint"
@@ -151,13 +161,15 @@ class Training:
     translation_domain_weight: float = 0.0
     """Weight of E's cross-entropy on translations, with the reference's domain, in G's loss. The paper: none."""
     cycle_weight: float = 0.0
-    """Weight of the cycle's L1: the source, reconstructed from its detached translation in its own style. The paper:
-    none."""
+    """Weight of the cycle's L1: the source, reconstructed from its detached translation in its own style; without pairs
+    alone. The paper: none."""
     patch_weight: float = 0.0
-    """Weight of the patch loss: each patch of a translation against its nearest patch of the reference. The paper:
-    none."""
+    """Weight of the patch loss: each patch of a translation against its nearest patch of the reference; without pairs
+    alone. The paper: none."""
     patch_full_steps: int | None = None
     """Steps of G for which patches keep that weight, which then falls as 1 / steps; None = all."""
+    pair_weight: float = 0.0
+    """Weight of the L1 to pairs found in the folder, in the joint phase. The paper: none."""
     adversarial_weight: float = 1.0
     """Weight of the adversarial terms in G's loss."""
     r1_weight: float = 10.0
@@ -194,7 +206,11 @@ class Training:
             f"guiding_batch is {self.guiding_batch}; batch statistics need at least 2 images",
         )
         require(0 <= self.prototypes_start < 1, f"prototypes_start is {self.prototypes_start}; expected 0 to below 1")
-        require(0 <= self.guiding_share <= 1, f"guiding_share is {self.guiding_share}; expected 0 to 1")
+        for name in ("guiding_share", "pair_share"):
+            require(0 <= getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; expected 0 to 1")
+        require(
+            self.pair_steps is None or self.pair_steps >= 0, f"pair_steps is {self.pair_steps}; it cannot be negative"
+        )
         require(
             self.joint_start is None or self.joint_start >= 0,
             f"joint_start is {self.joint_start}; it cannot be negative",

@@ -25,7 +25,7 @@ MAPS: dict[Method, str] = {"tsne": "style_map_tsne.png", "umap": "style_map_umap
 
 
 def style_map(styles: NDArray[np.floating], *, method: Method = "tsne", seed: int = 0) -> NDArray[np.float64]:
-    """Places (N, 2) in the plane for style codes (N, d): codes alike lie together, distances far apart say little.
+    """Places (N, 2) in the plane for style codes (N, d): neighbours are alike, large distances mean little.
 
     t-SNE needs scikit-learn (the extra `eval`), UMAP `pip install umap-learn`. A function of its
     arguments. Raises ValueError for fewer than 8 codes or another method, ModuleNotFoundError without the package.
@@ -92,7 +92,7 @@ def draw_style_map(
     for domain in np.unique(domains):
         x, y = places[domains == domain].T
         axes.scatter(x, y, s=9, linewidths=0, color=colours(int(domain) % colours.N), label=names[domain])
-    axes.set_title("Style codes: near is alike, far says little", fontsize=10)
+    axes.set_title("Style codes: neighbours are alike, large distances mean little", fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.legend(title="domain", markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

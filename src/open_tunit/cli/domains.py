@@ -24,20 +24,20 @@ def domains(
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Sort a folder of pictures into a model's domains, or sweep: ask a folder how many domains it has.
+    """Sort a folder of pictures into a model's domains, or sweep: estimate the number of domains of a folder.
 
     Args:
-        action: sort needs --data and --out; sweep needs --data and trains a guiding network to see.
+        action: sort needs --data and --out; sweep needs --data and trains a guiding network (E).
         data: Folder of pictures; sweep also takes critters:K.
-        model: sort: model folder, such as RUN/model, a hub id, or critters, which comes along.
+        model: sort: model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
-        preset: sweep: whose guiding network and length, cpu or default.
+        preset: sweep: cpu or default; its guiding network and number of steps are used.
         size: sweep: side of the images in pixels.
-        steps: sweep: length of E's own phase, in place of the preset's; the sweep takes up to 1.3 times as many.
+        steps: sweep: steps of the phase that trains E alone (the preset's); sweep takes up to 1.3 times as many.
         fewest: sweep: smallest number of domains.
         most: sweep: largest number of domains.
-        seed: sweep: seed of everything random.
+        seed: sweep: random seed.
         device: auto, cpu, cuda, cuda:1, ...
     """
     if not data:
@@ -56,10 +56,10 @@ def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> N
     network = open_model(model, device)
     found = sort_folder(network, data, out, style_map=style_map)
     for path, reason in found.unreadable:
-        print(f"left out {path}: {reason}")
+        print(f"warning: {path} {reason}")
     names = network.naming.names
     print("images per domain: " + ", ".join(f"{names[k]}: {count}" for k, count in enumerate(found.counts)))
-    print(f"table and contact sheets in {out}; {out / 'domains.yaml'} waits for names")
+    print(f"table and contact sheets in {out}; edit {out / 'domains.yaml'} to name the domains")
 
 
 def _sweep(

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from open_tunit.runs import METRICS
+
 
 def evaluate(
     run: Annotated[Path | None, tyro.conf.Positional] = None,
@@ -31,7 +33,7 @@ def evaluate(
         features_range: What the file's network wants its pixels as.
         features_side: Side in pixels that the file's network wants; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
-        part: Which part of the images; all, where the model saw none of them.
+        part: Which part of the images; all, where the model was trained on none of them.
         weights: The run's last model, or the best of its validation.
         compare: Two runs to put side by side.
         device: auto, cpu, cuda, cuda:1, ...
@@ -44,6 +46,7 @@ def evaluate(
     from open_tunit.evaluation.protocol import Asked
     from open_tunit.evaluation.report import captions as names
     from open_tunit.evaluation.run import evaluate_run
+    from open_tunit.runs import PAGE, REPORT
 
     assert run is not None
     asked = Asked(part=part, pairs=pairs, features=features, features_side=features_side, features_range=features_range)
@@ -54,8 +57,8 @@ def evaluate(
     print(f"measured on {names.measured_on(figures)}")
     print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
-        print(f"careful: {line}")
-    print(f"figures: {run / 'metrics.json'}   report: {run / 'report' / 'index.html'}")
+        print(f"warning: {line}")
+    print(f"figures: {run / METRICS}   report: {run / REPORT / PAGE}")
 
 
 def _compare(a: Path, b: Path) -> None:
@@ -71,4 +74,4 @@ def _compare(a: Path, b: Path) -> None:
     console = Console()
     console.print(table)
     for line in warnings:
-        console.print(f"careful: {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)

@@ -15,7 +15,7 @@ def export(out: Path, model: Path = BUNDLED, archive: Annotated[bool, tyro.conf.
 
     Args:
         out: New folder for the files.
-        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
+        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
         archive: Also write guiding.pt2 and generator.pt2 for torch.export.load.
     """
     from open_tunit.interop.onnx import TOLERANCE, export_onnx

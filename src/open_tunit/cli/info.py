@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from open_tunit.places import CONFIG, model_folder
+from open_tunit.places import CONFIG, TRAINING_HASHES, model_folder
 
 
 def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
-    """Say what is in a run or a model folder.
+    """Print what is in a run or a model folder.
 
     Args:
-        place: A run (RUN), a model folder (RUN/model), a hub id, or critters, which comes along.
+        place: A run (RUN), a model folder (RUN/model), a hub id, or critters (bundled checkpoint).
     """
-    from open_tunit.config import read_model_config
+    from open_tunit.model_config import read_model_config
     from open_tunit.naming import read_naming
 
     run = place / "model"
     path = model_folder(run if run.is_dir() else place) / CONFIG
-    values = read_model_config(path.read_text(encoding="utf-8"), str(path))
-    names = read_naming(path.parent, values["model"]["domains"]).names
+    config = read_model_config(path)
+    names = read_naming(path.parent, config.model.domains).names
     if any(name != str(number) for number, name in enumerate(names)):
         print(f"{'domain names':24} {', '.join(names)}")
-    for name, value in {**values["model"], "fit": values["fit"], **_flat(values.get("about", {}))}.items():
+    for name, value in {**dataclasses.asdict(config.model), "fit": config.fit, **_flat(config.about)}.items():
         print(f"{name:24} {value}")
     log = place / "log.jsonl"
     if log.is_file() and (lines := log.read_text(encoding="utf-8").splitlines()):
@@ -37,5 +38,6 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        if name != TRAINING_HASHES:  # thousands of them
+            flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from open_tunit.images import UnreadableImage
     from open_tunit.model import TUNIT
 
 
@@ -29,16 +30,16 @@ def interpolate(
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     device: str = "auto",
 ) -> None:
-    """Redraw sources in the styles between references, as a strip, a GIF or a film.
+    """Translate sources to interpolated style codes, as a strip, a GIF or a film.
 
     Args:
         source: Picture, or folder of pictures: a strip has a row for each, a GIF or film shows them as a grid.
-        out: FILE.png (a strip; also .jpg, .webp), FILE.gif or FILE.mp4.
-        model: Model folder, such as RUN/model, a hub id, or critters, which comes along.
-        reference: Two or more pictures, or a folder of them: the path, in this order.
+        out: FILE.png (a strip; also .jpg, .webp), FILE.gif or FILE.mp4 (also .mov).
+        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
+        reference: Two or more pictures, or a folder of them: their style codes are interpolated in this order.
         domain: Instead of references: two or more domains' numbers or names, or all.
         frames: Steps from one reference to the next.
-        fps: Frames per second of a GIF or film.
+        fps: Frames per second of a GIF (up to 50) or film.
         loop: Go on from the last reference to the first one. A grid always does.
         overwrite: Replace FILE.
         device: auto, cpu, cuda, cuda:1, ...
@@ -47,37 +48,52 @@ def interpolate(
         raise ValueError("interpolate needs --reference FILES (or a folder) or --domain K L ... (or all), and not both")
     if not fps > 0:
         raise ValueError(f"--fps is {fps}; it must be above 0")
-    from open_tunit.cli.pictures import named_files, refuse_taken
+    from open_tunit.folders import readable_files
     from open_tunit.images import is_picture, save_image
     from open_tunit.interpolation import path, strip
-    from open_tunit.video import ffmpeg, is_film
+    from open_tunit.results import named_files, refuse_taken
+    from open_tunit.video import WRITTEN, ffmpeg
 
-    moving = is_film(out) or out.suffix.lower() == ".gif"
+    film = out.suffix.lower() in WRITTEN
+    moving = film or out.suffix.lower() == ".gif"
     if not moving and not is_picture(out):
         raise ValueError(f"{out} ends in {out.suffix!r}; expected .png, .jpg or .webp (a strip), .gif or .mp4")
     refuse_taken([out], overwrite)
-    if is_film(out):
+    if film:
         ffmpeg()
     network = open_model(model, device)
-    sources = [file for _, file in named_files(source)]
-    stops = _stops(reference, domain, network)
+    failed: list[UnreadableImage] = []
+    sources = readable_files((file for _, file in named_files(source, left_out=failed.append)), left_out=failed.append)
+    if not sources:
+        raise failed[-1]
+    stops = _stops(reference, domain, network, failed)
     codes = path(stops, frames, loop=loop)
     out.parent.mkdir(parents=True, exist_ok=True)
     if moving:
         _save_moving(_moving(network, sources, stops, codes, frames), out, fps)
     else:
         save_image(strip(network, sources, codes), out)
+    for line in dict.fromkeys(map(str, failed)):
+        print(f"warning: {line}")
     print(f"{len(codes)} {'frames' if moving else 'pictures'} along {len(stops)} styles in {out}")
 
 
-def _stops(reference: tuple[Path, ...], domain: tuple[str, ...], network: TUNIT) -> Tensor:
+def _stops(
+    reference: tuple[Path, ...], domain: tuple[str, ...], network: TUNIT, failed: list[UnreadableImage]
+) -> Tensor:
+    """The style codes (P, style_dim) of the references or domains; appends to `failed` what could not be read."""
     import torch
 
-    from open_tunit.cli.pictures import domain_codes, named_files
+    from open_tunit.folders import styles_of, styles_of_domains
+    from open_tunit.results import named_files
 
     if domain:
-        return torch.cat([code for _, code in domain_codes(domain, network)])
-    return network.style([file for place in reference for _, file in named_files(place)])
+        return torch.cat([code for _, code in styles_of_domains(network, domain)])
+    files = [file for place in reference for _, file in named_files(place, left_out=failed.append)]
+    codes = styles_of(network, dict.fromkeys(files), left_out=failed.append)
+    if not codes:
+        raise failed[-1]
+    return torch.cat([codes[file] for file in files if file in codes])
 
 
 def _moving(network: TUNIT, sources: list[Path], stops: Tensor, codes: Tensor, frames: int) -> Iterator[Image]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from open_tunit.cli.arguments import parse
+from open_tunit.cli.cache_contents import cache
 from open_tunit.cli.critters_pictures import critters
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
@@ -27,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "domains": domains,
     "evaluate": evaluate,
     "info": info,
+    "cache": cache,
     "critters": critters,
     "export": export,
     "push": push,
@@ -40,6 +43,9 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for what a user can mend (one line says what), 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show stops no command
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         from importlib.metadata import version
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parse(words, COMMANDS, DESCRIPTION)()
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from what is saved", file=sys.stderr)
+        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return INTERRUPTED
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
@@ -66,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _warning_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    return f"careful: {' '.join(str(message).split())}\n"
+    return f"warning: {' '.join(str(message).split())}\n"
 
 
 def _one_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ BUNDLED = Path(places.BUNDLED)
 
 
 def open_model(model: Path, device: str, precision: Precision = "float32") -> TUNIT:
-    """The model of a folder, hub id or `critters`, on the device; says so where it is the bundled one."""
+    """The model of a folder, hub id or `critters`, on the device; prints a line where it is the bundled one."""
     from open_tunit.device import choose_device, use_half
     from open_tunit.model import TUNIT
 
@@ -23,5 +23,5 @@ def open_model(model: Path, device: str, precision: Precision = "float32") -> TU
     network = TUNIT.from_pretrained(model).to(place)
     network.in_bfloat16 = use_half(precision, place)
     if places.is_bundled(model):
-        print(f"model: {model}, which comes with open-tunit and knows nothing but critters; --model names another")
+        print(f"model: {model}, the bundled checkpoint, trained on critters only; --model names another")
     return network

@@ -9,17 +9,24 @@ from open_tunit.cli.models import BUNDLED, open_model
 from open_tunit.places import EXAMPLES, model_folder
 
 
-def serve(model: Path = BUNDLED, host: str = "127.0.0.1", port: int = 7860, device: str = "auto") -> None:
+def serve(
+    model: Path = BUNDLED,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    auth: str | None = None,
+    device: str = "auto",
+) -> None:
     """Open a page to translate pictures in; Ctrl-C ends it.
 
     Args:
-        model: Model folder, such as RUN/model, a hub id, or critters, which comes along; its examples/ open the page.
-        host: Address to listen at; 0.0.0.0 lets other machines in, without any password.
+        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint); its examples/ open the page.
+        host: Address to listen at; 0.0.0.0 lets other machines in.
         port: Port to listen at.
+        auth: USER:PASSWORD that visitors must give (HTTP Basic; not encrypted by itself).
         device: auto, cpu, cuda, cuda:1, ...
     """
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the page needs gradio: pip install -e '.[web]' in open-tunit's folder brings it")
     from open_tunit.web.server import serve as run
 
-    run(open_model(model, device), examples=model_folder(model) / EXAMPLES, host=host, port=port)
+    run(open_model(model, device), examples=model_folder(model) / EXAMPLES, host=host, port=port, auth=auth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,19 +26,19 @@ def train(
     config: Path | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
 ) -> None:
-    """Train on a folder of images; the same line again goes on where it stopped.
+    """Train on a folder of images; the same command again resumes the run.
 
     Args:
         data: Folder of images (any nesting), or critters:K for the built-in set.
         out: Folder for the run.
         preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
-        domains: Number of domains, K; auto finds it in the images, for up to 1.3 times as long as E learns alone.
+        domains: Number of domains, K; auto estimates it from the images (up to 1.3 times the steps of E's own phase).
         size: Side of the images in pixels: 32, 64, 128, 256 or 512.
-        minutes: Time budget, turned into steps; fewer where the machine becomes slower, more where time is left.
+        minutes: Time budget; the number of steps is adjusted to the measured speed.
         steps: Length of the run in steps, in place of minutes.
         labels: folders, or a CSV file with columns file,label.
-        init: Model folder to start from, a hub id, or critters, which comes along.
-        seed: Seed of everything random (0).
+        init: Model folder to start from, a hub id, or critters (bundled checkpoint).
+        seed: Random seed (0).
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
@@ -74,7 +75,7 @@ def train(
             overrides=overrides,
         )
     from open_tunit.device import keep_freed_memory
-    from open_tunit.evaluation.validation import validate
+    from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
 
     keep_freed_memory()
@@ -111,8 +112,7 @@ def _init_shapes(init: str | None) -> dict[str, Any]:
     """Fine-tuning keeps the shapes of the networks it starts from."""
     if init is None:
         return {}
-    from open_tunit.config import read_model_config
+    from open_tunit.model_config import read_model_config
 
-    path = model_folder(init) / CONFIG
-    shapes = read_model_config(path.read_text(encoding="utf-8"), str(path))["model"]
+    shapes = dataclasses.asdict(read_model_config(model_folder(init) / CONFIG).model)
     return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

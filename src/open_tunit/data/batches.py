@@ -11,6 +11,7 @@ from torch import Tensor
 
 from open_tunit import images
 from open_tunit.data import views
+from open_tunit.data.pairs import PairTable
 from open_tunit.data.transfer import to_device
 from open_tunit.rng import Stream, rng
 
@@ -37,6 +38,54 @@ class Batch:
     """(<= N,) int64: the places of the unlabelled images, computed on the host, for no wait."""
     permutation: Tensor
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
+    pairs: PairTargets | None = None
+    """Each image's pair in its reference's domain, of weight 0 where that is its own; None without pairs."""
+    styles: Tensor | None = None
+    """(N, style_dim) and"""
+    domains: Tensor | None = None
+    """(N,) int64: of the images, where a frozen E gave them once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCodes:
+    """What a frozen E gives for every training image, whatever the view: computed once."""
+
+    row_of: np.ndarray
+    """Position in the data set -> row."""
+    styles: Tensor
+    """(N, style_dim) on the device."""
+    domains: np.ndarray
+    """(N,) int64: labels, or pseudo labels where there are none."""
+
+    @classmethod
+    def of(cls, positions: np.ndarray, styles: Tensor, domains: np.ndarray) -> ImageCodes:
+        """The codes of the images at these `positions` (N,) of the data set."""
+        row_of = np.full(int(positions.max()) + 1, -1, dtype=np.int64)
+        row_of[positions] = np.arange(len(positions))
+        return cls(row_of, styles, domains)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTargets:
+    """Other pictures of the folder that nearly are the answer (pairs.py): M targets for images of a batch."""
+
+    places: Tensor
+    """(M,) int64: the place in the batch of each target's source."""
+    pictures: Tensor
+    """(M, 3, S, S) in [-1, 1]"""
+    weights: Tensor
+    """(M,) 0 to 1, by similarity."""
+    styles: Tensor | None = None
+    """(M, style_dim) the pictures' style codes, where a frozen E gave them once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PairBatch:
+    """What a step of the pair phase reads."""
+
+    x_content: Tensor
+    """(N, 3, S, S): the sources as G's content encoder sees them."""
+    targets: PairTargets
 
 
 class Batches:
@@ -62,6 +111,10 @@ class Batches:
         self.device, self.dtype = device, dtype
         self.pixels = _resident(pixels, device)
         self._epochs: dict[tuple[int, bool], np.ndarray] = {}
+        self.pairs: PairTable | None = None
+        """Set once E's domains are frozen, by training."""
+        self.codes: ImageCodes | None = None
+        """Set by training where E is fitted, not trained: batches then have no views for E."""
 
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
@@ -75,16 +128,70 @@ class Batches:
         labels = self.labels[chosen]
         plain = self.pictures(chosen)
         x = views.plain_view(plain, draws, self.view)
-        x_plus = views.augmented_view(plain, draws, self.view)
+        fitted = self.codes is not None
+        x_plus = x if fitted else views.augmented_view(plain, draws, self.view)
+        disguised = self.view.domain_colour and not fitted
         return Batch(
             x=x,
             x_plus=x_plus,
-            x_domain=views.domain_view(plain, domain_draws, self.view) if self.view.domain_colour else x_plus,
+            x_domain=views.domain_view(plain, domain_draws, self.view) if disguised else x_plus,
             x_content=self._content(x, content_draws),
             translation_numbers=views.numbers(x, translation_draws, self.view),
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
             permutation=to_device(permutation, self.device),
+            pairs=self._pairs_of_references(chosen, permutation, draws),
+            styles=self._styles(chosen),
+            domains=self._domains(chosen),
+        )
+
+    def _styles(self, chosen: np.ndarray) -> Tensor | None:
+        codes = self.codes
+        return None if codes is None else codes.styles[to_device(codes.row_of[chosen], codes.styles.device)]
+
+    def _domains(self, chosen: np.ndarray) -> Tensor | None:
+        codes = self.codes
+        return None if codes is None else to_device(codes.domains[codes.row_of[chosen]], self.device)
+
+    def pair_batch(self, step: int, size: int, per_source: int) -> PairBatch:
+        """Sources of `step`, and for each of them its pairs in `per_source` different random domains."""
+        assert self.pairs is not None
+        chosen = self._chosen(step, size, labelled_only=False)
+        generator = rng(self.seed, Stream.PAIRS, step)
+        draws = views.draw(generator, size)
+        x = views.plain_view(self.pictures(chosen), draws, self.view)
+        domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[:, :per_source]
+        targets = self._targets(np.repeat(np.arange(size), domains.shape[1]), domains.ravel(), chosen, draws)
+        return PairBatch(self._content(x, draws), targets)
+
+    def _pairs_of_references(
+        self, chosen: np.ndarray, permutation: np.ndarray, draws: views.Draws
+    ) -> PairTargets | None:
+        if self.pairs is None:
+            return None
+        domains = self.pairs.domains[self.pairs.row_of[chosen]]
+        wanted = domains[permutation]
+        return self._targets(np.arange(len(chosen)), wanted, chosen, draws, counted=wanted != domains)
+
+    def _targets(
+        self,
+        places: np.ndarray,
+        domains: np.ndarray,
+        chosen: np.ndarray,
+        draws: views.Draws,
+        counted: np.ndarray | float = 1.0,
+    ) -> PairTargets:
+        """The pairs of the images at `places` of a batch, mirrored where their sources are; 0 weight if not counted."""
+        assert self.pairs is not None
+        partners, weights = self.pairs.look_up(chosen[places], domains)
+        weights = weights * counted
+        mirrored = {"flip": draws["flip"][places]}
+        pictures = views.plain_view(self.pictures(partners), mirrored, self.view)
+        return PairTargets(
+            places=to_device(places, self.device),
+            pictures=pictures,
+            weights=to_device(weights, self.device, self.dtype),
+            styles=self._styles(partners),
         )
 
     def _content(self, x: Tensor, draws: views.Draws) -> Tensor:

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
-import json
 import mmap
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit import images
+from open_tunit.data.cache_format import Place, Row, Stat
 from open_tunit.data.scan import content_hash, scan
 
-STORE_VERSION = 1
 _CHUNK = 256
 """Images decoded ahead of the writing; bounds the memory."""
 _MOST_WORKERS = 8
 
 Progress = Callable[[int, int], None]
 _Pixels = NDArray[np.uint8]
-_Produced = tuple[str, _Pixels | None]
-"""The content's hash and the pixels; or the reason why there are none, and None."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +39,7 @@ class Store:
     hashes: tuple[str, ...]
     """N hexadecimal SHA-256 of the files' contents (of the pixels, for generated images)."""
     unreadable: tuple[tuple[str, str], ...]
-    """Path and reason of each file left out."""
+    """Path and reason of each file left out, by `scan` or because it cannot be decoded."""
 
 
 def default_cache_root() -> Path:
@@ -62,28 +57,38 @@ def build_store(
 ) -> Store:
     """The images of `folder` as squares of side `size` (see `images.fit`), decoded unless the cache has them.
 
-    The cache has them while paths, sizes and modification times of all image files are the same. `progress` gets the
+    A file is decoded again when path, size or times (of modification and of the entry) and its content have changed,
+    and one that could not be read for now is tried again. The cache keeps one version of a folder. `progress` gets the
     number done and the total, after each. Raises what `scan` does, and ValueError when no file is readable or the
     cache cannot be written.
     """
     root = Path(folder)
-    files = scan(root)
-    stats = [(root / file).stat() for file in files]
-    listing = [(file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
+    left_out: list[tuple[str, str]] = []
+    found = scan(root, left_out=lambda file, reason: left_out.append((file, reason)))
+    listing = [(file, stat) for file in found if (stat := _stat(root / file, file, left_out)) is not None]
+    place = Place(_root(cache_root), ["folder", str(root.resolve()), fit, background], size)
+    former = functools.cache(place.former)
 
-    def decode(index: int) -> _Produced:
-        path = root / files[index]
+    def decode(file: str, stat: Stat) -> Row:
+        version = former()
+        known = version.row(file, stat) if version is not None else None
+        if known is not None:
+            return known
         try:
-            image = images.read_image(path, background=background, at_least=size)
-            return content_hash(path), np.asarray(images.fit(image, size, fit, background))
+            digest = content_hash(root / file)
+            pixels = version.of_hash(digest) if version is not None else None
+            if pixels is None:
+                image = images.read_image(root / file, background=background, at_least=size)
+                pixels = np.asarray(images.fit(image, size, fit, background))
+            return Row(file, stat, pixels, digest)
         except images.UnreadableImage as error:
-            return error.reason, None
+            return Row(file, stat, None, error.reason, transient=_may_pass(error.__cause__))
         except OSError as error:
-            return f"cannot be read: {error.strerror or error}", None
+            return Row(file, stat, None, f"cannot be read: {error.strerror or error}", transient=True)
 
-    key = ["folder", str(root.resolve()), fit, background, listing]
     workers = min(_MOST_WORKERS, os.cpu_count() or 1)  # Pillow releases the interpreter's lock
-    return _cached(key, size, _produced(files, decode, workers, progress), str(root), cache_root)
+    store = _cached(place, listing, _produced(listing, decode, workers, progress), str(root))
+    return dataclasses.replace(store, unreadable=tuple(sorted((*store.unreadable, *left_out))))
 
 
 def build_generated_store(
@@ -100,13 +105,13 @@ def build_generated_store(
     cannot be written.
     """
 
-    def draw(index: int) -> _Produced:
-        pixels = np.ascontiguousarray(render(index))
-        return hashlib.sha256(pixels.tobytes()).hexdigest(), pixels
+    def draw(name: str, stat: Stat) -> Row:
+        pixels = np.ascontiguousarray(render(int(name)))
+        return Row(name, stat, pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
 
-    names = [f"{index:06d}" for index in range(count)]
-    produced = _produced(names, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
-    return _cached(["generated", key, count], size, produced, key, cache_root)
+    listing: list[tuple[str, Stat]] = [(f"{index:06d}", ()) for index in range(count)]
+    produced = _produced(listing, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
+    return _cached(Place(_root(cache_root), ["generated", key, count], size), count, produced, key)
 
 
 def forget_pages(images: NDArray[np.uint8]) -> None:
@@ -116,31 +121,34 @@ def forget_pages(images: NDArray[np.uint8]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _cached(
-    key: Sequence[object],
-    size: int,
-    produced: Iterator[tuple[str, _Produced]],
-    title: str,
-    cache_root: str | os.PathLike[str] | None,
-) -> Store:
-    root = default_cache_root() if cache_root is None else Path(cache_root).expanduser()
-    digest = hashlib.sha256(json.dumps([STORE_VERSION, size, *key]).encode()).hexdigest()
-    entry = root / digest
-    store = _load(entry, size)
-    if store is not None:
-        return store
-    building = root / f".building-{uuid.uuid4().hex}"
+def _root(cache_root: str | os.PathLike[str] | None) -> Path:
+    return default_cache_root() if cache_root is None else Path(cache_root).expanduser()
+
+
+def _stat(path: Path, file: str, left_out: list[tuple[str, str]]) -> Stat | None:
     try:
-        with _writing(root):
-            building.mkdir(parents=True)
-            _write(building, produced, size, title)
-            _publish(building, entry, size)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    store = _load(entry, size)
-    if store is None:
-        raise ValueError(f"{entry} changed while it was read; is another program writing to the cache?")
-    return store
+        found = path.stat()
+    except OSError as error:
+        left_out.append((file, f"cannot be read: {error.strerror or error}"))
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    """Whether a picture may be readable another time: the system refused its bytes, or the memory did not suffice."""
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
+
+
+def _cached(place: Place, listing: object, rows: Iterator[Row], title: str) -> Store:
+    version = place.load(listing)
+    if version is None or any(transient for *_, transient in version.unreadable):
+        with _writing(place.root):
+            place.write(listing, rows, title)
+        version = place.load(listing)
+    if version is None:
+        raise ValueError(f"{place.folder} changed while it was read; is another program writing to the cache?")
+    files, hashes = zip(*((file, digest) for file, _, digest in version.rows), strict=True)
+    return Store(version.pixels, files, hashes, tuple((file, reason) for file, _, reason, _ in version.unreadable))
 
 
 @contextlib.contextmanager
@@ -155,67 +163,13 @@ def _writing(root: Path) -> Iterator[None]:
 
 
 def _produced(
-    names: Sequence[str], produce: Callable[[int], _Produced], workers: int, progress: Progress | None
-) -> Iterator[tuple[str, _Produced]]:
-    """Names and results, in order, made in `workers` threads."""
+    listing: Sequence[tuple[str, Stat]], produce: Callable[[str, Stat], Row], workers: int, progress: Progress | None
+) -> Iterator[Row]:
+    """What became of the files, in order, made in `workers` threads."""
     done = itertools.count(1)
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(names), _CHUNK):
-            chunk = range(start, min(start + _CHUNK, len(names)))
-            for index, result in zip(chunk, pool.map(produce, chunk), strict=True):
-                yield names[index], result
+        for start in range(0, len(listing), _CHUNK):
+            for row in pool.map(lambda item: produce(*item), listing[start : start + _CHUNK]):
+                yield row
                 if progress is not None:
-                    progress(next(done), len(names))
-
-
-def _write(folder: Path, results: Iterator[tuple[str, _Produced]], size: int, title: str) -> None:
-    readable: list[tuple[str, str]] = []
-    unreadable: list[tuple[str, str]] = []
-    with open(folder / "images.uint8", "wb") as file:
-        for name, (text, pixels) in results:
-            if pixels is None:
-                unreadable.append((name, text))
-                continue
-            assert pixels.shape == (size, size, 3)
-            assert pixels.dtype == np.uint8
-            readable.append((name, text))
-            file.write(pixels.tobytes())
-        _sync(file)
-    if not readable:
-        name, reason = unreadable[0]
-        raise ValueError(f"{title} has no readable image among {len(unreadable)}; the first: {name} {reason}")
-    names, hashes = zip(*readable, strict=True)
-    with open(folder / "index.json", "wb") as file:
-        file.write(json.dumps({"files": names, "hashes": hashes, "unreadable": unreadable}).encode())
-        _sync(file)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _publish(building: Path, entry: Path, size: int) -> None:
-    """Gives a finished entry its name, unless another process was first; a corrupt entry makes way."""
-    if entry.exists() and _load(entry, size) is None:
-        shutil.rmtree(entry)
-    try:
-        os.rename(building, entry)
-    except OSError:
-        if _load(entry, size) is None:
-            raise
-
-
-def _load(entry: Path, size: int) -> Store | None:
-    """The store in `entry`, or None when there is none or it is damaged."""
-    try:
-        index = json.loads((entry / "index.json").read_text(encoding="ascii"))
-        files, hashes = tuple(index["files"]), tuple(index["hashes"])
-        unreadable = tuple((name, reason) for name, reason in index["unreadable"])
-        shape = (len(files), size, size, 3)
-        pixels = entry / "images.uint8"
-        if len(hashes) != len(files) or pixels.stat().st_size != int(np.prod(shape)):
-            return None
-        return Store(np.memmap(pixels, dtype=np.uint8, mode="r", shape=shape), files, hashes, unreadable)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+                    progress(next(done), len(listing))

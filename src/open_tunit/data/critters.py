@@ -27,6 +27,8 @@ Colour = Sequence[float] | Array
 SPECIES = ("cat", "rabbit", "bear", "dog", "mouse", "fox", "panda", "owl", "frog", "koala")
 CONTENT_LEVELS = {"x": 3, "y": 3, "size": 2, "tilt": 3, "gaze": 3, "mouth": 2}
 
+DRAWING = "16d588511ef79acf283ebeb0aa8545e67af7b4f2ca2b6f63ff8393e0b7be88da"
+"""Hash of parameters and pixels of fixed critters, which a test draws: what is kept of drawings is kept under it."""
 SUPERSAMPLING = 3
 CENTRE = (0.5, 0.59)
 SHIFT = 0.085
@@ -138,6 +140,27 @@ def head_mask(critter: Critter, size: int) -> NDArray[np.float32]:
     for shape in (_HEAD, *(shape for shape, _ in _ears(critter))):
         box = canvas.box(shape)
         covered[box] = np.maximum(covered[box], canvas.coverage(shape, box))
+    return _shrunk(covered).astype(np.float32)
+
+
+def coat_mask(critter: Critter, size: int) -> NDArray[np.float32]:
+    """How much of each pixel shows the coat of the head itself, not ears, eyes, muzzle or mouth: (size, size)."""
+    canvas = _Canvas(critter, size)
+    shown = np.zeros(canvas.x.shape)
+    box = canvas.box(_HEAD)
+    shown[box] = canvas.coverage(_HEAD, box)
+    for part, _ in _face(critter, _coat(critter)):
+        box = canvas.box(part)
+        shown[box] *= 1 - canvas.coverage(part, box)
+    return _shrunk(shown).astype(np.float32)
+
+
+def pattern_mask(critter: Critter, size: int) -> NDArray[np.float32]:
+    """How much of each pixel the dark of the species' coat pattern covers, face or not: (size, size) in [0, 1]."""
+    canvas = _Canvas(critter, size)
+    shape = _within(_HEAD, _PATTERNS[critter.species](critter.style.phase))
+    covered, box = np.zeros(canvas.x.shape), canvas.box(shape)
+    covered[box] = canvas.coverage(shape, box)
     return _shrunk(covered).astype(np.float32)
 
 

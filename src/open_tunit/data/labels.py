@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _from_folders(files: Sequence[str]) -> dict[str, str]:
         if folders and folders[0].lower() in FOLDERS:
             folders = folders[1:]
         if folders:
-            known[file] = folders[0]
+            known[file] = _composed(folders[0])
     return known
 
 
@@ -67,9 +68,11 @@ def _from_csv(path: Path, root: Path, files: Sequence[str]) -> dict[str, str]:
         raise FileNotFoundError(f"labels is {path}, which is no file; expected `folders` or a CSV with file,label")
     known: dict[str, str] = {}
     strangers: list[str] = []
-    present = frozenset(files)
+    present = {_composed(file): file for file in files} | {file: file for file in files}
     for row in _rows(path):
-        file, label = _file(row, present), (row["label"] or "").strip()
+        file, label = _file(row, present), _composed((row["label"] or "").strip())
+        if not label and not (row["file"] or "").strip():
+            continue
         if file is None:
             strangers.append(row["file"] or "(empty)")
         elif label not in UNKNOWN and known.setdefault(file, label) != label:
@@ -98,7 +101,13 @@ def _rows(path: Path) -> list[dict[str, str | None]]:
     return rows
 
 
-def _file(row: Mapping[str, str | None], present: frozenset[str]) -> str | None:
+def _file(row: Mapping[str, str | None], present: Mapping[str, str]) -> str | None:
     name = (row["file"] or "").strip().replace("\\", "/").removeprefix("./")
     part = (row.get("split") or "").strip()
-    return next((path for path in (f"{part}/{name}", name) if path in present), None)
+    paths = (f"{part}/{name}", name)
+    return next((present[path] for path in (*paths, *map(_composed, paths)) if path in present), None)
+
+
+def _composed(name: str) -> str:
+    """The name with composed letters: macOS and its archives store é as e and an accent, others as one letter."""
+    return unicodedata.normalize("NFC", name)

@@ -60,8 +60,7 @@ class Views:
     def of(cls, settings: ViewSettings, recipe: Recipe) -> Views:
         """The views that a run's settings and its recipe ask for."""
         return cls(
-            **dataclasses.asdict(settings),
-            domain_colour=recipe.domain_colour,
+            **dataclasses.asdict(settings) | {"domain_colour": settings.domain_colour and recipe.domain_colour},
             content_colour=recipe.content_colour,
             translation_view=recipe.translation_view,
             outside=recipe.outside,
@@ -119,7 +118,7 @@ def disguised_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
     A departure from the paper, which has one augmented view for domain and style: where colour is style, a view that
     keeps it lets the domains be colours, and what a single place of the picture shows (random erasing, Zhong et al.
-    2020) becomes a domain too (docs/log.md, "What the domains are made of").
+    2020) becomes a domain too (docs/log.md, "A recoloured view").
     """
     return _disguised(images, draws, views, DOMAIN_ZOOM)
 

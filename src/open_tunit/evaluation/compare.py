@@ -11,7 +11,7 @@ from open_tunit.evaluation.report import captions as names
 from open_tunit.runs import METRICS
 
 FREE = {"weights", "data"}
-"""Parts of the protocol that may differ between runs that compare: the fingerprint says whether the images do."""
+"""Parts of the protocol that may differ between runs that compare: the fingerprint shows whether the images do."""
 FEATURES = {"features", "features_input", "features_identity"}
 Row = tuple[str, str, str, str]
 
@@ -58,7 +58,7 @@ def _row(name: str, label: str, first: Mapping[str, Any], second: Mapping[str, A
 def _read(run: Path) -> dict[str, Any]:
     path = run / METRICS
     if not path.is_file():
-        raise FileNotFoundError(f"{run} has no metrics.json; run `tunit evaluate {run}` first")
+        raise FileNotFoundError(f"{run} has no {METRICS}; run `tunit evaluate {run}` first")
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.evaluation.features.extractors import FeatureNetwork
-from open_tunit.evaluation.selection import Plan
-from open_tunit.evaluation.translations import Opinions, Translations
-from open_tunit.metrics import clustering
-from open_tunit.metrics.agreement import adjusted_rand_index
+from open_tunit.evaluation.selection import Selection
+from open_tunit.evaluation.translations import Encoded, Translations
+from open_tunit.metrics import agreement
 from open_tunit.metrics.distances import TooFewError, check_count, frechet_distance, kernel_distance
 from open_tunit.metrics.neighbours import neighbour_hits, neighbourhoods
 from open_tunit.metrics.resampling import Interval, bootstrap_interval, jackknife_interval
 
 LEAST_LABELLED = 2
 MERGED_SHARE = 0.9
-"""One domain with more of the images than this is all there is."""
+"""One domain with more of the images than this leaves little to measure of the others."""
 LEAST_PER_DOMAIN = 10
 """Translations, and real images, that an ordered pair of domains needs to have its Fréchet distance taken."""
 INTERVALS = (
@@ -30,14 +29,17 @@ INTERVALS = (
     "tenth of the sources; the real images are held fixed. Kernel distance: its spread over subsets instead"
 )
 SCORE = (
-    "E's probability of the reference's domain, times the share of the source that comes back when the translation is "
-    "redrawn in the source's style; E and G judge themselves, so it ranks translations and checkpoints of one run only"
+    "mean over pairs of different domains of E's probability of the reference's domain, times the share of the source "
+    "that is kept when the translation is redrawn in the source's style; E also trained G, so it ranks translations "
+    "and checkpoints of one run only"
 )
+UNCHANGED = "_source_unchanged"
+"""Ends the name of a figure that the sources have without any translation."""
 
 
 @dataclasses.dataclass
 class Figures:
-    """Values by name, intervals of some of them, and a line about each that cannot be had or says nothing."""
+    """Values by name, intervals of some of them, and a warning about each that is missing or rests on little."""
 
     seed: int
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -63,36 +65,47 @@ class Figures:
             self.notes.append(str(error))
 
 
-def add_own_figures(figures: Figures, seen: Opinions, made: Translations, plan: Plan, domains: int) -> None:
+def add_own_figures(figures: Figures, encoded: Encoded, made: Translations, selection: Selection, domains: int) -> None:
     """What needs neither labels nor a feature network."""
-    figures.values |= {"held_out_images": len(plan.images), "pairs": len(plan.sources)}
-    counts = np.bincount(seen.domains, minlength=domains)
-    figures.values["images_per_domain"] = counts.tolist()
+    counts = np.bincount(encoded.domains, minlength=domains)
+    figures.values |= {"pairs": len(selection.sources), "images_per_domain": counts.tolist()}
     if counts.max() > MERGED_SHARE * counts.sum():
         figures.notes.append(
-            f"{counts.max()} of {counts.sum()} images are in one domain: that translations reach it says nothing"
+            f"{counts.max()} of {counts.sum()} images are in one domain: figures of the others rest on few images"
         )
-    figures.mean("reconstruction_error", seen.reconstruction)
-    figures.mean("domain_reached_by_own_judgement", made.reached, plan.sources)
-    figures.mean("cycle_error", made.cycle_error, plan.sources)
-    figures.mean("label_free_score", made.scores(), plan.sources)
+    figures.mean("reconstruction_error", encoded.reconstruction)
+    figures.mean("cycle_error", made.cycle_error, selection.sources)
+    figures.attempt(lambda: _add_domain_figures(figures, encoded, made, selection))
 
 
-def add_label_figures(figures: Figures, seen: Opinions, labels: NDArray[np.int64]) -> None:
+def _add_domain_figures(figures: Figures, encoded: Encoded, made: Translations, selection: Selection) -> None:
+    """Over the pairs of different domains; beside each figure the one of the unchanged sources."""
+    different = made.different
+    figures.values["pairs_of_different_domains"] = int(different.sum())
+    check_count("domain reached and label-free score", int(different.sum()), 1, "pairs of different domains")
+    sources, references = (positions[different] for positions in (selection.sources, selection.references))
+    figures.mean("domain_reached", made.reached[different], sources)
+    unchanged = encoded.domains[sources] == encoded.domains[references]
+    figures.values[f"domain_reached{UNCHANGED}"] = float(unchanged.mean())
+    figures.mean("label_free_score", made.scores()[different], sources)
+    figures.values[f"label_free_score{UNCHANGED}"] = float(made.certainty_unchanged[different].mean())
+
+
+def add_label_figures(figures: Figures, encoded: Encoded, labels: NDArray[np.int64]) -> None:
     """How pseudo labels and style codes agree with labels (N,), -1 where unknown."""
     known = labels >= 0
-    pseudo, true = seen.domains[known], labels[known]
+    pseudo, true = encoded.domains[known], labels[known]
     if known.sum() < LEAST_LABELLED:
         if known.any():
             figures.notes.append(f"agreement with labels: 1 labelled image; it needs at least {LEAST_LABELLED}")
         return
-    figures.mean("pseudo_label_accuracy", clustering.matched_hits(pseudo, true))
+    figures.mean("pseudo_label_accuracy", agreement.matched_hits(pseudo, true))
     figures.values |= {
-        "normalized_mutual_information": clustering.normalized_mutual_information(pseudo, true),
-        "adjusted_rand_index": adjusted_rand_index(pseudo, true),
-        "purity": clustering.purity(pseudo, true),
+        "normalized_mutual_information": agreement.normalized_mutual_information(pseudo, true),
+        "adjusted_rand_index": agreement.adjusted_rand_index(pseudo, true),
+        "purity": agreement.purity(pseudo, true),
     }
-    styles = seen.styles[torch.as_tensor(known)]
+    styles = encoded.styles[torch.as_tensor(known)]
     figures.attempt(
         lambda: figures.mean("style_neighbour_accuracy", neighbour_hits(styles, torch.as_tensor(true)).numpy())
     )
@@ -103,34 +116,37 @@ def add_feature_figures(
     network: FeatureNetwork,
     real: Tensor,
     fake: Tensor,
-    plan: Plan,
+    selection: Selection,
     groups: NDArray[np.int64],
 ) -> None:
     """Distances of translations `fake` (P, d) from images `real` (N, d) of the domains `groups` (N,), -1 unknown."""
     name = names_of(network)
-    sources = torch.as_tensor(plan.sources)
+    sources = torch.as_tensor(selection.sources)
 
     def overall() -> None:
         _with_jackknife(
-            figures, name("frechet_distance"), lambda keep: frechet_distance(real, fake[torch.as_tensor(keep)]), plan
+            figures,
+            name("frechet_distance"),
+            lambda keep: frechet_distance(real, fake[torch.as_tensor(keep)]),
+            selection,
         )
 
     def kernel() -> None:
-        mean, spread = kernel_distance(real, fake, seed=plan.seed)
+        mean, spread = kernel_distance(real, fake, seed=selection.seed)
         figures.values |= {name("kernel_distance"): mean, name("kernel_distance") + "_spread": spread}
 
     def by_domain() -> None:
-        pairs = _domain_pairs(groups, plan)
+        pairs = _domain_pairs(groups, selection)
         mean_name = name("mean_frechet_distance")
-        _with_jackknife(figures, mean_name, lambda keep: _mean_distance(real, fake, pairs, keep), plan)
-        keep_all = np.ones(len(plan.sources), dtype=bool)
-        figures.values[f"{mean_name}_source_unchanged"] = _mean_distance(real, real[sources], pairs, keep_all)
+        _with_jackknife(figures, mean_name, lambda keep: _mean_distance(real, fake, pairs, keep), selection)
+        keep_all = np.ones(len(selection.sources), dtype=bool)
+        figures.values[f"{mean_name}{UNCHANGED}"] = _mean_distance(real, real[sources], pairs, keep_all)
         figures.values[f"{mean_name}_pairs"] = len(pairs)
 
     def fidelity() -> None:
         for metric, items in neighbourhoods(real, fake).items():
             per_fake = metric in ("precision", "density")
-            figures.mean(name(metric), items.numpy(), plan.sources if per_fake else None)
+            figures.mean(name(metric), items.numpy(), selection.sources if per_fake else None)
 
     for part in (overall, by_domain, kernel, fidelity):
         figures.attempt(part)
@@ -147,9 +163,9 @@ def names_of(network: FeatureNetwork) -> Callable[[str], str]:
 Pairs = list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 
 
-def _domain_pairs(groups: NDArray[np.int64], plan: Plan) -> Pairs:
+def _domain_pairs(groups: NDArray[np.int64], selection: Selection) -> Pairs:
     """Per ordered pair of domains with enough images: which translations (P,), which real images (N,)."""
-    source, reference = groups[plan.sources], groups[plan.references]
+    source, reference = groups[selection.sources], groups[selection.references]
     found, most = [], 0
     present = np.unique(groups[groups >= 0])
     for a in present:
@@ -172,7 +188,9 @@ def _mean_distance(real: Tensor, fake: Tensor, pairs: Pairs, keep: NDArray[np.bo
     return float(np.mean(distances))
 
 
-def _with_jackknife(figures: Figures, name: str, statistic: Callable[[NDArray[np.bool_]], float], plan: Plan) -> None:
-    whole = statistic(np.ones(len(plan.sources), dtype=bool))
+def _with_jackknife(
+    figures: Figures, name: str, statistic: Callable[[NDArray[np.bool_]], float], selection: Selection
+) -> None:
+    whole = statistic(np.ones(len(selection.sources), dtype=bool))
     figures.values[name] = whole
-    figures.intervals[name] = jackknife_interval(statistic, plan.sources, whole=whole)
+    figures.intervals[name] = jackknife_interval(statistic, selection.sources, whole=whole)

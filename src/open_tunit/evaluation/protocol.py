@@ -1,4 +1,4 @@
-"""What is measured on which images: evaluate() and the figures of a run."""
+"""What is measured on which images: evaluate(), and the figures of a run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from open_tunit.config import Data
 from open_tunit.data.cache import default_cache_root
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset
-from open_tunit.evaluation.copying import Copying, search_training_images
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset, trained_on
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
@@ -27,29 +26,33 @@ from open_tunit.evaluation.figures import (
     names_of,
 )
 from open_tunit.evaluation.ground_truth import answers as truth
-from open_tunit.evaluation.selection import Part, Plan, describe_plan, make_plan
+from open_tunit.evaluation.selection import Part, Selection, describe_selection, select_pairs
 from open_tunit.evaluation.translations import (
     DIVERSE_REFERENCES,
     DIVERSE_SOURCES,
-    Opinions,
+    Encoded,
+    NearestTraining,
     Translations,
     diversities,
-    opinions,
+    encode_images,
+    nearest_training_images,
     translate_pairs,
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
+from open_tunit.places import TRAINING_HASHES
 
-PROTOCOL_VERSION = 1
-FOREIGN = "these are not the images that the model was trained on, so copying is not asked about"
-UNSEEN = "if the model saw none of these images, --part all measures all"
+PROTOCOL_VERSION = 2
+FOREIGN = "this is not the data set that the model was trained on: nearest training images are not searched"
+UNSEEN = "if the model was trained on none of these images, --part all measures all"
+UNKNOWN = "which images this model was trained on is not stored with it, so these images are not called held out"
 FEW_MEASURED = 50
 """Images below which a warning goes with the figures."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What an evaluation may be told, beside the data."""
+    """Settings of an evaluation, beside the data."""
 
     part: Part = "test"
     pairs: int | None = None
@@ -68,10 +71,10 @@ class Evaluation:
     figures: dict[str, Any]
     model: TUNIT
     dataset: Dataset
-    plan: Plan
-    seen: Opinions
+    selection: Selection
+    encoded: Encoded
     made: Translations
-    copying: Copying | None
+    nearest_training: NearestTraining | None
     answers: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
     """Sources, references, translations and true answers (N, 3, S, S), where they are known."""
 
@@ -82,7 +85,7 @@ def evaluate(
     """Figures of a model on the held-out (test) images of a folder, or on critters with their true answers.
 
     `labels` is None, `folders` or a CSV file; `seed` draws the pairs (and the critters). Returns name -> figure, with
-    `intervals`, `protocol` and `notes` (what had too few images, or says nothing) beside them. Raises what opening the
+    `intervals`, `protocol` and `notes` (warnings, as of too few images) beside them. Raises what opening the
     data and the feature network raises.
     """
     asked = asked or Asked()
@@ -90,8 +93,11 @@ def evaluate(
     return measure(model, given, seed=seed, asked=asked).figures
 
 
-def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
-    """Everything about a model on `data`. Critters bring their labels and true answers."""
+def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked, trained: str | None = None) -> Evaluation:
+    """Everything about a model on `data`. Critters bring their labels and true answers.
+
+    `trained` are the hashes of the images that it was trained on, where they are too many for the model's own files.
+    """
     critters = is_critters(data.folder)
     known = dataclasses.replace(data, labels="folders" if critters else data.labels, label_fraction=1.0)
     cache_root = default_cache_root() if asked.cache is None else Path(asked.cache).expanduser()
@@ -99,19 +105,20 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         asked.features, model, cache_root=cache_root, side=asked.features_side, pixel_range=asked.features_range
     )
     dataset = open_dataset(known, size=model.config.size, seed=seed, cache=asked.cache)
-    plan = make_plan(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
-    seen = opinions(model, dataset, plan)
-    made = translate_pairs(model, dataset, plan, seen.domains, network)
-    labels = dataset.labels[plan.images]
-    groups = labels if (labels >= 0).any() else seen.domains
+    selection = select_pairs(dataset, part=asked.part, pairs=asked.pairs, seed=seed)
+    encoded = encode_images(model, dataset, selection)
+    made = translate_pairs(model, dataset, selection, encoded, network)
+    labels = dataset.labels[selection.images]
+    groups = labels if (labels >= 0).any() else encoded.domains
     figures = Figures(seed)
-    if len(plan.images) < FEW_MEASURED:
-        count = len(plan.images)
-        figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few say little")
-    add_own_figures(figures, seen, made, plan, model.config.domains)
-    add_label_figures(figures, seen, labels)
-    copying = _on_features(figures, model, dataset, plan, network, made, groups, cache_root)
-    protocol = _protocol(data, dataset, plan, network, by_label=bool((labels >= 0).any()))
+    _add_images(figures, model, dataset, selection, trained)
+    if len(selection.images) < FEW_MEASURED:
+        count = len(selection.images)
+        figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few are uncertain")
+    add_own_figures(figures, encoded, made, selection, model.config.domains)
+    add_label_figures(figures, encoded, labels)
+    nearest_training = _on_features(figures, model, dataset, selection, network, encoded, made, groups, cache_root)
+    protocol = _protocol(data, dataset, selection, network, by_label=bool((labels >= 0).any()))
     answers = None
     if critters:
         true, pairs, translations = truth.measure(model, data.folder, seed=seed, cache_root=cache_root)
@@ -120,52 +127,82 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked) -> Evaluation:
         protocol["true_answers"] = truth.PROTOCOL
         answers = (pairs.source, pairs.reference, translations, pairs.answer)
     values = figures.values | {"intervals": figures.intervals, "notes": figures.notes, "protocol": protocol}
-    return Evaluation(values, model, dataset, plan, seen, made, copying, answers)
+    return Evaluation(values, model, dataset, selection, encoded, made, nearest_training, answers)
+
+
+def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Selection, trained: str | None) -> None:
+    """How many images are measured, how many of them the model was trained on, and whether they are held out.
+
+    Held out are images of a test or validation part of which the model was trained on none. Where the hashes of the
+    training images are not known, the split decides for the run's own data set; those of other sets are not called so.
+    """
+    known = model.about.get("data", {}).get(TRAINING_HASHES, trained)
+    count = len(selection.images)
+    shared = None if known is None else trained_on(known, dataset, selection.images)
+    apart = shared == 0 if shared is not None else _is_own(model, dataset)
+    held_out = selection.part in ("test", "val") and apart
+    name = "held_out_images" if held_out else "measured_images"
+    figures.values |= {"held_out": held_out, name: count, "trained_on_images": shared}
+    if shared:
+        figures.notes.append(f"the model was trained on {shared} of the {count} measured images: they are not held out")
+    elif shared is None and not apart:
+        figures.notes.append(UNKNOWN)
+    elif selection.part == "train":
+        figures.notes.append("these images are of the training part: they are not held out")
+
+
+def _is_own(model: TUNIT, dataset: Dataset) -> bool:
+    """Whether the model is known to have been trained on this very data set."""
+    own: bool = model.about.get("data", {}).get("fingerprint") == dataset.fingerprint
+    return own
 
 
 def _is_foreign(model: TUNIT, dataset: Dataset) -> bool:
     """Whether the model is known to have been trained on other images than these."""
-    trained_on = model.about.get("data", {}).get("fingerprint")
-    return trained_on is not None and trained_on != dataset.fingerprint
+    return "fingerprint" in model.about.get("data", {}) and not _is_own(model, dataset)
 
 
 def _on_features(
     figures: Figures,
     model: TUNIT,
     dataset: Dataset,
-    plan: Plan,
+    selection: Selection,
     network: FeatureNetwork,
+    encoded: Encoded,
     made: Translations,
     groups: NDArray[np.int64],
     cache_root: Path,
-) -> Copying | None:
-    """What a feature network says of the translations."""
+) -> NearestTraining | None:
+    """The figures in feature space."""
     assert made.features is not None
-    real = real_features(network, dataset, plan.images, cache_root)
-    add_feature_figures(figures, network, real, made.features, plan, groups)
+    real = real_features(network, dataset, selection.images, cache_root)
+    add_feature_figures(figures, network, real, made.features, selection, groups)
     name = names_of(network)
 
     def diverse() -> None:
-        translated, given = diversities(model, dataset, plan, network, real)
+        translated, given = diversities(model, dataset, selection, encoded, network, real)
         figures.mean(name("diversity"), translated.numpy())
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
     figures.attempt(diverse)
     if _is_foreign(model, dataset):
-        figures.notes += [FOREIGN] if plan.part == "all" else [FOREIGN, UNSEEN]
+        figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]
         return None
-    copying = search_training_images(network, dataset, plan, real, made.features, cache_root)
-    if copying is not None:
-        ratio = copying.translated.mean() / max(float(copying.held_out.mean()), 1e-12)
-        figures.values[name("nearest_training_ratio")] = float(ratio)
-    return copying
+    if not figures.values["held_out"]:
+        return None
+    nearest_training = nearest_training_images(network, dataset, selection, real, made.features, cache_root)
+    ratio = nearest_training.translated.mean() / max(float(nearest_training.held_out.mean()), 1e-12)
+    figures.values[name("nearest_training_ratio")] = float(ratio)
+    return nearest_training
 
 
-def _protocol(data: Data, dataset: Dataset, plan: Plan, network: FeatureNetwork, *, by_label: bool) -> dict[str, Any]:
+def _protocol(
+    data: Data, dataset: Dataset, selection: Selection, network: FeatureNetwork, *, by_label: bool
+) -> dict[str, Any]:
     return {
         "version": PROTOCOL_VERSION,
         "data": data.folder,
-        **describe_plan(plan, dataset),
+        **describe_selection(selection, dataset),
         "fit": data.fit,
         "features": network.name,
         "features_input": network.rule,

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from open_tunit import runs
 from open_tunit.card import Publication, own_held_out, published_card
 from open_tunit.config import Config, Data
 from open_tunit.device import choose_device, describe
@@ -24,7 +25,7 @@ from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, is_bundled
+from open_tunit.places import CARD, CONFIG, MODEL, TRAINING_HASHES, is_bundled
 from open_tunit.runs import METRICS
 
 
@@ -40,10 +41,11 @@ def evaluate_run(
     """Measure a run; writes RUN/metrics.json, RUN/report/index.html and RUN/report/cost.json, returns the figures.
 
     A model folder serves too, given `data`. `data` and `labels` None are the run's own, `weights` best is RUN/best.
-    metrics.json holds nothing that another run of the same command would find different; what was slow is in
-    cost.json. Figures of another protocol (images, part, features, ...) that were there are kept as metrics-*.json,
-    and their report as report-*/, with a warning. The card of a run that is measured on its own held-out images tells
-    the figures too. Raises FileNotFoundError or ValueError for what is no run, and what `measure` raises.
+    metrics.json holds nothing that another run of the same command would find different; times are in cost.json.
+    Figures of another protocol (images, part, features, ...) that were there are kept as metrics-*.json, and their
+    report as report-*/, with a warning. The run's card gets the figures of its own held-out images; where the set is
+    too small for any, those of its training images, named so. Raises FileNotFoundError or ValueError for what is no
+    run, and what `measure` raises.
     """
     begun = time.perf_counter()
     config, folder = _run_of(run, data, weights)
@@ -53,7 +55,7 @@ def evaluate_run(
     asked = asked or Asked()
     if asked.cache is None and config is not None:
         asked = dataclasses.replace(asked, cache=config.cache)
-    evaluation = measure(model, source, seed=seed, asked=asked)
+    evaluation = measure(model, source, seed=seed, asked=asked, trained=_training_hashes(run))
     about = model.about
     evaluation.figures["protocol"]["weights"] = weights
     evaluation.figures.update({"training_seconds": about.get("seconds"), "steps": about.get("step")})
@@ -61,9 +63,9 @@ def evaluate_run(
     cost = _cost(evaluation, log, seconds=time.perf_counter() - begun)
     _keep_other_figures(run, evaluation.figures["protocol"])
     write_text_atomic(run / METRICS, json.dumps(evaluation.figures, indent=1) + "\n")
-    write_report(run / "report", evaluation, log=log, cost=cost)
-    write_text_atomic(run / "report" / "cost.json", json.dumps(cost, indent=1) + "\n")
-    if config is not None and own_held_out(config, evaluation.figures):
+    write_report(run / runs.REPORT, evaluation, log=log, cost=cost)
+    write_text_atomic(run / runs.REPORT / runs.COST, json.dumps(cost, indent=1) + "\n")
+    if config is not None and _tells_card(config, evaluation):
         measured = Publication(metrics=evaluation.figures)
         write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
     return evaluation.figures
@@ -71,21 +73,41 @@ def evaluate_run(
 
 def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, Path]:
     """The run's config, None for a bare model folder, and where the model lies."""
-    path = run / "config.yaml"
+    path = run / runs.CONFIG
     if is_bundled(run):
         raise ValueError(f"{run} comes with open-tunit, where no figures are written; measure a run, or a model folder")
     if path.is_file():
-        folder = run / ("best" if weights == "best" else "model")
+        folder = run / (runs.BEST if weights == "best" else MODEL)
         if weights == "best" and not folder.is_dir():
-            raise FileNotFoundError(f"{run} has no best/: it was not trained with validate_every")
+            raise FileNotFoundError(
+                f"{run} has no {runs.BEST}/: it was trained without validate_every, or without validation images"
+            )
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)), folder
-    if not (run / "config.json").is_file():
-        raise FileNotFoundError(f"{run} is not a run: it has no config.yaml")
+    if not (run / CONFIG).is_file():
+        raise FileNotFoundError(f"{run} is not a run: it has no {runs.CONFIG}")
     if data is None:
         raise ValueError(f"{run} is a model folder, not a run; name the images with --data FOLDER")
     if weights == "best":
         raise ValueError(f"{run} is a model folder; only a run has a best model")
     return None, run
+
+
+def _training_hashes(place: Path) -> str | None:
+    """What data.json of the run, or of the run that the model folder is in, holds of its training images."""
+    run = place if (place / runs.CONFIG).is_file() else place.parent
+    try:
+        about = json.loads((run / runs.DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = about.get(TRAINING_HASHES) if isinstance(about, dict) and (run / runs.CONFIG).is_file() else None
+    return found if isinstance(found, str) else None
+
+
+def _tells_card(config: Config, evaluation: Evaluation) -> bool:
+    """Whether the run's card has these figures: of its own held-out images, or of its own at all where none are."""
+    parts = set(evaluation.dataset.split)
+    own = evaluation.figures["protocol"]["data"] == config.data.folder
+    return own_held_out(config, evaluation.figures) or (own and parts == {"train"})
 
 
 def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
@@ -102,14 +124,15 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
     if former != json.loads(json.dumps(protocol)):
         kind = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that no other figures have this name
         name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
-        kept, report = run / f"metrics-{name}.json", run / f"report-{name}"
+        kept = run / f"{path.stem}-{name}{path.suffix}"
+        report = run / f"{runs.REPORT}-{name}"
         path.replace(kept)
-        told = f"kept as {kept.name}"
-        if (run / "report").is_dir():
+        kept_as = f"kept as {kept.name}"
+        if (run / runs.REPORT).is_dir():
             shutil.rmtree(report, ignore_errors=True)  # of these very figures, if any
-            (run / "report").rename(report)
-            told += f", its report as {report.name}/"
-        warnings.warn(f"{path} was of other images, features or settings, and is {told}", stacklevel=3)
+            (run / runs.REPORT).rename(report)
+            kept_as += f", its report as {report.name}/"
+        warnings.warn(f"{path} was of other images, features or settings, and is {kept_as}", stacklevel=3)
 
 
 def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | None) -> Data:
@@ -119,7 +142,7 @@ def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | N
 
 
 def _log(run: Path) -> list[dict[str, Any]]:
-    path = run / "log.jsonl"
+    path = run / runs.LOG
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
@@ -144,7 +167,7 @@ def _cost(evaluation: Evaluation, log: list[dict[str, Any]], *, seconds: float) 
 def _images_per_second(evaluation: Evaluation) -> float:
     from open_tunit.evaluation.features.feature_cache import pictures
 
-    x = pictures(evaluation.dataset, evaluation.plan.images[:32]).to(evaluation.model.domain_styles)
+    x = pictures(evaluation.dataset, evaluation.selection.images[:32]).to(evaluation.model.domain_styles)
     begun = time.perf_counter()
     evaluation.model.translate(x, x).cpu()
     return len(x) / (time.perf_counter() - begun)

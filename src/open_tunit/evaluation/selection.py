@@ -19,7 +19,7 @@ Part = Literal["test", "val", "train", "all"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
+class Selection:
     """P pairs of N images of a part."""
 
     part: str
@@ -32,9 +32,9 @@ class Plan:
     """(P,) positions in `images`."""
 
 
-def make_plan(
+def select_pairs(
     dataset: Dataset, *, part: Part = "test", pairs: int | None = None, seed: int = 0, most: int = MOST_IMAGES
-) -> Plan:
+) -> Selection:
     """Rounds in which each image of the part is the source once and the reference once, by a seeded permutation.
 
     An empty part falls back: test to val, val to train. At most `most` images, drawn by the seed. Raises
@@ -52,16 +52,16 @@ def make_plan(
         chosen = np.arange(count) if left >= count else np.sort(generator.permutation(count)[:left])
         sources.append(chosen)
         references.append(order[chosen])
-    return Plan(used, seed, images, np.concatenate(sources), np.concatenate(references))
+    return Selection(used, seed, images, np.concatenate(sources), np.concatenate(references))
 
 
-def describe_plan(plan: Plan, dataset: Dataset) -> dict[str, object]:
-    """The part of the protocol that says what was paired with what."""
+def describe_selection(selection: Selection, dataset: Dataset) -> dict[str, object]:
+    """The part of the protocol on what was paired with what."""
     return {
-        "part": plan.part,
-        "images": len(plan.images),
-        "pairs": len(plan.sources),
-        "seed": plan.seed,
+        "part": selection.part,
+        "images": len(selection.images),
+        "pairs": len(selection.sources),
+        "seed": selection.seed,
         "size": dataset.images.shape[1],
         "fingerprint": dataset.fingerprint,
         "sources": f"every image of the part (at most {MOST_IMAGES}, drawn by the seed), in rounds",

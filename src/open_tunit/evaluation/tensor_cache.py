@@ -1,4 +1,4 @@
-"""Tensors kept in the user's cache: written whole, believed only with the hash that they were kept with."""
+"""Tensors kept in the user's cache: written whole, read only with the hash that they were kept with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances between two sets of features: Fréchet and kernel. What they are called depends on the feature network."""
+"""Distances between two sets of features: Fréchet and kernel. Their names depend on the feature network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK = 128
 
 
 class TooFewError(ValueError):
-    """A metric was given fewer rows than it needs; the message says how many that is."""
+    """A metric was given fewer rows than it needs; the message has how many."""
 
 
 def check_count(metric: str, rows: int, needed: int, what: str = "images") -> None:

@@ -1,4 +1,4 @@
-"""Metrics that ask who is near: precision, recall, density, coverage, nearest images, k-nearest-neighbour accuracy."""
+"""Metrics of nearest neighbours: precision, recall, density, coverage, nearest images, k-nearest-neighbour accuracy."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def neighbour_hits(features: Tensor, labels: Tensor, *, k: int = NEIGHBOURS) -> 
     check_count("k-nearest-neighbour accuracy", len(features), k + 1, "labelled images")
     rows = features.double()
     one_hot = torch.nn.functional.one_hot(labels.long())  # (N, K)
-    said = []
+    majority = []
     for start in range(0, len(rows), BLOCK):
         distance = _distance(rows[start : start + BLOCK], rows)
         distance.diagonal(start).fill_(torch.inf)
         votes = one_hot[distance.topk(k, largest=False).indices].sum(dim=1)  # (block, K)
-        said.append(votes.argmax(dim=1))
-    return torch.cat(said) == labels
+        majority.append(votes.argmax(dim=1))
+    return torch.cat(majority) == labels
 
 
 def _radius(features: Tensor, k: int) -> Tensor:

@@ -11,37 +11,38 @@ from open_tunit.networks.ops.convolutions import ReflectConv, ThinConv
 from open_tunit.networks.ops.norms import adain, instance_norm
 from open_tunit.networks.ops.upsampling import UpsampleConv
 
-RESIDUAL_SCALE = 0.1
 PLAIN_GAIN = 0.3
 """Factor on the style MLP's last layer, and on the last convolution, of a plain start."""
 
 
 class ContentBlock(nn.Module):
-    """x + 0.1 * (conv, norm, ReLU, conv, norm)(x), instance-normalised."""
+    """x + scale * (conv, norm, ReLU, conv, norm)(x), instance-normalised."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
+        self.scale = scale
         self.conv1 = ReflectConv(channels, channels, 3, padding=1)
         self.conv2 = ReflectConv(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
         residual = instance_norm(self.conv2(torch.relu_(instance_norm(self.conv1(x)))))
-        return torch.add(x, residual, alpha=RESIDUAL_SCALE)
+        return torch.add(x, residual, alpha=self.scale)
 
 
 class StyledBlock(nn.Module):
     """The same with AdaIN: the style's numbers are arguments."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
+        self.scale = scale
         self.conv1 = ReflectConv(channels, channels, 3, padding=1)
         self.conv2 = ReflectConv(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
         """x (N, C, H, W) and two (shift, scale) pairs of (N, C) -> the shape of x."""
         residual = adain(self.conv2(torch.relu_(adain(self.conv1(x), *first))), *second)
-        return torch.add(x, residual, alpha=RESIDUAL_SCALE)
+        return torch.add(x, residual, alpha=self.scale)
 
 
 class ContentEncoder(nn.Module):
@@ -55,7 +56,9 @@ class ContentEncoder(nn.Module):
             ReflectConv(width * 2**level, width * 2 ** (level + 1), 4, stride=2, padding=1)
             for level in range(config.halvings)
         )
-        self.blocks = nn.ModuleList(ContentBlock(width * 2**config.halvings) for _ in range(config.generator_blocks))
+        self.blocks = nn.ModuleList(
+            ContentBlock(width * 2**config.halvings, config.residual_scale) for _ in range(config.generator_blocks)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 3, S, S) -> content (N, width * S / b, b, b), b the bottleneck's side."""
@@ -73,7 +76,7 @@ class Decoder(nn.Module):
     def __init__(self, config: Model) -> None:
         super().__init__()
         width = config.generator_width * 2**config.halvings
-        self.blocks = nn.ModuleList(StyledBlock(width) for _ in range(config.generator_blocks))
+        self.blocks = nn.ModuleList(StyledBlock(width, config.residual_scale) for _ in range(config.generator_blocks))
         self.up = nn.ModuleList(
             UpsampleConv(width // 2**level, width // 2 ** (level + 1)) for level in range(config.halvings)
         )
@@ -116,7 +119,7 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def start_plain(self) -> None:
-        """AdaIN near instance norm: scales around 1, shifts around 0 (docs/log.md, "How G begins")."""
+        """AdaIN near instance norm: scales around 1, shifts around 0 (docs/log.md, "G begins near plain")."""
         numbers = self.mlp[-1]
         assert isinstance(numbers, nn.Linear)
         numbers.weight.mul_(PLAIN_GAIN)

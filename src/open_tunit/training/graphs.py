@@ -9,17 +9,17 @@ import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from open_tunit.data.batches import Batch
-from open_tunit.data.views import Numbers
+from open_tunit.data.batches import Batch, PairBatch
+from open_tunit.training.methods import AnyStep
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import OPTIMISERS, State
-from open_tunit.training.step import LOOK_EVERY, NotFiniteError, Step
+from open_tunit.training.step import LOOK_EVERY, NotFiniteError
 
 WARM_UP = 2
 """Steps of a kind before it is captured: they make what a capture cannot, the optimisers' state and cuDNN's plans."""
@@ -27,6 +27,7 @@ MOST_KINDS = 32
 """Captured at the most. With some labels there is one for each number of unlabelled images in a batch."""
 
 Warn = Callable[[str], None]
+AnyBatch = Batch | PairBatch
 
 
 class Recorder(Protocol):
@@ -72,11 +73,11 @@ class CudaRecorder:
 class _Recording:
     """A captured kind of step: where its batch goes, and the names of its terms (T,)."""
 
-    inputs: Batch
+    inputs: AnyBatch
     replay: Callable[[], Tensor]
     names: list[str]
 
-    def __call__(self, batch: Batch) -> Terms:
+    def __call__(self, batch: AnyBatch) -> Terms:
         copy_batch(batch, self.inputs)
         values = self.replay().clone()  # the next replay, of any kind, may overwrite them
         return dict(zip(self.names, values.unbind(), strict=True))
@@ -85,8 +86,9 @@ class _Recording:
 class Steps:
     """`steps(step, state, batch, phase)` takes the step, by replaying one of its kind where that was captured.
 
-    Eager are the steps on a CPU, those until the queues are full, the first WARM_UP of each kind, and after a capture
-    that failed, of which `warn` tells, all of them. For one run: of its plan only steps, starts and budget may change.
+    Eager are the steps on a CPU, those until the queues are full or while G's rate warms up, the first WARM_UP of each
+    kind, and after a capture that failed, of which `warn` tells, all of them. For one run: of its plan only steps,
+    starts and budget may change.
     """
 
     def __init__(self, recorder: Recorder | None, warn: Warn = lambda _: None) -> None:
@@ -106,9 +108,11 @@ class Steps:
         """Kinds of step that are captured."""
         return len(self._recordings)
 
-    def __call__(self, step: Step, state: State, batch: Batch, phase: Phase) -> Terms:
+    def __call__(self, step: AnyStep, state: State, batch: AnyBatch, phase: Phase) -> Terms:
         """As `step` alone, up to LOOK_EVERY: a look at the losses comes after the updates."""
-        if self._recorder is None or not (state.keys.full and state.logits.full):
+        pushes = isinstance(batch, Batch) and not step.plan.recipe.pretrained
+        growing = pushes and not (state.keys.full and state.logits.full)
+        if self._recorder is None or growing or phase.generator_rate != 1:
             return step(state, batch, phase)
         self._keep_memory(state, batch, phase)
         kind = kind_of(step.plan, batch, phase)
@@ -127,7 +131,7 @@ class Steps:
         step.finish(state, phase)
         return terms
 
-    def _keep_memory(self, state: State, batch: Batch, phase: Phase) -> None:
+    def _keep_memory(self, state: State, batch: AnyBatch, phase: Phase) -> None:
         """Forget what was captured if the state's tensors are no longer where they were."""
         rate = state.opt_E.param_groups[0]["lr"]
         memory = (state, state.keys.rows, state.logits.rows, rate)
@@ -136,14 +140,15 @@ class Steps:
         self._recordings.clear()
         self._taken.clear()
         # A GPU's optimisers read the rate in float32, a CPU's as a number of Python.
-        kind = torch.float32 if batch.x.is_cuda else torch.float64
-        rate = torch.full((), phase.guiding_learning_rate, dtype=kind, device=batch.x.device)
+        x = _parts(batch)[0]
+        kind = torch.float32 if x.is_cuda else torch.float64
+        rate = torch.full((), phase.guiding_learning_rate, dtype=kind, device=x.device)
         for group in state.opt_E.param_groups:
             group["lr"] = rate
-        self._patch_weight = torch.zeros((), dtype=batch.x.dtype, device=batch.x.device)
+        self._patch_weight = torch.zeros((), dtype=x.dtype, device=x.device)
         self._memory = (*memory[:3], rate)
 
-    def _capture(self, kind: Hashable, step: Step, state: State, batch: Batch, phase: Phase) -> None:
+    def _capture(self, kind: Hashable, step: AnyStep, state: State, batch: AnyBatch, phase: Phase) -> None:
         assert self._recorder is not None
         inputs = copy_of_batch(batch)
         names: list[str] = []
@@ -167,11 +172,12 @@ class Steps:
         self._recordings[kind] = _Recording(inputs, replay, names)
 
 
-def kind_of(plan: Plan, batch: Batch, phase: Phase) -> Hashable:
+def kind_of(plan: Plan, batch: AnyBatch, phase: Phase) -> Hashable:
     """What two steps share if one graph serves both: all of the phase that is not a number in memory, and shapes."""
     alike = dataclasses.replace(
         phase,
-        generator_steps=0 if plan.penalised(phase) else 1,
+        generator_steps=0,
+        joint_steps=0 if plan.penalised(phase) else 1,
         guiding_learning_rate=0.0,
         patch_weight=float(phase.patch_weight > 0),
         labelled_only=False,
@@ -179,25 +185,41 @@ def kind_of(plan: Plan, batch: Batch, phase: Phase) -> Hashable:
     return alike, tuple((tuple(part.shape), part.stride()) for part in _parts(batch))
 
 
-def copy_of_batch(batch: Batch) -> Batch:
+def copy_of_batch(batch: AnyBatch) -> AnyBatch:
     """The batch in memory of its own; parts that are the same tensor stay the same."""
     copies = {id(part): part.clone() for part in _parts(batch)}
-    geometry, colours = batch.translation_numbers
-    numbers = Numbers(None if geometry is None else copies[id(geometry)], copies[id(colours)])
-    fields = {name: copies[id(part)] for name, part in vars(batch).items() if isinstance(part, Tensor)}
-    return dataclasses.replace(batch, **fields, translation_numbers=numbers)
+    copied: AnyBatch = _mapped(batch, lambda part: copies[id(part)])
+    return copied
 
 
-def copy_batch(batch: Batch, into: Batch) -> None:
+def copy_batch(batch: AnyBatch, into: AnyBatch) -> None:
     """Copy the numbers of one batch to where another's are."""
     pairs = {id(target): (target, source) for target, source in zip(_parts(into), _parts(batch), strict=True)}
     for target, source in pairs.values():
         target.copy_(source)
 
 
-def _parts(batch: Batch) -> list[Tensor]:
-    parts = [*vars(batch).values(), *batch.translation_numbers]
-    return [part for part in parts if isinstance(part, Tensor)]
+def _parts(batch: AnyBatch) -> list[Tensor]:
+    found: list[Tensor] = []
+
+    def note(part: Tensor) -> Tensor:
+        found.append(part)
+        return part
+
+    _mapped(batch, note)
+    return found
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` with every tensor in it changed: in dataclasses and named tuples, however deep."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        return type(value)(*(_mapped(part, change) for part in value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: _mapped(getattr(value, field.name), change) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    return value
 
 
 def _look(terms: Terms, step: int) -> None:

@@ -9,32 +9,38 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from rich.console import Console
 
+from open_tunit import runs
 from open_tunit.card import model_card
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
 from open_tunit.device import choose_device, describe
 from open_tunit.model import TUNIT
-from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.networks.guides import Guide
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
-from open_tunit.training.budget import Clock, quickened, slowed, training_minutes
+from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.graphs import Steps
 from open_tunit.training.interrupts import interruptible
+from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.pretrained import image_codes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.starting import about_data, start
 from open_tunit.training.state import State
-from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.step import NotFiniteError
 from open_tunit.training.transitions import (
+    LEAST_CONFIDENCE,
     begin_prototypes,
     measure_statistics,
     open_palette,
+    pair_table,
     settle_domains,
     settle_statistics,
 )
@@ -105,7 +111,9 @@ class _Session:
     report_seconds: float = 0.0
     """What the next report may take, by the last one."""
     joint_report: tuple[int, float] | None = None
-    """Step and time of the last report since G learns."""
+    """Step and time of the last report since D learns."""
+    pairs_began: tuple[int, float] | None = None
+    """Step and time at which this session's pair phase began."""
 
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way."""
@@ -130,11 +138,14 @@ class _Session:
                     raise KeyboardInterrupt
 
     def _one_step(self) -> Phase:
+        self._turn_of_phase(self.plan.phase(self.state.step))
         phase = self.plan.phase(self.state.step)
-        self._turn_of_phase(phase)
-        batch = self.batches.batch(self.state.step, self.plan.batch_size(phase), labelled_only=phase.labelled_only)
+        if phase.name == "pairs" and self.pairs_began is None:
+            self.pairs_began = self.state.step, self.monitor.elapsed()
         try:
-            terms = self.take(Step(self.plan, self.half), self.state, batch, phase)
+            size = self.plan.batch_size(phase)
+            batch = batch_of(self.batches, phase, self.state.step, size)
+            terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
@@ -149,13 +160,36 @@ class _Session:
         if unlabelled and plan.training.prototypes_start > 0 and self.state.step == plan.domains_start:
             self._check_weights()
             begin_prototypes(self.state, self.batches, plan)
-        if phase.train_generator and phase.generator_steps == 0:
+        if plan.recipe.pretrained:
+            if self.batches.codes is None:
+                self._compute_codes()
+        elif phase.train_generator and phase.generator_steps == 0:
             self._check_weights()
             if phase.freeze_domains:
                 settle_statistics(self.state, self.batches, seed)
                 if unlabelled:
                     settle_domains(self.state, self.batches, plan)
             open_palette(self.state, self.batches, seed)
+        if phase.train_generator and plan.pairs and self.batches.pairs is None:
+            self._find_pairs()
+
+    def _compute_codes(self) -> None:
+        """Where E is fitted, not trained: what it gives for each image, once a session."""
+        print_line(self.monitor.console, "computing the pretrained network's features of the images")
+        self.batches.codes = image_codes(self.state, self.batches, self.plan)
+
+    def _find_pairs(self) -> None:
+        """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
+        table = pair_table(self.state, self.batches, self.plan)
+        if table.confidence >= LEAST_CONFIDENCE:
+            self.batches.pairs = table
+            return
+        print_warning(
+            self.monitor.console,
+            f"the images of different domains are unlike each other (pairs count {table.confidence:.2f} of 1, at least "
+            f"{LEAST_CONFIDENCE} is needed): trained without pairs",
+        )
+        self._follow(self.plan.without_pairs())
 
     def _time_is_up(self) -> bool:
         """Whether one more report would end beyond the run's minutes."""
@@ -169,7 +203,12 @@ class _Session:
         if plan.config.minutes is None:
             return
         seconds, elapsed = training_minutes(plan.config) * 60, self.monitor.elapsed()
-        if phase.train_generator:
+        if phase.name == "pairs":
+            share = plan.training.guiding_share + plan.training.pair_share
+            assert self.pairs_began is not None
+            before, then = self.pairs_began
+            plan = repaced_pairs(plan, step, (elapsed - then) / (step - before), seconds * share - elapsed)
+        elif phase.train_generator:
             if self.joint_report is not None:
                 before, then = self.joint_report
                 pace = (elapsed - then) / (step - before)
@@ -241,10 +280,14 @@ class _Session:
         model.E.load_state_dict(self._guide().state_dict())
         model.G.load_state_dict(self.state.G_ema.state_dict())
         model.to(self.batches.device).eval()
-        self.monitor.samples.measure(model)
+        codes = self.batches.codes
+        if codes is None:
+            self.monitor.samples.measure(model)
+        else:
+            model.take_domain_means(codes.styles, torch.from_numpy(codes.domains))
         return model
 
-    def _guide(self) -> GuidingNetwork:
+    def _guide(self) -> Guide:
         """The averaged E with the batch-norm statistics that users get."""
         if self.plan.phase(max(self.state.step - 1, 0)).freeze_domains:
             return self.state.E_ema
@@ -263,6 +306,6 @@ class _Session:
             "seconds": round(seconds, 1),
             "device": describe(self.batches.device),
             "supervision": self.plan.supervision,
-            "data": about_data(self.plan.config, self.dataset),
+            "data": runs.without_many_hashes(about_data(self.plan.config, self.dataset)),
             "domain_counts": model.domain_counts.tolist(),
         }

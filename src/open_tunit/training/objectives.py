@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from open_tunit import losses
+from open_tunit.data.batches import PairTargets
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training.plan import Phase, Plan
 
@@ -180,7 +181,7 @@ def generator(inputs: GeneratorInputs, plan: Plan, phase: Phase, patch_weight: T
     )
     if inputs.cycled is not None:
         terms["cycle"] = losses.reconstruction(inputs.x, inputs.cycled)
-        total = total + training.cycle_weight * terms["cycle"]
+        total = total + plan.cycle_weight * terms["cycle"]
     if phase.patch_weight > 0:
         terms["patches"] = losses.patch_difference(inputs.translation, inputs.references)
         total = total + (phase.patch_weight if patch_weight is None else patch_weight) * terms["patches"]
@@ -188,6 +189,16 @@ def generator(inputs: GeneratorInputs, plan: Plan, phase: Phase, patch_weight: T
         terms["translation_domain"] = F.cross_entropy(inputs.translation_logits, inputs.reference_domains)
         total = total + training.translation_domain_weight * terms["translation_domain"]
     return Objective(total, _detached(terms))
+
+
+def pairs(drawn: Tensor, targets: PairTargets, weight: float) -> Objective:
+    """G's L1 (M, 3, S, S) to the pairs found for its sources, each counted by its similarity.
+
+    A method of ours; the nearest ideas are retrieval as supervision and staged training (docs/method.md).
+    """
+    errors = (drawn - targets.pictures).abs().mean(dim=(1, 2, 3))  # (M,)
+    loss = (targets.weights * errors).mean()
+    return Objective(weight * loss, {"pairs": loss.detach()})
 
 
 def _detached(terms: Terms) -> Terms:

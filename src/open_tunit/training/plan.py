@@ -18,6 +18,12 @@ SEMI_JOINT_START, LABELLED_ONLY_STEPS = 35_000, 20_000
 """Semi-supervised, as published: first step of the joint phase, and first steps on labelled images alone."""
 LABEL_WEIGHT = 5.0
 """Of the cross-entropy on labelled images in semi-supervised training, as published."""
+PAIRS_PER_SOURCE = 2
+"""Domains in which the pair phase takes each source's pair."""
+PAIR_PHASE_WEIGHT = 10.0
+"""Of the L1 to pairs while G learns by nothing else."""
+JOINT_WARMUP = 50
+"""Steps over which G's rate rises again when D joins after the pair phase: Adam's averages are of other gradients."""
 FEW_IMAGES = 500
 FEWEST_PER_DOMAIN = 10
 """Training images that a domain needs at least."""
@@ -27,7 +33,7 @@ FEWEST_PER_DOMAIN = 10
 class Phase:
     """What one step trains, and with what weights."""
 
-    name: Literal["guiding", "joint", "separate"]
+    name: Literal["guiding", "pairs", "joint", "separate"]
     train_guiding: bool
     train_generator: bool
     guiding_weight: float
@@ -37,7 +43,11 @@ class Phase:
     patch_weight: float = 0.0
     """Weight of the patch loss in G's loss."""
     generator_steps: int = 0
-    """Steps of G and D before this one."""
+    """Steps of G before this one."""
+    joint_steps: int = 0
+    """Steps of D before this one."""
+    generator_rate: float = 1.0
+    """Factor on the learning rate of G."""
     learn_domains: bool = True
     """Whether the domain objective counts yet."""
     freeze_domains: bool = False
@@ -78,16 +88,37 @@ class Plan:
         return Views.of(self.config.data.views, self.recipe)
 
     @property
-    def joint_start(self) -> int:
-        """The first step at which G and D learn."""
+    def pairs(self) -> bool:
+        """Whether G is trained on pairs found in the folder."""
         training = self.training
-        if self.supervision == "all":
+        own_phase = training.joint_start != 0 or self.recipe.pretrained
+        return self.recipe.pairs and self.recipe.freeze_domains and own_phase and training.pair_weight > 0
+
+    @property
+    def joint_start(self) -> int:
+        """The first step at which G learns."""
+        training = self.training
+        if self.recipe.pretrained or (self.supervision == "all" and not self.pairs):
             return 0
         if training.joint_start is not None:
             return training.joint_start
         if self.supervision == "some":
             return min(SEMI_JOINT_START, training.steps // 2)
         return round(training.steps * training.guiding_share)
+
+    @property
+    def pair_steps(self) -> int:
+        """Steps of the pair phase, from `joint_start` on; D learns after them."""
+        if not self.pairs:
+            return 0
+        asked = self.training.pair_steps
+        steps = round(self.training.pair_share * self.steps) if asked is None else asked
+        return max(0, min(steps, self.steps - self.joint_start - 1))
+
+    @property
+    def adversarial_start(self) -> int:
+        """The first step at which D learns."""
+        return self.joint_start + self.pair_steps
 
     @property
     def labelled_only_steps(self) -> int:
@@ -120,16 +151,31 @@ class Plan:
                 learn_domains=step >= self.domains_start,
                 labelled_only=labelled_only,
             )
-        joint, pretrained = training.schedule == "joint", self.joint_start > 0
+        frozen = self.recipe.freeze_domains and (self.joint_start > 0 or self.recipe.pretrained)
+        joint_steps = step - self.adversarial_start
+        if joint_steps < 0:
+            return Phase(
+                name="pairs",
+                train_guiding=False,
+                train_generator=True,
+                guiding_weight=training.guiding_weight,
+                guiding_learning_rate=training.guiding_learning_rate,
+                generator_steps=generator_steps,
+                freeze_domains=frozen,
+            )
+        joint, own_phase = training.schedule == "joint", self.joint_start > 0
+        warm = (joint_steps + 1) / JOINT_WARMUP if self.pair_steps else 1.0
         return Phase(
             name="joint" if joint else "separate",
-            train_guiding=joint,
+            train_guiding=joint and not self.recipe.pretrained,
             train_generator=True,
             guiding_weight=training.guiding_weight,
-            guiding_learning_rate=self._joint_rate(generator_steps) if pretrained else training.guiding_learning_rate,
-            patch_weight=_falling(training.patch_weight, training.patch_full_steps, generator_steps),
+            guiding_learning_rate=self._joint_rate(joint_steps) if own_phase else training.guiding_learning_rate,
+            patch_weight=0.0 if self.pairs else _falling(training.patch_weight, training.patch_full_steps, joint_steps),
             generator_steps=generator_steps,
-            freeze_domains=self.recipe.freeze_domains and pretrained,
+            joint_steps=joint_steps,
+            generator_rate=min(1.0, warm),
+            freeze_domains=frozen,
             labelled_only=labelled_only,
         )
 
@@ -138,19 +184,33 @@ class Plan:
         alone = None if phase.train_generator else self.training.guiding_batch
         return self.training.batch if alone is None else alone
 
+    @property
+    def cycle_weight(self) -> float:
+        """Weight of the cycle in G's loss; from scratch, pairs stand in for it."""
+        return 0.0 if self.pairs and not self.recipe.pretrained else self.training.cycle_weight
+
+    @property
+    def pair_weight(self) -> float:
+        """Weight of the L1 to pairs in the joint phase."""
+        return self.training.pair_weight if self.pairs else 0.0
+
+    def without_pairs(self) -> Plan:
+        """The plan of a data set in which no pictures are like each other: patches and the cycle stand in for pairs."""
+        return self.replace({"training.pair_steps": 0, "training.pair_weight": 0.0})
+
     def penalised(self, phase: Phase) -> bool:
         """Whether D's step has the gradient penalty (lazy R1)."""
-        return phase.generator_steps % self.training.r1_every == 0
+        return phase.joint_steps % self.training.r1_every == 0
 
     def replace(self, overrides: Mapping[str, Any]) -> Plan:
         """A copy with settings of the config changed: `plan.replace({"training.steps": 100})`."""
         return dataclasses.replace(self, config=self.config.replace(overrides))
 
-    def _joint_rate(self, generator_steps: int) -> float:
-        """E's rate after so many steps of G; it falls, for a palette that follows G for long grows in one direction."""
+    def _joint_rate(self, joint_steps: int) -> float:
+        """E's rate after so many joint steps; it falls, for the palette would grow in one direction over long runs."""
         own = self.training.joint_guiding_learning_rate
         rate = self.training.guiding_learning_rate if own is None else own
-        return _falling(rate, self.training.joint_guiding_full_steps, generator_steps)
+        return _falling(rate, self.training.joint_guiding_full_steps, joint_steps)
 
 
 def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) -> Plan:

@@ -80,7 +80,8 @@ def choose_samples(
     pool = held_out if len(held_out) >= 2 * SHOWN else train
     pool = generator.permutation(pool)
     shown = np.resize(pool, 2 * SHOWN)
-    measured = np.sort(generator.permutation(train)[:MEASURED])
+    measured = generator.permutation(train)[:MEASURED]
+    places = np.sort(measured), np.argsort(np.argsort(measured))  # read in order, shown in random order
 
     def tensor(indices: np.ndarray) -> Tensor:
         return images.from_uint8(torch.from_numpy(np.ascontiguousarray(pixels[indices]))).to(device)
@@ -89,5 +90,5 @@ def choose_samples(
         sources=tensor(shown[:SHOWN]),
         references=tensor(shown[SHOWN:]),
         sheet=tensor(pool[:256]),
-        measured=np.ascontiguousarray(pixels[measured]),
+        measured=np.ascontiguousarray(pixels[places[0]])[places[1]],
     )

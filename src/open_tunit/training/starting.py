@@ -13,9 +13,10 @@ from rich.console import Console
 from open_tunit import runs
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset, training_hashes
 from open_tunit.device import use_half
 from open_tunit.model import TUNIT
+from open_tunit.places import TRAINING_HASHES
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
@@ -80,6 +81,7 @@ def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
+        TRAINING_HASHES: training_hashes(dataset),
     }
 
 

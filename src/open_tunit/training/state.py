@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Training
+from open_tunit.networks.backbone import load_backbone
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.generator import Generator
-from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.networks.guides import Guide, guiding_network
+from open_tunit.networks.pretrained_guiding import PretrainedGuiding
+from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.training.plan import Plan
 
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
-ADVERSARIAL_BETAS = (0.5, 0.99)
+ADVERSARIAL_BETA_2 = 0.99
 GUIDING_WEIGHT_DECAY = 1e-3
 LOGITS_QUEUE = 1024
 """Recent logits that balanced prototypes are balanced over, beside the batch."""
@@ -49,11 +51,11 @@ class Queue:
 class State:
     """The state of a run after `step` steps."""
 
-    E: GuidingNetwork
-    E_ema: GuidingNetwork
+    E: Guide
+    E_ema: Guide
     G: Generator
     G_ema: Generator
-    D: Discriminator
+    D: Discriminator | ProjectedDiscriminator
     opt_E: torch.optim.Optimizer
     opt_G: torch.optim.Optimizer
     opt_D: torch.optim.Optimizer
@@ -83,7 +85,7 @@ class State:
         weights = [value for name in NETWORKS for value in getattr(self, name).parameters()]
         return all(bool(torch.isfinite(value).all()) for value in weights)
 
-    def guide(self) -> GuidingNetwork:
+    def guide(self) -> Guide:
         """The momentum copy of E as users get it: eval mode, with E's batch-norm averages; a copy."""
         guide = copy.deepcopy(self.E_ema)
         copy_buffers(guide, self.E)
@@ -95,8 +97,10 @@ def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float
     config, training = plan.config, plan.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        E, G = GuidingNetwork(config.model), Generator(config.model)
-        D = Discriminator(config.model, config.discriminator)
+        E, G = guiding_network(config.model), Generator(config.model)
+        D = _discriminator(plan)
+    if isinstance(E, PretrainedGuiding):
+        E.trunk.load_state_dict(load_backbone().state_dict())
     if plan.recipe.plain_start:
         G.start_plain()
     for network in (E, G, D):
@@ -111,17 +115,29 @@ def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float
         opt_E=torch.optim.Adam(
             E.parameters(), lr=training.guiding_learning_rate, weight_decay=GUIDING_WEIGHT_DECAY, fused=True
         ),
-        opt_G=_adversary(G, training),
-        opt_D=_adversary(D, training),
+        opt_G=_adversary(G, plan),
+        opt_D=_adversary(D, plan),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
         logits=Queue(LOGITS_QUEUE, torch.empty(0, config.model.domains, device=device, dtype=dtype)),
     )
 
 
-def _adversary(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    rate, decay = training.learning_rate, training.weight_decay
+def _discriminator(plan: Plan) -> Discriminator | ProjectedDiscriminator:
+    config = plan.config
+    if plan.recipe.pretrained:
+        return ProjectedDiscriminator(config.model.domains, width=config.discriminator.width, seed=config.seed)
+    return Discriminator(config.model, config.discriminator)
+
+
+def _adversary(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    training = plan.training
+    rate, decay, betas = (
+        training.learning_rate,
+        training.weight_decay,
+        (plan.recipe.adversarial_beta, ADVERSARIAL_BETA_2),
+    )
     if training.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=rate, betas=ADVERSARIAL_BETAS, weight_decay=decay, fused=True)
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
 
 

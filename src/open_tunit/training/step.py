@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from open_tunit import losses
 from open_tunit.data import views
-from open_tunit.data.batches import Batch
+from open_tunit.data.batches import Batch, PairBatch, PairTargets
 from open_tunit.device import exact_float32
-from open_tunit.networks.guiding import Guidance, GuidingNetwork
+from open_tunit.networks.guides import Guide
+from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
-from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
 from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 
 
@@ -42,7 +43,7 @@ class Step:
     half: bool = False
     """bfloat16 autocast for all but R1, losses and statistics of the batch."""
 
-    def __call__(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
+    def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
 
         On a GPU losses are looked at only when LOOK_EVERY divides the step: the networks may be spoilt since the last
@@ -53,11 +54,15 @@ class Step:
         self.finish(state, phase)
         return terms
 
-    def compute(self, state: State, batch: Batch, phase: Phase, patch_weight: Tensor | None = None) -> objectives.Terms:
+    def compute(
+        self, state: State, batch: Batch | PairBatch, phase: Phase, patch_weight: Tensor | None = None
+    ) -> objectives.Terms:
         """All that a CUDA graph can hold: the losses, the optimisers, the queues; `prepare` goes before it.
 
         `patch_weight` stands for the phase's where that is above 0, at an address that stays.
         """
+        if isinstance(batch, PairBatch):
+            return self._update_on_pairs(state, batch)
         frozen = self._frozen_features(state, batch, phase)
         keys = self._momentum_keys(state, batch, phase, frozen)
         terms: objectives.Terms = {}
@@ -80,11 +85,12 @@ class Step:
         if state.E.palette_head is not None:
             state.E.palette_head.requires_grad_(phase.train_generator)
         set_rate(state.opt_E, phase.guiding_learning_rate)
+        set_rate(state.opt_G, self.plan.training.learning_rate * phase.generator_rate)
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
-    def _guidance(self, E: GuidingNetwork, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
+    def _guidance(self, E: Guide, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
         """E's outputs for x, from `features` of its frozen trunk where they are given.
 
         Before G learns without the palette: one that is open already (of a model to start from) would satisfy the
@@ -129,7 +135,7 @@ class Step:
             unlabelled=batch.unlabelled,
         )
         objective = objectives.guiding(inputs, self.plan, phase)
-        _descend(objective, "E", [(state.E, state.opt_E)], state.step)
+        descend(objective, "E", [(state.E, state.opt_E)], state.step)
         return objective.terms
 
     def _update_discriminator_and_generator(
@@ -154,9 +160,9 @@ class Step:
         translation, reconstruction = drawn.chunk(2)
 
         d_objective = self._discriminator(state, batch, domains, translation.detach(), penalised)
-        _descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
+        descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
 
-        with _fixed(state.D), self._autocast(batch.x):
+        with fixed(state.D), self._autocast(batch.x):
             outputs = full(state.D(drawn))
         fakes = _at(outputs, torch.cat([reference_domains, domains]))
         fake_translation, fake_reconstruction = fakes.chunk(2)
@@ -176,24 +182,42 @@ class Step:
             negatives=state.keys.rows,
         )
         g_objective = objectives.generator(inputs, self.plan, phase, patch_weight)
+        if batch.pairs is not None and self.plan.pair_weight > 0:
+            with self._autocast(batch.x):
+                paired = self._drawn_pairs(state, batch.pairs, content)
+            g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
-        _descend(g_objective, "G", learners, state.step)
+        descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
 
-    def _translated(self, E: GuidingNetwork, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
+    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
+        """G alone, towards other pictures of the folder."""
+        with self._autocast(batch.x_content):
+            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
+        objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
+        descend(objective, "G", [(state.G, state.opt_G)], state.step)
+        return objective.terms
+
+    def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
+        """The sources' content in the styles of their pairs."""
+        with torch.no_grad():
+            style = full(state.E(targets.pictures).style)
+        return full(state.G.decode(content[targets.places], style))
+
+    def _translated(self, E: Guide, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""
         if self.plan.recipe.translation_view:
             translation = views.translation_view(translation, batch.translation_numbers, self.plan.views)
         if self.plan.recipe.translations_train_guiding:
             return self._guidance(E, translation, phase)
-        with _fixed(E):
+        with fixed(E):
             return self._guidance(E, translation, phase)
 
     def _cycled(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> Tensor | None:
         """The sources reconstructed from their detached, recoloured translations, which can hide nothing."""
-        if self.plan.training.cycle_weight == 0:
+        if self.plan.cycle_weight == 0:
             return None
         source = views.content_view(translation.detach(), batch.translation_numbers)
         with self._autocast(translation):
@@ -277,7 +301,7 @@ class _Keys(NamedTuple):
 
 
 @contextlib.contextmanager
-def _fixed(network: nn.Module) -> Iterator[None]:
+def fixed(network: nn.Module) -> Iterator[None]:
     """Gradients pass through the network to its inputs, none reaches its weights."""
     trained = [p for p in network.parameters() if p.requires_grad]
     for parameter in trained:
@@ -299,7 +323,7 @@ def _looks(device: torch.device, step: int) -> bool:
     return device.type == "cpu" or (step % LOOK_EVERY == 0 and not captured)
 
 
-def _descend(
+def descend(
     objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
 ) -> None:
     """One optimiser step for each learner; no other network gets a gradient."""

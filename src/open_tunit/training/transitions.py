@@ -1,7 +1,7 @@
 """What is done once between phases: prototypes begin, domains settle, statistics are measured, the palette opens.
 
 Begun from random weights, prototypes settle on whatever is easiest to tell apart at that time, and stay there
-(docs/log.md, "When the domains begin").
+(docs/log.md, "Prototypes begun late").
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
-from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.data.pairs import PairTable, describe, find_pairs
+from open_tunit.networks.guides import Guide
 from open_tunit.rng import Stream, rng
 from open_tunit.training.clustering import (
     SHARPNESS,
@@ -36,6 +37,8 @@ SETTLE_SAMPLE, SETTLE_VIEWS = 4096, 2
 GAIN = 0.01
 """By how much neighbours must agree more about k-means' clusters than about the IIC heads'."""
 CHUNK = 128
+LEAST_CONFIDENCE = 0.3
+"""Mean weight of pairs below which a run is trained without them."""
 STATISTICS_SAMPLE, STATISTICS_CHUNK = 512, 64
 PALETTE_SCALE = 0.5
 """Standard deviation of the palette's numbers at first: together about that of the rest of the style code."""
@@ -92,7 +95,7 @@ def _neighbours(codes: Tensor) -> Tensor:
     return nearest_neighbours((codes[0] - codes[0].mean(dim=0)) @ within_class_whitening(codes))
 
 
-def _shapes(E: GuidingNetwork, features: Tensor) -> Tensor:
+def _shapes(E: Guide, features: Tensor) -> Tensor:
     return features if E.shape_head is None else E.shape_head(features)
 
 
@@ -120,7 +123,23 @@ def _features(
 
 
 @torch.no_grad()
-def measure_statistics(E: GuidingNetwork, batches: Batches, seed: int) -> None:
+def pair_table(state: State, batches: Batches, plan: Plan) -> PairTable:
+    """Pairs of the training images by lightness (data/pairs.py), in the domains of E's average, or of the labels."""
+    if batches.codes is not None:
+        found = torch.from_numpy(batches.codes.domains).to(batches.device)
+    else:
+        state.E_ema.eval()
+        parts = batches.in_parts(batches.indices, CHUNK)
+        found = torch.cat([state.E_ema(x).logits.argmax(dim=1) for x in parts])
+    labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
+    domains = torch.where(labels >= 0, labels, found)
+    pairs = find_pairs(describe(batches.in_parts(batches.indices, CHUNK)), domains, plan.config.model.domains)
+    limits = {"distrusted": plan.recipe.pairs_distrusted, "trusted": plan.recipe.pairs_trusted}
+    return PairTable.of(pairs, domains, batches.indices, **limits)
+
+
+@torch.no_grad()
+def measure_statistics(E: Guide, batches: Batches, seed: int) -> None:
     """Replace E's batch-norm averages by those of up to STATISTICS_SAMPLE training images; E ends in eval mode."""
     norms = [part for part in E.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
     momenta = [norm.momentum for norm in norms]

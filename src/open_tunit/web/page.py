@@ -256,11 +256,12 @@ def _about(studio: Studio, file: str | None) -> str:
 def _header(studio: Studio) -> str:
     shapes, about = studio.model.config, studio.model.about
     data = about.get("data", {})
-    learned = f", learned from {data['train']:,} pictures of {html.escape(str(data['name']))}" if data else ""
+    known = "train" in data and "name" in data
+    learned = f", trained on {data['train']:,} pictures of {html.escape(data['name'])}" if known else ""
     return (
         "<header><h1>Redraw a picture after another</h1>"
         "<p>The translation keeps the source's pose and place, and takes the reference's kind and look. "
-        f"This model knows {shapes.domains} domains, found without labels{learned}; it draws at {shapes.size} pixels."
+        f"This model has {shapes.domains} domains{learned}; it works at {shapes.size} pixels."
         "</p></header>"
     )
 

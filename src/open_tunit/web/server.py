@@ -8,9 +8,9 @@ import socket
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
 
 from open_tunit.model import TUNIT
+from open_tunit.web.guard import Guard, credentials, is_loopback
 from open_tunit.web.studio import Studio
 from open_tunit.web.uploads import MAX_BYTES
 
@@ -22,27 +22,27 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
 }
 """What keeps Gradio and its libraries from calling home; read when they are imported."""
-POLICY = "; ".join([
-    "default-src 'self'", "script-src 'self' 'unsafe-inline' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'",
-    "img-src 'self' data: blob:", "media-src 'self' data: blob:", "font-src 'self' data:",
-    "connect-src 'self' data: blob:", "worker-src 'self' blob:", "object-src 'none'", "base-uri 'self'",
-])  # fmt: skip
-"""The browser may load what this server sends, and nothing else."""
 
 
-def serve(model: TUNIT, *, examples: Path, host: str, port: int, kept_seconds: int = KEPT_SECONDS) -> None:
+def serve(
+    model: TUNIT, *, examples: Path, host: str, port: int, auth: str | None = None, kept_seconds: int = KEPT_SECONDS
+) -> None:
     """Serve the page until Ctrl-C or SIGTERM; then every upload and result is deleted.
 
-    `examples` may be missing. Raises ValueError for an address where nothing can listen.
+    `examples` may be missing; `auth` is USER:PASSWORD. Raises ValueError for an address where nothing can listen.
     """
+    authorization = credentials(auth)
     _check_free(host, port)
     with tempfile.TemporaryDirectory(prefix="open-tunit-") as folder:
         os.environ |= {**QUIET, "GRADIO_TEMP_DIR": folder}
+        from starlette.middleware import Middleware
+
         from open_tunit.web.look import CSS, THEME
         from open_tunit.web.page import build_page
 
         address = f"http://{host if host != '0.0.0.0' else socket.gethostname()}:{port}"
         page = build_page(Studio(model.eval(), examples), kept_seconds=kept_seconds, address=address)
+        guard = Middleware(Guard, host=host, authorization=authorization)
         page.launch(
             server_name=host,
             server_port=port,
@@ -61,8 +61,10 @@ def serve(model: TUNIT, *, examples: Path, host: str, port: int, kept_seconds: i
             prevent_thread_lock=True,
             theme=THEME,
             css=CSS,
-            app_kwargs={"middleware": [_policy()], "docs_url": None, "redoc_url": None},
+            app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
         )
+        if not is_loopback(host) and auth is None:
+            print("warning: whoever reaches this address may use the page; --auth USER:PASSWORD asks for a password")
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         try:
             _wait_for_the_end()
@@ -86,25 +88,3 @@ def _wait_for_the_end() -> None:
         signal.signal(number, lambda *_: ended.set())
     while not ended.wait(1):  # with a timeout, so that Windows sees Ctrl-C
         pass
-
-
-def _policy() -> Any:
-    from starlette.middleware import Middleware
-
-    return Middleware(_WithPolicy)
-
-
-class _WithPolicy:
-    """ASGI middleware that adds the policy to every answer."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = [(b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")]
-                message = {**message, "headers": [*message.get("headers", []), *headers]}
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy)

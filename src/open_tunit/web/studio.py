@@ -1,7 +1,8 @@
-"""What the page can do: its answers as plain pictures and sentences, knowing nothing of the page."""
+"""What the page can do: its answers as plain pictures and sentences, independent of the page."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from open_tunit import images
 from open_tunit.data.scan import scan
 from open_tunit.interpolation import path
 from open_tunit.model import TUNIT
-from open_tunit.web.uploads import check_upload
+from open_tunit.web.uploads import check_upload, check_uploads
 
 MAX_SIDE = 6
 """Most sources, and most references, of a grid."""
@@ -28,8 +29,7 @@ class Studio:
 
     def __init__(self, model: TUNIT, examples: Path | None = None) -> None:
         self.model = model
-        present = examples is not None and examples.is_dir()
-        self.examples = _in_order(examples)[:MAX_EXAMPLES] if examples is not None and present else []
+        self.examples = _examples(examples) if examples is not None and examples.is_dir() else []
         self.example_domains = self._likeliest(self.examples) if self.examples else []
         self.filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
 
@@ -63,7 +63,7 @@ class Studio:
         """Each picture with its likeliest domain and that domain's probability, in the domains' order."""
         if len(files) > MAX_SORTED:
             raise ValueError(f"These are {len(files)} pictures; the page sorts {MAX_SORTED} at a time.")
-        checked = [check_upload(file) for file in files]
+        checked = check_uploads(files)
         sure, domains = self.model.domains(checked).cpu().max(dim=1)
         rows = zip(checked, domains.tolist(), sure.tolist(), strict=True)
         return sorted(rows, key=lambda row: (row[1], -row[2]))
@@ -82,8 +82,9 @@ class Studio:
             raise ValueError("A grid needs at least one source and one reference.")
         if max(len(sources), len(references)) > MAX_SIDE:
             raise ValueError(f"A grid takes up to {MAX_SIDE} sources and {MAX_SIDE} references.")
-        left = self.model.squares([check_upload(file) for file in sources])
-        top = self.model.squares([check_upload(file) for file in references])
+        checked = check_uploads([*sources, *references])
+        left = self.model.squares(checked[: len(sources)])
+        top = self.model.squares(checked[len(sources) :])
         body = self.model.grid(left, top)  # (M, N, 3, S, S)
         head = torch.cat([torch.ones_like(top[:1]), top])[None]
         return images.grid(torch.cat([head, torch.cat([left[:, None], body], dim=1)]))
@@ -114,7 +115,21 @@ class Studio:
         return tile
 
 
-def _in_order(folder: Path) -> list[Path]:
-    """The pictures of the folder, 2.png before 10.png."""
-    names = sorted(scan(folder), key=lambda name: (len(name), name))
-    return [folder / name for name in names]
+def _examples(folder: Path) -> list[Path]:
+    """The first pictures of the folder, 2.png before 10.png; a warning names those that cannot be shown."""
+    try:
+        names = sorted(scan(folder), key=lambda name: (len(name), name))
+    except ValueError:  # it holds none
+        return []
+    found: list[Path] = []
+    for name in names:
+        if len(found) == MAX_EXAMPLES:
+            break
+        try:
+            file = check_upload(folder / name)
+            images.read_image(file)
+        except (ValueError, OSError) as error:
+            warnings.warn(f"example {name} is left out: {error}", stacklevel=2)
+        else:
+            found.append(file)
+    return found

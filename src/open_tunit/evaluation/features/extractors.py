@@ -35,7 +35,7 @@ IMAGENET_STD: list[list[list[float]]] = [[[0.229]], [[0.224]], [[0.225]]]
 
 @dataclasses.dataclass(frozen=True)
 class FeatureNetwork:
-    """A network, what it is called, and how it is given its pixels."""
+    """A network, its name, and how it is given its pixels."""
 
     name: str
     rule: str
@@ -93,7 +93,7 @@ def open_features(
 
 
 def own_features(model: TUNIT) -> FeatureNetwork:
-    """E's pooled features: always at hand, but E also trained the generator that they judge."""
+    """E's pooled features: always at hand, but E also trained the generator that is measured."""
     digest = hashlib.sha256()
     for value in model.E.trunk.state_dict().values():
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

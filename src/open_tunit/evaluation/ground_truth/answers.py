@@ -14,18 +14,22 @@ from torch import Tensor
 from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
-from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Judges, open_judges, truth_of
-from open_tunit.metrics.clustering import matched_hits
+from open_tunit.evaluation.figures import UNCHANGED
+from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Classifiers, open_classifiers, truth_of
+from open_tunit.evaluation.ground_truth.patterns import worn_patterns
+from open_tunit.evaluation.translations import encode
+from open_tunit.metrics.agreement import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT
-from open_tunit.rng import rng
+from open_tunit.rng import Stream, rng
 
-JUDGED = 0.95
-"""A content factor counts when its judge reaches this on real held-out critters."""
+LEAST_ACCURACY = 0.95
+"""A content factor counts when its classifier reaches this on real held-out critters."""
 PROTOCOL = (
     f"{CRITTERS_TEST} held-out critters, each the source once and the reference once, paired by a seeded permutation; "
     "errors are mean absolute differences from the true answer, as a share of the unchanged source's; the head is "
-    "the union of the source's and the answer's; judges are networks trained on other critters with their truth"
+    "the union of the source's and the answer's; classifiers are networks trained on other critters with their truth; "
+    "species reached and coat patterns are counted over pairs of different species"
 )
 
 
@@ -35,6 +39,8 @@ class Pairs:
 
     sources: list[critters.Critter]
     references: list[critters.Critter]
+    order: Tensor
+    """(N,) position among the sources of each one's reference."""
     source: Tensor
     reference: Tensor
     answer: Tensor
@@ -42,14 +48,18 @@ class Pairs:
     head: Tensor
     """(N, 1, S, S) in [0, 1]."""
 
+    def different(self) -> NDArray[np.bool_]:
+        """(N,) whether source and reference are of different species: where the unchanged source is wrong."""
+        return np.not_equal(_species(self.sources), _species(self.references))
+
 
 def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
     """The test critters of the run's seed as sources, and a permutation of them as references."""
     species, shares = parse_critters(folder)
     first = CRITTERS_TRAIN + CRITTERS_VAL
     chosen = [critters.critter(seed, i, species=species, shares=shares) for i in range(first, first + CRITTERS_TEST)]
-    order = rng(seed).permutation(len(chosen))
-    partners = [chosen[i] for i in order]
+    order = torch.as_tensor(rng(seed, Stream.EVALUATED_PAIRS).permutation(len(chosen)))
+    partners = [chosen[i] for i in order.tolist()]
     answers = [critters.true_answer(s, r) for s, r in zip(chosen, partners, strict=True)]
     lazy = [critters.recoloured(s, r) for s, r in zip(chosen, partners, strict=True)]
     masks = [
@@ -60,8 +70,9 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
     return Pairs(
         sources=chosen,
         references=partners,
+        order=order,
         source=source,
-        reference=source[torch.as_tensor(order)],
+        reference=source[order],
         answer=_pictures(answers, size),
         recoloured=_pictures(lazy, size),
         head=torch.from_numpy(np.stack(masks))[:, None],
@@ -71,19 +82,19 @@ def held_out_pairs(folder: str, *, size: int, seed: int) -> Pairs:
 def measure(model: TUNIT, folder: str, *, seed: int, cache_root: Path) -> tuple[dict[str, Any], Pairs, Tensor]:
     """The figures of a model on the held-out critters of `seed`, with `intervals`; the pairs; the translations.
 
-    The judges are kept in the cache.
+    The classifiers are kept in the cache.
     """
     pairs = held_out_pairs(folder, size=model.config.size, seed=seed)
-    translations = model.translate(pairs.source, pairs.reference).cpu()
-    true_species = np.array([critter.species for critter in pairs.sources])
-    pseudo = model.domains(pairs.source).argmax(dim=1).cpu().numpy()
-    sorted_right = matched_hits(pseudo, true_species)
-    figures: dict[str, Any] = {"pseudo_label_accuracy": _share(sorted_right)}
-    intervals = {"pseudo_label_accuracy": bootstrap_interval(sorted_right, seed=seed)}
-    judges = open_judges(species=parse_critters(folder)[0], size=model.config.size, cache_root=cache_root)
+    species = parse_critters(folder)[0]
+    probabilities, styles = encode(model, pairs.source)  # each reference is a source too
+    translations = model.redraw(pairs.source, styles[pairs.order]).cpu()
+    matched = matched_hits(probabilities.argmax(dim=1).numpy(), _species(pairs.sources))
+    figures, intervals = _shares("pseudo_label_accuracy", matched, seed)
+    classifiers = open_classifiers(species=species, size=model.config.size, cache_root=cache_root)
     for part, its_intervals in (
         _error_ratios(pairs, translations, seed),
-        _judged(pairs, translations, judges, seed),
+        _classified(pairs, translations, classifiers, seed),
+        _patterns(pairs, translations, species, seed),
     ):
         figures |= part
         intervals |= its_intervals
@@ -114,26 +125,54 @@ def _error_ratios(pairs: Pairs, translations: Tensor, seed: int) -> tuple[dict[s
     return figures, intervals
 
 
-def _judged(
-    pairs: Pairs, translations: Tensor, judges: Judges, seed: int
+def _classified(
+    pairs: Pairs, translations: Tensor, classifiers: Classifiers, seed: int
 ) -> tuple[dict[str, Any], dict[str, Interval]]:
-    said = judges.levels(translations)
+    """Species that translations reach, content that they keep: what classifiers find in them."""
+    found = classifiers.levels(translations)
+    different, target = pairs.different(), _species(pairs.references)
+    figures, intervals = _shares("species_reached", (found[SPECIES] == target)[different], seed)
+    unchanged = classifiers.levels(pairs.source)[SPECIES] == target
+    figures |= _shares(f"species_reached{UNCHANGED}", unchanged[different], seed)[0]
     content = {name: value.numpy() for name, value in truth_of(pairs.sources).items()}
-    reached = said[SPECIES] == np.array([critter.species for critter in pairs.references])
-    heard = [name for name in critters.CONTENT_LEVELS if judges.accuracy[name] >= JUDGED]
-    kept = {name: said[name] == content[name] for name in heard}
-    intervals = {"species_reached": bootstrap_interval(reached, seed=seed)}
+    accurate = [name for name in critters.CONTENT_LEVELS if classifiers.accuracy[name] >= LEAST_ACCURACY]
+    kept = {name: found[name] == content[name] for name in accurate}
     if kept:
         intervals["content_kept"] = bootstrap_interval(np.mean(list(kept.values()), axis=0), seed=seed)
-    shares = {name: _share(hits) for name, hits in kept.items()}
-    figures = {
-        "species_reached": _share(reached),
+    shares = {name: float(hits.mean()) for name, hits in kept.items()}
+    figures |= {
         "content_kept": float(np.mean(list(shares.values()))) if shares else None,
         "content_kept_by_factor": shares,
-        "judge_accuracy": judges.accuracy,
+        "classifier_accuracy": classifiers.accuracy,
     }
     return figures, intervals
 
 
-def _share(hits: NDArray[np.bool_]) -> float:
-    return float(hits.mean())
+def _patterns(
+    pairs: Pairs, translations: Tensor, species: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Interval]]:
+    """Whose coat pattern the translations wear, the reference's or the source's; pairs of different species."""
+    different = pairs.different()
+    answers = [critters.true_answer(s, r) for s, r in zip(pairs.sources, pairs.references, strict=True)]
+    chosen = [answer for answer, counts in zip(answers, different, strict=True) if counts]
+    figures: dict[str, Any] = {}
+    intervals: dict[str, Interval] = {}
+    pictures = torch.cat([part[torch.as_tensor(different)] for part in (translations, pairs.source)])
+    worn_by_both = np.split(worn_patterns(pictures, [*chosen, *chosen], species), 2)
+    for worn, ending in zip(worn_by_both, ("", UNCHANGED), strict=True):
+        for name, wearers in (("pattern_taken", pairs.references), ("pattern_kept", pairs.sources)):
+            values, bounds = _shares(f"{name}{ending}", worn == _species(wearers)[different], seed)
+            figures |= values
+            intervals |= bounds if not ending else {}
+    return figures, intervals
+
+
+def _species(drawn: list[critters.Critter]) -> NDArray[np.int64]:
+    return np.array([critter.species for critter in drawn])
+
+
+def _shares(name: str, hits: NDArray[np.bool_], seed: int) -> tuple[dict[str, Any], dict[str, Interval]]:
+    """The share of hits under `name`, and its interval; None and no interval where nothing was counted."""
+    if not len(hits):
+        return {name: None}, {}
+    return {name: float(hits.mean())}, {name: bootstrap_interval(hits, seed=seed)}

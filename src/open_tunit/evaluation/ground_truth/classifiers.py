@@ -1,12 +1,10 @@
-"""Judges for the built-in set: a small supervised network that tells a critter's species and content levels."""
+"""Classifiers for the built-in set: a small supervised network with a head for the species and each content factor."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +16,14 @@ from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.evaluation.tensor_cache import keep, read_kept
 
-JUDGE_SEED = 9001
-"""Seed of the critters that judges learn from: no run is trained or measured on it."""
+VERSION = 1
+"""Raise it when the network or its training changes: kept classifiers of another version are not used."""
+CLASSIFIER_SEED = 9001
+"""Seed of the critters that classifiers are trained on: no run is trained or measured on it."""
 TRAINING_CRITTERS, HELD_OUT_CRITTERS = 8000, 1000
 EPOCHS, BATCH, LEARNING_RATE = 10, 64, 2e-3
 SPECIES = "species"
-WHAT = "judges"
+WHAT = "classifiers"
 
 
 class _Network(nn.Module):
@@ -44,38 +44,38 @@ class _Network(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Judges:
-    """One judge per factor; `accuracy` is each one's own, on real critters that it never saw."""
+class Classifiers:
+    """One classifier per factor; `accuracy` is each one's own, on real critters that it was not trained on."""
 
     network: nn.Module
     accuracy: dict[str, float]
 
     @torch.inference_mode()
     def levels(self, x: Tensor) -> dict[str, np.ndarray]:
-        """What each judge says of images (N, 3, S, S) in [-1, 1]: factor -> (N,) levels."""
+        """The most likely level of each factor in images (N, 3, S, S) in [-1, 1]: factor -> (N,) levels."""
         parts = [self.network(part) for part in x.cpu().split(256)]
         return {name: torch.cat([p[name] for p in parts]).argmax(dim=1).numpy() for name in parts[0]}
 
 
-def open_judges(*, species: int, size: int, cache_root: Path) -> Judges:
-    """The judges of `train_judges`, from the cache or trained and kept there.
+def open_classifiers(*, species: int, size: int, cache_root: Path) -> Classifiers:
+    """The classifiers of `train_classifiers`, from the cache or trained and kept there.
 
-    The key is made of what they learn, the code that draws and trains, and the version of PyTorch. A damaged entry is
+    The key is made of VERSION, the hash of the drawings, species, size and the version of PyTorch. A damaged entry is
     trained again, with a warning; a cache that cannot be written is not used.
     """
-    path = cache_root / "judges" / f"{_key(species, size)}.safetensors"
+    path = cache_root / WHAT / f"{_key(species, size)}.safetensors"
     kept = read_kept(path, WHAT)
     if kept is not None:
         network = _Network(size, _levels(species))
         network.load_state_dict(kept[0])
-        return Judges(network.eval(), json.loads(kept[1]["accuracy"]))
-    judges = train_judges(species=species, size=size)
-    keep(path, judges.network.state_dict(), WHAT, {"accuracy": json.dumps(judges.accuracy)})
-    return judges
+        return Classifiers(network.eval(), json.loads(kept[1]["accuracy"]))
+    trained = train_classifiers(species=species, size=size)
+    keep(path, trained.network.state_dict(), WHAT, {"accuracy": json.dumps(trained.accuracy)})
+    return trained
 
 
-def train_judges(*, species: int, size: int, seed: int = JUDGE_SEED) -> Judges:
-    """Judges for the first `species` species at `size` px: about half a minute on two cores at 32 px."""
+def train_classifiers(*, species: int, size: int, seed: int = CLASSIFIER_SEED) -> Classifiers:
+    """Classifiers for the first `species` species at `size` px: about half a minute on two cores at 32 px."""
     levels = _levels(species)
     x, truth = _drawn(range(TRAINING_CRITTERS), species, size, seed)
     with torch.random.fork_rng(devices=[]):
@@ -84,9 +84,8 @@ def train_judges(*, species: int, size: int, seed: int = JUDGE_SEED) -> Judges:
         _fit(network, x, truth)
     network.eval()
     held_out, answers = _drawn(range(TRAINING_CRITTERS, TRAINING_CRITTERS + HELD_OUT_CRITTERS), species, size, seed)
-    judges = Judges(network, {})
-    said = judges.levels(held_out)
-    return Judges(network, {name: float((said[name] == answers[name].numpy()).mean()) for name in levels})
+    predicted = Classifiers(network, {}).levels(held_out)
+    return Classifiers(network, {name: float((predicted[name] == answers[name].numpy()).mean()) for name in levels})
 
 
 def truth_of(drawn: list[critters.Critter]) -> dict[str, Tensor]:
@@ -100,8 +99,8 @@ def _levels(species: int) -> dict[str, int]:
 
 
 def _key(species: int, size: int) -> str:
-    sources = [inspect.getsource(module) for module in (critters, sys.modules[__name__])]
-    return hashlib.sha256(json.dumps([species, size, torch.__version__, *sources]).encode()).hexdigest()
+    values = [VERSION, critters.DRAWING, species, size, torch.__version__]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _drawn(indices: range, species: int, size: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -118,8 +117,8 @@ def _fit(network: _Network, x: Tensor, truth: dict[str, Tensor]) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
     for _ in range(EPOCHS):
         for chosen in torch.randperm(len(x)).split(BATCH)[: len(x) // BATCH]:
-            said = network(x[chosen])
-            loss = torch.stack([F.cross_entropy(said[name], truth[name][chosen]) for name in said]).sum()
+            logits = network(x[chosen])
+            loss = torch.stack([F.cross_entropy(logits[name], truth[name][chosen]) for name in logits]).sum()
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

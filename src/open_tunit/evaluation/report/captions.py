@@ -1,4 +1,4 @@
-"""What figures are called, in words and in order: for the report, the terminal and comparisons."""
+"""Names of figures in words and in order: for the report, the terminal and comparisons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 LEAST_SHOWN, MOST_SHOWN, LEAST_WHOLE = 1e-3, 1e4, 999.5
 
-TRUTH, DOMAINS, OWN, FEATURES = "Against the truth", "Domains", "Translations, by the model itself", "In feature space"
+TRUTH, DOMAINS, OWN, FEATURES = "Against the truth", "Domains", "Translations, measured by E", "In feature space"
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     TRUTH: {
         "true_answer_error_ratio": ("Error against the true answer", "the unchanged source has 1; lower is better"),
@@ -16,8 +16,13 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "true_answer_error_ratio_head": ("The same on the head alone", "lower is better"),
         "baseline_background_recoloured_head": ("… of the source with the reference's background", ""),
         "baseline_reference_copied_head": ("… of the reference itself", ""),
-        "species_reached": ("Translations of the reference's species", "by a judge; higher is better"),
-        "content_kept": ("Content levels kept", "by judges; higher is better"),
+        "species_reached": ("Reference's species reached", "by a classifier, of pairs of different species"),
+        "species_reached_source_unchanged": ("… by the unchanged sources", ""),
+        "pattern_taken": ("Reference's coat pattern taken", "of pairs of different species; higher is better"),
+        "pattern_taken_source_unchanged": ("… by the unchanged sources", ""),
+        "pattern_kept": ("Source's coat pattern kept", "of the same pairs; lower is better"),
+        "pattern_kept_source_unchanged": ("… by the unchanged sources", ""),
+        "content_kept": ("Content levels kept", "by classifiers; higher is better"),
     },
     DOMAINS: {
         "pseudo_label_accuracy": ("Images sorted into their true domain", "best one-to-one matching; higher is better"),
@@ -27,10 +32,12 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "style_neighbour_accuracy": ("Style codes whose 5 nearest have their label", "higher is better"),
     },
     OWN: {
-        "domain_reached_by_own_judgement": ("Sorted into the reference's domain", "by E; higher is better"),
-        "reconstruction_error": ("Error of a picture redrawn in its own style", "0 to 1; lower is better"),
-        "cycle_error": ("Error after the way there and back", "0 to 1; lower is better"),
-        "label_free_score": ("Label-free score", "ranks checkpoints of one run; higher is better"),
+        "domain_reached": ("Reference's domain reached", "by E, of pairs of different domains; higher is better"),
+        "domain_reached_source_unchanged": ("… by the unchanged sources", ""),
+        "reconstruction_error": ("Reconstruction error", "0 to 1; lower is better"),
+        "cycle_error": ("Cycle reconstruction error", "0 to 1; lower is better"),
+        "label_free_score": ("Label-free score", "of pairs of different domains; ranks checkpoints of one run"),
+        "label_free_score_source_unchanged": ("… of the unchanged sources", ""),
     },
     FEATURES: {
         "fid": ("FID", "lower is better"),
@@ -55,8 +62,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 
 CURVES = {
     "validation/score": "Validation: label-free score",
-    "validation/domain_reached": "Validation: sorted into the reference's domain",
-    "validation/cycle_error": "Validation: error after the way there and back",
+    "validation/domain_reached": "Validation: reference's domain reached",
+    "validation/cycle_error": "Validation: cycle reconstruction error",
     "loss/style_contrast": "E: style contrast",
     "loss/shape_contrast": "E: contrast of domain views",
     "loss/prototypes": "E: balanced prototypes",
@@ -66,12 +73,12 @@ CURVES = {
     "loss/d_fake": "D: translations",
     "loss/d_mismatched": "D: real images at a wrong domain",
     "loss/r1": "D: R1 penalty",
-    "loss/g_translation": "G: what D says of translations",
-    "loss/g_reconstruction": "G: what D says of pictures redrawn",
-    "loss/reconstruction": "G: pictures redrawn in their own style",
+    "loss/g_translation": "G: adversarial, translations",
+    "loss/g_reconstruction": "G: adversarial, reconstructions",
+    "loss/reconstruction": "G: reconstruction",
     "loss/translation_style": "G: style of translations",
     "loss/translation_domain": "G: domain of translations",
-    "loss/cycle": "G: the way there and back",
+    "loss/cycle": "G: cycle reconstruction",
     "loss/patches": "G: patches unlike the reference's",
     "images_per_second": "Images per second",
 }
@@ -102,7 +109,9 @@ def features(figures: Mapping[str, Any]) -> str:
 def measured_on(figures: Mapping[str, Any]) -> str:
     """How many images of what."""
     protocol = figures["protocol"]
-    return f"{figures['held_out_images']} images ({protocol['part']} part of {protocol['data']})"
+    held_out = figures.get("held_out", "held_out_images" in figures)
+    kind = "held-out images" if held_out else "images, not held out"
+    return f"{protocol['images']} {kind} ({protocol['part']} part of {protocol['data']})"
 
 
 def number(value: float) -> str:

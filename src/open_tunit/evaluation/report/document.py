@@ -14,6 +14,7 @@ from open_tunit.evaluation.report import panels
 from open_tunit.evaluation.report.charts import curves
 from open_tunit.evaluation.report.markup import document, note, table, terms
 from open_tunit.files import write_text_atomic
+from open_tunit.runs import PAGE
 
 TILES = (
     "true_answer_error_ratio",
@@ -22,7 +23,7 @@ TILES = (
     "fid",
     "mfid",
     "pseudo_label_accuracy",
-    "domain_reached_by_own_judgement",
+    "domain_reached",
     "reconstruction_error",
     "label_free_score",
     "cycle_error",
@@ -33,7 +34,7 @@ MOST_TILES = 4
 def write_report(
     folder: Path, evaluation: Evaluation, *, log: Sequence[Mapping[str, Any]], cost: Mapping[str, str]
 ) -> None:
-    """Write FOLDER/index.html, and a few held-out pictures to try the model with as FOLDER/pictures/0.png, ..."""
+    """Write FOLDER/index.html, and some measured pictures to try the model with as FOLDER/pictures/0.png, ..."""
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for index, picture in enumerate(panels.shown_images(evaluation)[: panels.SHOWN]):
         images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
@@ -41,7 +42,7 @@ def write_report(
     protocol = figures["protocol"]
     title = f"{Path(protocol['data']).name or protocol['data']}: {model.domains} domains at {model.size}\u00a0px"
     subtitle = (
-        f"Measured on {protocol['images']} images of the {protocol['part']} part and {protocol['pairs']} translations"
+        f"Measured on {names.measured_on(figures)} and {protocol['pairs']} translations"
         f"{_trained(evaluation.model.about)}."
     )
     sections = (
@@ -53,12 +54,12 @@ def write_report(
         ("Styles", panels.style_panel(evaluation)),
         ("Against the true answers", panels.true_answers(evaluation)),
         ("Best and worst", panels.best_and_worst(evaluation)),
-        ("Is it copying?", panels.copies(evaluation)),
+        ("Nearest training images", panels.copies(evaluation)),
         ("Training", curves(log)),
         ("Cost", terms(cost)),
         ("How it was measured", _protocol(protocol)),
     )
-    write_text_atomic(folder / "index.html", document(title, subtitle, sections, _tiles(figures)))
+    write_text_atomic(folder / PAGE, document(title, subtitle, sections, _tiles(figures)))
 
 
 def _trained(about: Mapping[str, Any]) -> str:
@@ -92,23 +93,23 @@ def _figures(figures: Mapping[str, Any]) -> str:
             heading += note(f"Features: {names.features(figures)}.")
         parts.append(f"{heading}{table(('', 'value', '95 % interval'), cells)}")
     left_out = "".join(f"<li>{html.escape(line)}</li>" for line in figures["notes"])
-    return "".join(parts) + _judges(figures) + (f"<h3>Careful</h3><ul>{left_out}</ul>" if left_out else "")
+    return "".join(parts) + _classifiers(figures) + (f"<h3>Warnings</h3><ul>{left_out}</ul>" if left_out else "")
 
 
 def _label(words: str, explanation: str) -> str:
     return html.escape(words) + (f"<small>{html.escape(explanation)}</small>" if explanation else "")
 
 
-def _judges(figures: Mapping[str, Any]) -> str:
-    if "judge_accuracy" not in figures:
+def _classifiers(figures: Mapping[str, Any]) -> str:
+    if "classifier_accuracy" not in figures:
         return ""
     kept = figures["content_kept_by_factor"]
     rows = [
         (html.escape(name), names.number(value), names.number(kept[name]) if name in kept else "–")
-        for name, value in figures["judge_accuracy"].items()
+        for name, value in figures["classifier_accuracy"].items()
     ]
-    return "<h3>The judges, and what they say of each content factor</h3>" + table(
-        ("factor", "judge's own accuracy", "kept"), rows
+    return "<h3>The classifiers, and the content levels that they find kept</h3>" + table(
+        ("factor", "accuracy on real critters", "kept"), rows
     )
 
 

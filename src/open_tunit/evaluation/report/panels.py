@@ -24,36 +24,37 @@ WALKS = 4
 
 def shown_images(evaluation: Evaluation) -> Tensor:
     """The first images that a report shows, (at most 2 * SHOWN, 3, S, S)."""
-    order = rng(evaluation.plan.seed, Stream.REPORT_EXAMPLES).permutation(len(evaluation.plan.images))
-    return pictures(evaluation.dataset, evaluation.plan.images[order[: 2 * SHOWN]])
+    return pictures(evaluation.dataset, evaluation.selection.images[_shown(evaluation)])
 
 
 def domain_sheets(evaluation: Evaluation) -> str:
-    """A sheet of held-out images per domain, with what is in it where labels are known."""
-    plan, dataset = evaluation.plan, evaluation.dataset
+    """A sheet of images per domain, with what is in it where labels are known."""
+    selection, dataset = evaluation.selection, evaluation.dataset
     parts = []
     for domain, name in _domains(evaluation).items():
-        members = plan.images[evaluation.seen.domains == domain]
+        members = selection.images[evaluation.encoded.domains == domain]
         sheet = torch.ones(SHEET_ROWS * SHEET_COLUMNS, 3, *dataset.images.shape[1:3])
         chosen = members[: len(sheet)]
         if len(chosen):
             sheet[: len(chosen)] = pictures(dataset, chosen)
         rows = sheet[: max(1, -(-len(chosen) // SHEET_COLUMNS)) * SHEET_COLUMNS].unflatten(0, (-1, SHEET_COLUMNS))
-        caption = f"{len(members)} of {len(plan.images)} images{_contents(evaluation, members)}"
+        caption = f"{len(members)} of {len(selection.images)} images{_contents(evaluation, members)}"
         parts.append(f"<h3>{chip(domain)}{html.escape(name)}</h3>{grid_figure(caption, rows)}")
     return "".join(parts)
 
 
 def style_panel(evaluation: Evaluation) -> str:
     """The map of styles."""
-    plan = evaluation.plan
-    if len(plan.images) < 2:
+    selection = evaluation.selection
+    if len(selection.images) < 2:
         return ""
-    order = rng(plan.seed, Stream.REPORT_MAP).permutation(len(plan.images))[:MAP_IMAGES]
-    places, how = _places(evaluation.seen.styles[torch.as_tensor(order)].numpy())
-    canvas = style_picture(places, evaluation.seen.domains[order], pictures(evaluation.dataset, plan.images[order]))
+    order = rng(selection.seed, Stream.REPORT_MAP).permutation(len(selection.images))[:MAP_IMAGES]
+    places, how = _places(evaluation.encoded.styles[torch.as_tensor(order)].numpy())
+    canvas = style_picture(
+        places, evaluation.encoded.domains[order], pictures(evaluation.dataset, selection.images[order])
+    )
     legend = "".join(f"<span>{chip(k)}{html.escape(name)}</span>" for k, name in _domains(evaluation).items())
-    caption = f"{len(order)} held-out images by {how}."
+    caption = f"{len(order)} images by {how}."
     return f'<p class="legend">{legend}</p>{picture_figure(caption, canvas, wide=True)}'
 
 
@@ -84,20 +85,21 @@ def domain_grid(evaluation: Evaluation) -> str:
 
 def interpolations(evaluation: Evaluation) -> str:
     """Walks from a source's own style to its reference's."""
-    shown = shown_images(evaluation)
+    shown, styles = shown_images(evaluation), evaluation.encoded.styles[torch.as_tensor(_shown(evaluation))]
     count = min(WALKS, len(shown) // 2)
     if not count:
         return ""
-    sources, references = shown[:count], shown[count : 2 * count]
-    steps = [evaluation.model.translate(sources, references, strength=s).cpu() for s in STRENGTHS]
+    sources, own, theirs = shown[:count], styles[:count], styles[count : 2 * count]
+    steps = [evaluation.model.redraw(sources, torch.lerp(own, theirs, s)).cpu() for s in STRENGTHS]
     caption = f"Source, then {len(STRENGTHS)} steps from its own style to that of the reference at the right."
-    return grid_figure(caption, torch.stack([sources, *steps, references], dim=1))
+    return grid_figure(caption, torch.stack([sources, *steps, shown[count : 2 * count]], dim=1))
 
 
 def best_and_worst(evaluation: Evaluation) -> str:
-    """The pairs with the highest and the lowest label-free score."""
+    """The pairs of different domains with the highest and the lowest label-free score."""
     scores = evaluation.made.scores()
-    order = np.argsort(-scores, kind="stable")
+    order = np.flatnonzero(evaluation.made.different)
+    order = order[np.argsort(-scores[order], kind="stable")]
     count = min(SHOWN, len(order) // 2)
     if not count:
         return ""
@@ -110,7 +112,7 @@ def best_and_worst(evaluation: Evaluation) -> str:
 
 def copies(evaluation: Evaluation) -> str:
     """The translations that come nearest to a training image, beside it."""
-    found = evaluation.copying
+    found = evaluation.nearest_training
     if found is None:
         return ""
     usual = float(np.median(found.held_out))
@@ -122,7 +124,7 @@ def copies(evaluation: Evaluation) -> str:
         f"The {len(order)} translations nearest to any of {found.searched} training images in the features of "
         f"{features}, of all {len(found.translated)}. Rows: source, reference, translation, nearest training image."
     )
-    caption = f"Distances, where the median real held-out image has 1: {listed}. Copies would be near 0."
+    caption = f"Distances, where the median real held-out image has 1: {listed}. Copies are near 0."
     return note(text) + grid_figure(caption, torch.stack(rows))
 
 
@@ -132,6 +134,12 @@ def true_answers(evaluation: Evaluation) -> str:
         return ""
     columns = torch.stack([part[:SHOWN].cpu() for part in evaluation.answers])
     return grid_figure("Rows: source, reference, translation, true answer.", columns)
+
+
+def _shown(evaluation: Evaluation) -> NDArray[np.int64]:
+    """Their positions in the selection's images."""
+    selection = evaluation.selection
+    return rng(selection.seed, Stream.REPORT_EXAMPLES).permutation(len(selection.images))[: 2 * SHOWN]
 
 
 def _domains(evaluation: Evaluation) -> dict[int, str]:
@@ -145,18 +153,19 @@ def _places(styles: NDArray[np.floating]) -> tuple[NDArray[np.float64], str]:
     """Places (N, 2) of style codes (N, d), and in words what they mean."""
     if len(styles) >= FEWEST_POINTS:
         try:
-            return style_map(styles), "t-SNE of their styles: alike lie together, distances far apart say little"
+            return style_map(styles), "t-SNE of their style codes: neighbours are alike, large distances mean little"
         except ModuleNotFoundError:
             pass
     places, share = principal_map(styles)
-    return places, f"the two main directions of their styles (PCA): {share:.0%} of the variance"
+    return places, f"the two main directions of their style codes (PCA): {share:.0%} of the variance"
 
 
 def _pairs(evaluation: Evaluation, chosen: np.ndarray) -> list[Tensor]:
-    plan, dataset = evaluation.plan, evaluation.dataset
-    sources = pictures(dataset, plan.images[plan.sources[chosen]])
-    references = pictures(dataset, plan.images[plan.references[chosen]])
-    return [sources, references, evaluation.model.translate(sources, references).cpu()]
+    selection, dataset = evaluation.selection, evaluation.dataset
+    sources = pictures(dataset, selection.images[selection.sources[chosen]])
+    references = pictures(dataset, selection.images[selection.references[chosen]])
+    styles = evaluation.encoded.styles[torch.as_tensor(selection.references[chosen])]
+    return [sources, references, evaluation.model.redraw(sources, styles).cpu()]
 
 
 def _contents(evaluation: Evaluation, members: np.ndarray) -> str:

@@ -1,0 +1,122 @@
+"""What translations are called: one file per source and reference (or domain)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from open_tunit.data.scan import SUFFIXES, scan
+from open_tunit.images import FORMATS, UnreadableImage, is_picture
+from open_tunit.video import FILMS, WRITTEN, is_film
+
+ALIKE = 0.75
+"""How like a file's suffix (0 to 1) one is that nobody means for a folder: .pngg, .jpgg."""
+LONGEST_NAME = 255
+"""Bytes of a file's name on most file systems."""
+
+
+class Results(NamedTuple):
+    """Where translations go."""
+
+    out: Path
+    names: dict[Path, str]
+    """Of the sources."""
+    labels: list[str]
+    """Of the references or domains."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `out` is the name of the one result, not of a folder."""
+        return not self.out.is_dir() and (is_picture(self.out) or self.out.suffix.lower() in WRITTEN)
+
+    def check(self, *, overwrite: bool) -> None:
+        """Raise ValueError where the results cannot be written as they are called.
+
+        That is where `out` names a file, and the results are several or of a kind that it cannot hold; where two
+        results have one name; and, unless they may be overwritten, where one exists.
+        """
+        self._check_kind()
+        taken: dict[Path, Path] = {}
+        for source in self.names:
+            for position in range(len(self.labels)):
+                path = self.of(source, position)
+                other = taken.setdefault(path, source)
+                if other != source:
+                    raise ValueError(f"translations of {other} and of {source} would both be {path}; rename one")
+        refuse_taken(taken, overwrite)
+
+    def of(self, source: Path, position: int) -> Path:
+        """The file of a source translated to the reference or domain at `position`."""
+        if self.is_file:
+            return self.out
+        suffix = ".mp4" if is_film(source) else ".png"
+        folders, _, name = self.names[source].rpartition("/")
+        return self.out / folders / (_short(f"{name}--{self.labels[position]}", LONGEST_NAME - len(suffix)) + suffix)
+
+    def _check_kind(self) -> None:
+        count = len(self.names) * len(self.labels)
+        if not self.is_file:
+            if not self.out.is_dir() and _like_a_file(self.out.suffix):
+                written = ", ".join((*FORMATS, *WRITTEN))
+                raise ValueError(f"{self.out} ends in {self.out.suffix!r}; name a folder, or a {written} file")
+            return
+        if count > 1:
+            raise ValueError(f"{self.out} is a file's name, but there are {count} translations; name a folder")
+        if is_film(self.out) != is_film(next(iter(self.names))):
+            raise ValueError(f"{self.out} is of another kind than the source; films become films, pictures pictures")
+
+
+def named_files(
+    place: Path, more_suffixes: tuple[str, ...] = (), *, left_out: Callable[[UnreadableImage], object] = lambda _: None
+) -> list[tuple[str, Path]]:
+    """Names and files: the picture `place`, or those in the folder, sorted, also with `more_suffixes`.
+
+    A name is the relative path without its suffix, unless that is all that tells two apart. `left_out` gets what looks
+    like a picture and is not taken.
+    """
+    found = list(_files(place, more_suffixes, left_out))
+    plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
+    uses = Counter(plain) + Counter({name for name, _ in found})
+    return [(name if uses[short] > 1 else short, path) for short, (name, path) in zip(plain, found, strict=True)]
+
+
+def refuse_taken(paths: Iterable[Path], overwrite: bool) -> None:
+    """Raise ValueError when one of these files exists, unless they may be replaced."""
+    taken = next((path for path in paths if path.exists()), None)
+    if taken is not None and not overwrite:
+        raise ValueError(f"{taken} exists already; give --overwrite or another --out")
+
+
+def _files(
+    place: Path, more_suffixes: tuple[str, ...], left_out: Callable[[UnreadableImage], object]
+) -> Iterator[tuple[str, Path]]:
+    if not place.is_dir():
+        if not place.exists():
+            raise FileNotFoundError(f"{place} does not exist")
+        yield place.name, place
+        return
+
+    def tell(name: str, reason: str) -> None:
+        left_out(UnreadableImage(str(place / name), reason))
+
+    for name in scan(place, SUFFIXES + more_suffixes, left_out=tell):
+        yield name, place / name
+
+
+def _like_a_file(suffix: str) -> bool:
+    """Whether a suffix is nearly one of pictures or films, or one that is only read."""
+    return bool(difflib.get_close_matches(suffix.lower(), SUFFIXES + FILMS, n=1, cutoff=ALIKE))
+
+
+def _short(name: str, most: int) -> str:
+    """The name where it has at most `most` bytes, else its beginning and a hash of the whole."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= most:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return encoded[: most - len(digest) - 1].decode(errors="ignore") + "~" + digest

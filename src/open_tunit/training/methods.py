@@ -1,0 +1,22 @@
+"""The step of a recipe, and the batch that a phase reads."""
+
+from __future__ import annotations
+
+from open_tunit.data.batches import Batch, Batches, PairBatch
+from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
+from open_tunit.training.pretrained_step import PretrainedStep
+from open_tunit.training.step import Step
+
+AnyStep = Step | PretrainedStep
+
+
+def make_step(plan: Plan, half: bool) -> AnyStep:
+    """The step of the plan's recipe; `half` computes the bulk in bfloat16."""
+    return PretrainedStep(plan, half) if plan.recipe.pretrained else Step(plan, half)
+
+
+def batch_of(batches: Batches, phase: Phase, number: int, size: int) -> Batch | PairBatch:
+    """The batch of step `number`, of `size` images."""
+    if phase.name == "pairs":
+        return batches.pair_batch(number, size, PAIRS_PER_SOURCE)
+    return batches.batch(number, size, labelled_only=phase.labelled_only)

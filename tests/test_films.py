@@ -1,0 +1,80 @@
+"""films.py: films through a model, frame by frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
+
+from open_tunit import TUNIT, parts
+from open_tunit.films import redraw_films, translate_film
+from open_tunit.video import DamagedFilm, read_film, write_film
+
+
+@pytest.fixture
+def frames(picture_folder: Path) -> list[Image.Image]:
+    return [Image.open(path).convert("RGB") for path in sorted(picture_folder.glob("disc_*.png"))]
+
+
+def _read(path: Path) -> list[np.ndarray]:
+    with read_film(path) as film:
+        return [np.asarray(frame, dtype=float) for frame in film.frames]
+
+
+def test_each_frame_is_translated(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    write_film(tmp_path / "a.mp4", frames, 5)
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "new" / "b.mov", domain=1)
+    shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
+    write_film(tmp_path / "expected.mp4", [random_model.translate(picture, domain=1) for picture in shown], 5)
+    drawn, expected = _read(tmp_path / "new" / "b.mov"), _read(tmp_path / "expected.mp4")
+    assert len(drawn) == len(expected) == len(frames)
+    assert max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True)) < 1
+
+
+def test_one_reference_or_domain(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    write_film(tmp_path / "a.mp4", frames[:2], 5)
+    for reference in (None, frames[:2]):
+        with pytest.raises(ValueError, match="reference"):
+            translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", reference)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_few_large_frames_at_once(
+    tmp_path: Path, random_model: TUNIT, frames: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(tmp_path / "a.mp4", frames[:5], 5)
+    monkeypatch.setattr(parts, "PIXELS_AT_ONCE", 2 * 48 * 40)
+    seen: list[int] = []
+    redraw = random_model.redraw
+    monkeypatch.setattr(random_model, "redraw", lambda some, *a, **b: seen.append(len(some)) or redraw(some, *a, **b))
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=0)
+    assert seen == [2, 2, 1]
+
+
+def _cut(source: Path, target: Path) -> Path:
+    whole = source.read_bytes()
+    target.write_bytes(whole[: len(whole) * 2 // 3])
+    return target
+
+
+def test_one_bad_film_stops_no_other(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    noise = [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(30)]
+    write_film(tmp_path / "good.mp4", frames, 5)
+    write_film(tmp_path / "long.mp4", noise, 5)
+    films = [tmp_path / "none.mp4", _cut(tmp_path / "long.mp4", tmp_path / "cut.mp4"), tmp_path / "good.mp4"]
+    films[0].write_text("no film")
+    failed: list[Exception] = []
+    codes = random_model.domain_styles[:1]
+    count = redraw_films(
+        random_model, films, codes, lambda path, _: tmp_path / f"{path.stem}-out.mp4", failed=failed.append
+    )
+    assert count == 2
+    assert [type(error).__name__ for error in failed] == ["UnreadableFilm", "DamagedFilm"]
+    assert len(_read(tmp_path / "good-out.mp4")) == len(frames)
+    assert 0 < len(_read(tmp_path / "cut-out.mp4")) < len(noise)
+    with pytest.raises(DamagedFilm, match=r"cut\.mp4 is cut off or damaged: only \d+ frames"):
+        _read(tmp_path / "cut.mp4")
