@@ -39,7 +39,13 @@ def main() -> None:
     device = choose_device(arguments.device)
     keep_freed_memory()
     config = Config.preset(arguments.preset, data="critters:5", out="unused", size=arguments.size)
-    config = config.replace({"training.batch": arguments.batch or config.training.batch, "training.joint_start": 1})
+    config = config.replace(
+        {
+            "training.batch": arguments.batch or config.training.batch,
+            "training.joint_start": 1,
+            "training.pair_weight": 0.0,
+        }
+    )
     plan, half = Plan.of(config), "bfloat16" in machine.precisions(device)
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, config.model.size, config.model.size, 3), np.uint8)
     labels, every = np.full(IMAGES, -1), np.arange(IMAGES)

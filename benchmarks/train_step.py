@@ -169,7 +169,12 @@ def made(config: Config, variant: Variant, device: torch.device) -> Callable[[],
 
 def ours(config: Config, state: State, batch: Batch, *, half: bool, every: int) -> Callable[[], object]:
     """A call is `every` steps, of which one has the gradient penalty."""
-    timed = {"training.r1_every": every, "training.joint_start": 1, "training.prototypes_start": 0.0}
+    timed = {
+        "training.r1_every": every,
+        "training.joint_start": 1,
+        "training.prototypes_start": 0.0,
+        "training.pair_weight": 0.0,
+    }
     plan = Plan.of(config.replace(timed))
     step, phase = Step(plan, half), plan.phase(1)
     state.keys.push(queue(config, batch.x.device).to(batch.x.dtype))
