@@ -220,7 +220,9 @@ class Runner:
     def step(self, index: int) -> None:
         """With R1 where LAZY divides the index."""
         self.state.step = 1
-        self.take(self.way, self.state, self.batch, dataclasses.replace(self.phase, generator_steps=index))
+        self.take(
+            self.way, self.state, self.batch, dataclasses.replace(self.phase, generator_steps=index, joint_steps=index)
+        )
 
     @torch.no_grad()
     def restart(self) -> None:

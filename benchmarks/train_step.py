@@ -181,7 +181,7 @@ def ours(config: Config, state: State, batch: Batch, *, half: bool, every: int) 
 
     def run() -> None:
         for index in range(every):
-            step(state, batch, dataclasses.replace(phase, generator_steps=index))
+            step(state, batch, dataclasses.replace(phase, generator_steps=index, joint_steps=index))
 
     return run
 

@@ -43,7 +43,13 @@ def _no_waiting() -> Iterator[None]:
 
 def tiny(preset: str, supervision: Supervision = "none", **settings: object) -> Plan:
     values = {name: value for name, value in TINY.items() if name != "model.palette_dim" or preset != "paper"}
-    values |= {"training.steps": STEPS, "training.joint_start": 1, "training.batch": BATCH, **settings}
+    values |= {
+        "training.pair_weight": 0.0,
+        "training.steps": STEPS,
+        "training.joint_start": 1,
+        "training.batch": BATCH,
+        **settings,
+    }
     config = Config.preset(preset, data="critters:3", out="unused", size=32).replace(values | {"device": str(GPU)})
     return Plan.of(config, supervision)
 

@@ -14,8 +14,10 @@ from small_runs import CPU, fresh, tiny
 from torch import Tensor
 
 from open_tunit.data.batches import Batches
+from open_tunit.data.pairs import PairTable
 from open_tunit.training import graphs
 from open_tunit.training.graphs import WARM_UP, Steps, copy_batch, copy_of_batch, kind_of
+from open_tunit.training.methods import batch_of
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Plan, Supervision
 from open_tunit.training.state import NETWORKS, OPTIMISERS, State
@@ -63,7 +65,12 @@ def _short_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_run(preset: str, supervision: Supervision = "none") -> tuple[Plan, State, Batches]:
     """E alone, with the domains from its third step on; then all, with R1 every other step and fewer patches."""
-    own = {"training__guiding_batch": 6, "training__prototypes_start": 0.4, "training__patch_full_steps": 2}
+    own = {
+        "training__pair_weight": 0.0,
+        "training__guiding_batch": 6,
+        "training__prototypes_start": 0.4,
+        "training__patch_full_steps": 2,
+    }
     plan = tiny(
         preset,
         supervision,
@@ -81,7 +88,7 @@ def take_all(take: Any, plan: Plan, state: State, batches: Batches, until: int =
     told = []
     while state.step < until:
         phase = plan.phase(state.step)
-        batch = batches.batch(state.step, plan.batch_size(phase), labelled_only=phase.labelled_only)
+        batch = batch_of(batches, phase, state.step, plan.batch_size(phase))
         told.append({name: float(value) for name, value in take(Step(plan), state, batch, phase).items()})
     return told
 
@@ -117,6 +124,19 @@ def test_captured_steps_are_the_plain_ones(preset: str, supervision: Supervision
     assert recorder.replayed >= (1 if supervision == "some" else 4)
     grown = len(expected) - recorder.warmed - recorder.replayed
     assert 0 < grown <= 2, "steps are plain until the queues are full, and no longer"
+
+
+def test_captured_steps_with_pairs_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("open_tunit.training.plan.JOINT_WARMUP", 2)
+    plan = a_run("cpu")[0].replace({"training.pair_weight": 1.0, "training.pair_steps": 5, "training.steps": 24})
+    batches = a_run("cpu")[2]
+    batches.pairs = PairTable.random(batches.indices, plan.config.model.domains)
+    told, states, recorder = [], [fresh(plan), fresh(plan)], Repeater()
+    for take, state in zip((plainly, Steps(recorder)), states, strict=True):
+        told.append(take_all(take, plan, state, batches, until=24))
+    assert told[0] == told[1]
+    assert_same(*states)
+    assert recorder.replayed >= 5
 
 
 def test_each_kind_is_captured_once() -> None:
@@ -212,9 +232,9 @@ def test_kinds_are_phases_without_their_numbers_and_shapes() -> None:
     plan, _, batches = a_run("cpu")
     batch, phase = batches.batch(0, 4), plan.phase(JOINT_START)
     kind = kind_of(plan, batch, phase)
-    later = dataclasses.replace(phase, generator_steps=4, patch_weight=0.1, guiding_learning_rate=1.0)
+    later = dataclasses.replace(phase, generator_steps=4, joint_steps=4, patch_weight=0.1, guiding_learning_rate=1.0)
     assert kind_of(plan, batches.batch(1, 4), later) == kind
-    for other in ({"generator_steps": 1}, {"patch_weight": 0.0}, {"freeze_domains": False}, {"learn_domains": False}):
+    for other in ({"joint_steps": 1}, {"patch_weight": 0.0}, {"freeze_domains": False}, {"learn_domains": False}):
         assert kind_of(plan, batch, dataclasses.replace(phase, **other)) != kind
     assert kind_of(plan, batches.batch(0, 6), phase) != kind
     assert kind_of(plan, dataclasses.replace(batch, unlabelled=batch.unlabelled[:2]), phase) != kind
@@ -228,8 +248,9 @@ def test_a_batch_is_copied_to_where_another_is() -> None:
     assert held.x is not batch.x
     copy_batch(other, held)
     for field in dataclasses.fields(held):
-        if field.name != "translation_numbers":
-            assert torch.equal(getattr(held, field.name), getattr(other, field.name)), field.name
+        mine, yours = getattr(held, field.name), getattr(other, field.name)
+        if isinstance(yours, Tensor):
+            assert torch.equal(mine, yours), field.name
     for mine, yours in zip(held.translation_numbers, other.translation_numbers, strict=True):
         assert (mine is None) == (yours is None)
         assert mine is None or torch.equal(mine, yours)
