@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def between(pixels: np.ndarray, domains: Tensor, count: int) -> tuple[Pairs, Tensor, Tensor]:
-    """The pairs of uint8 images (N, S, S, 3), the similarities of those of other domains, and which (N, K) those are."""
+    """The pairs of uint8 images (N, S, S, 3), the similarities of those of other domains, and which (N, K) they are."""
     parts = (images.from_uint8(np.ascontiguousarray(part)) for part in np.array_split(pixels, -(-len(pixels) // 256)))
     pairs = find_pairs(describe(parts), domains, count)
     other = (torch.arange(count) != domains[:, None]) & (pairs.table != NONE)
