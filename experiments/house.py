@@ -2,8 +2,8 @@
 
     python experiments/house.py [SRC_FOLDER]
 
-A floor is one more than the highest floor that a module imports from, of all modules or of its room's. Hands: functions with a parameter annotated as a
-batch, a picture that was read, or the run's config, and the files they are in.
+A floor is one more than the highest floor that a module imports from, of all modules or of its room's. Hands:
+functions with a parameter annotated as a batch, a picture that was read, or the run's config, and their files.
 """
 
 from __future__ import annotations

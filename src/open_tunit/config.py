@@ -151,7 +151,7 @@ class Config:
         values = self.to_dict()
         for name in ("preset_name", "out", "minutes", "device", "precision", "report_every", "validate_every", "cache"):
             del values[name]
-        for name in ("steps", "joint_start", "guiding_share"):
+        for name in ("steps", "joint_start", "guiding_share", "pair_steps", "pair_share"):
             del values["training"][name]
         values["data"]["folder"] = _absolute(values["data"]["folder"])
         if values["data"]["labels"] not in (None, "folders"):

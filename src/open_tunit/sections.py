@@ -136,7 +136,7 @@ class Training:
     joint_start: int | None = None
     """First step at which G learns (E alone before it); None = `guiding_share` of the run: 65,000 of 200,000."""
     pair_steps: int | None = None
-    """Steps of the pair phase, which begins at `joint_start`; None = `pair_share` of the run."""
+    """Steps of the pair phase, which begins at `joint_start`; None = `pair_share` of the run, 0 = no pairs."""
     pair_share: float = 0.0
     """Share of the run (of its time, with a budget in minutes) given to the pair phase. The paper: none."""
     guiding_share: float = 0.325

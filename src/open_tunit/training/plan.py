@@ -92,7 +92,8 @@ class Plan:
         """Whether G is trained on pairs found in the folder."""
         training = self.training
         own_phase = training.joint_start != 0 or self.recipe.pretrained
-        return self.recipe.pairs and self.recipe.freeze_domains and own_phase and training.pair_weight > 0
+        asked = training.pair_weight > 0 and training.pair_steps != 0
+        return self.recipe.pairs and self.recipe.freeze_domains and own_phase and asked
 
     @property
     def joint_start(self) -> int:
@@ -196,7 +197,7 @@ class Plan:
 
     def without_pairs(self) -> Plan:
         """The plan of a data set in which no pictures are like each other: patches and the cycle stand in for pairs."""
-        return self.replace({"training.pair_steps": 0, "training.pair_weight": 0.0})
+        return self.replace({"training.pair_steps": 0})
 
     def penalised(self, phase: Phase) -> bool:
         """Whether D's step has the gradient penalty (lazy R1)."""

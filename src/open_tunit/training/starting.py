@@ -98,7 +98,8 @@ def _resolved(
 ) -> Plan:
     """A new run's plan with its steps counted out, and the number of domains where it is to be found."""
     if plan.config.minutes is None:
-        plan = plan.replace({"training.joint_start": plan.joint_start})
+        starts = {"training.joint_start": plan.joint_start}
+        plan = plan.replace(starts | ({"training.pair_steps": plan.pair_steps} if plan.pairs else {}))
     else:
         print_line(console, "timing a few steps, to turn minutes into steps")
         plan = fitted_to_minutes(plan, batches, half=half, clock=clock)
