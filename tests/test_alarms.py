@@ -171,7 +171,7 @@ def test_an_alarm_warns_when_it_begins_to_ring() -> None:
 
 
 def test_what_is_measured_when() -> None:
-    overrides = {"training.joint_start": 20, "training.prototypes_start": 0.5}
+    overrides = {"training.joint_start": 20, "training.prototypes_start": 0.5, "training.pair_steps": 0}
     plan = Plan.of(Config.preset("cpu", data="photos", out="run", domains=3, steps=120, overrides=overrides))
     model, watch = model_of(3), Watch(kinds())
     measured = {step: set(watch.measure(model, plan, plan.phase(step))) for step in (9, 10, 20, 29, 30)}
@@ -190,6 +190,7 @@ def test_a_run_logs_its_alarms_and_says_them_once(picture_folder: Path, tmp_path
         "model.guiding_width": 4, "model.projection_dim": 8, "model.generator_width": 4,
         "model.style_mlp_width": 16, "discriminator.width": 4, "discriminator.max_width": 8,
         "training.batch": 4, "training.guiding_batch": 8, "training.prototypes_start": 0.5, "training.joint_start": 2,
+        "training.pair_steps": 0,
     }  # fmt: skip
     config = Config.preset(
         "cpu", data=str(picture_folder), out=str(tmp_path / "run"), domains=30, steps=5, report_every=1,
@@ -221,10 +222,10 @@ def test_a_run_whose_generator_cannot_learn_rings(tmp_path: Path) -> None:
             "model.style_dim": 8, "model.palette_dim": 3, "model.guiding_width": 4, "model.projection_dim": 8,
             "model.generator_width": 4, "model.style_mlp_width": 16, "discriminator.width": 4,
             "discriminator.max_width": 8, "training.batch": 4, "training.guiding_batch": 8,
-            "training.joint_start": 2, "training.learning_rate": 1e-12,
+            "training.joint_start": 2, "training.learning_rate": 1e-12, "training.pair_steps": 0,
         },
     )  # fmt: skip
     said = io.StringIO()
     train(config, console=Console(file=said, width=200))
-    assert said.getvalue().count("alarm: ignored_style: the style code is ignored") == 1
+    assert said.getvalue().count("warning: ignored_style: the style code is ignored") == 1
     assert said.getvalue().count("warning: empty_domain: the smallest domain is nearly empty") == 1

@@ -35,8 +35,9 @@ def shown(x: Tensor) -> list[int]:
 
 def assert_equal(one: Batch, other: Batch) -> None:
     for field in dataclasses.fields(Batch):
+        mine, yours = getattr(one, field.name), getattr(other, field.name)
         if field.name != "translation_numbers":
-            assert torch.equal(getattr(one, field.name), getattr(other, field.name)), field.name
+            assert (mine is yours is None) or torch.equal(mine, yours), field.name
     for mine, yours in zip(one.translation_numbers, other.translation_numbers, strict=True):
         assert (mine is None) == (yours is None)
         assert mine is None or torch.equal(mine, yours)

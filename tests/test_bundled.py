@@ -124,7 +124,16 @@ def test_commands_draw_with_it_and_say_so(
 def test_one_can_train_on_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture_folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("train", "--preset", "cpu", "--data", picture_folder, "--init", "critters", "--out", "mine")
-    tiny = ("--steps", 2, "--set", "training.joint_start=1", "--set", "training.guiding_batch=8")
+    tiny = (
+        "--steps",
+        2,
+        "--set",
+        "training.joint_start=1",
+        "--set",
+        "training.guiding_batch=8",
+        "--set",
+        "training.pair_steps=0",
+    )
     assert _main(*words, *tiny) == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

@@ -34,6 +34,7 @@ SETTINGS = (
     "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
     "model.projection_dim=8", "discriminator.width=4", "discriminator.max_width=8",
     "training.batch=4", "training.guiding_batch=8", "training.joint_start=1",
+    "training.pair_steps=0",
 )  # fmt: skip
 
 Capture = pytest.CaptureFixture[str]
@@ -159,7 +160,7 @@ def test_training_data_that_cannot_be(capsys: Capture, tmp_path: Path, picture_f
 @pytest.mark.parametrize(("words", "expected"), [
     (("--domains", 1), "domains is 1; at least 2 are needed"),
     (("--size", 48), "size is 48; it must be one of 32, 64, 128, 256, 512 (a power of two)"),
-    (("--preset", "gpu"), "preset is 'gpu'; expected one of paper, cpu, default"),
+    (("--preset", "gpu"), "preset is 'gpu'; expected one of paper, cpu, photos, photos-128, default"),
     (("--set", "training.bach=8"), "config.training has no setting 'bach'; did you mean batch?"),
     (("--set", "training.zzz=8"), "config.training has no setting 'zzz'; it has "),
     (("--set", "batch=8"), "config has no setting 'batch'; did you mean training.batch?"),
@@ -376,9 +377,9 @@ def test_models_that_cannot_be(capsys: Capture, tmp_path: Path, model: Path, pic
     for line in lines(model):
         assert "is not this model's safetensors file" in line
     weights.write_bytes(whole)
-    config.write_text(json.dumps({**json.loads(text), "format_version": 2}))
+    config.write_text(json.dumps({**json.loads(text), "format_version": 3}))
     for line in (*lines(model), _refused(capsys, "info", model)):
-        assert "has format_version 2, newer than 1" in line
+        assert "has format_version 3, newer than 2" in line
     config.write_text(json.dumps({"format_version": 1}))
     for line in (*lines(model), _refused(capsys, "info", model)):
         assert "config.json" in line
@@ -388,9 +389,9 @@ def test_models_that_cannot_be(capsys: Capture, tmp_path: Path, model: Path, pic
 def test_fine_tuning_from_a_newer_model(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
     config = model / "config.json"
     values = json.loads(config.read_text())
-    config.write_text(json.dumps({**values, "format_version": 2, "model": {**values["model"], "attention": 4}}))
+    config.write_text(json.dumps({**values, "format_version": 3, "model": {**values["model"], "attention": 4}}))
     line = _refused(capsys, *_train_words(picture_folder, tmp_path / "run", "--init", model))
-    assert "has format_version 2, newer than 1" in line
+    assert "has format_version 3, newer than 2" in line
 
 
 def test_domains_sorts_a_folder(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
@@ -460,7 +461,7 @@ def test_domains_that_cannot_be(capsys: Capture, tmp_path: Path, model: Path, pi
     assert "domains needs --out FOLDER" in _refused(capsys, "domains", "--data", picture_folder)
     sweep = ("domains", "sweep", "--data", picture_folder)
     assert "--fewest is 4 and --most 3" in _refused(capsys, *sweep, "--fewest", 4, "--most", 3)
-    assert "needs shape codes" in _refused(capsys, *sweep, "--preset", "paper")
+    assert "needs the shape contrast" in _refused(capsys, *sweep, "--preset", "paper")
     (tmp_path / "domains.json").write_text("{}")
     assert "domains.json exists already" in _refused(capsys, *sweep, "--out", tmp_path)
 

@@ -210,7 +210,7 @@ def test_what_cannot_be_is_named_in_one_line(changes: dict[str, Any], name: str,
 
 
 def test_an_unknown_preset_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"preset is 'best'; expected one of paper, cpu, default"):
+    with pytest.raises(ConfigError, match=r"preset is 'best'; expected one of paper, cpu, photos, photos-128, default"):
         preset("best")
 
 

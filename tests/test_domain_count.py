@@ -29,7 +29,7 @@ from open_tunit.training.state import State
 from open_tunit.training.step import NotFiniteError, Step
 
 TINY = {
-    "model.style_dim": 8, "model.palette_dim": 3,
+    "model.style_dim": 8, "model.palette_dim": 3, "training.pair_steps": 0,
     "model.guiding_width": 4, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 8,
     "model.generator_width": 4, "model.generator_blocks": 1, "model.style_mlp_width": 16,
     "discriminator.width": 4, "discriminator.max_width": 8, "training.batch": 4,
@@ -170,7 +170,7 @@ def test_time_for_the_search_is_put_aside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"preset": "paper"}, "domains is auto, which needs shape codes"),
+        ({"preset": "paper"}, "domains is auto, which needs the shape contrast"),
         ({"set": {"data.labels": "folders"}}, "leave one out"),
         ({"set": {"training.joint_start": 0}}, "training.joint_start must be above 0"),
     ],

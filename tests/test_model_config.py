@@ -49,7 +49,7 @@ def _with_model(**values: Any) -> dict[str, Any]:
         ({**GOOD, "about": {"data": {"name": "x", "train": "many"}}}, "about.data.train"),
         ({**GOOD, "format_version": FORMAT_VERSION + 1}, "newer than"),
         (_with_model(domains=10**9), "model.domains is 1000000000; expected at most"),
-        (_with_model(generator_width=10**6, discriminator_width=4), "model.generator_width"),
+        (_with_model(generator_width=10**6), "model.generator_width"),
         (_with_model(generator_blocks=10**6), "model.generator_blocks"),
         (_with_model(guiding_depths=[10**9, 1, 1, 1, 1]), "model.guiding_depths"),
         (_with_model(style_dim="8" * 10**5), "style_dim"),

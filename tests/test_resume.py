@@ -23,12 +23,12 @@ SETTINGS = (
     "model.style_dim=8", "model.palette_dim=3",
     "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
     "model.projection_dim=8", "discriminator.width=4", "discriminator.max_width=16",
-    "training.batch=4", "training.guiding_batch=8", "training.balance_queue=24",
+    "training.batch=4", "training.guiding_batch=8", "training.pair_steps=6", "data.views.flip=true",
 )  # fmt: skip
 
 
 def _words(data: Path, out: Path) -> list[str]:
-    """The command line of the run: balanced prototypes begin at step 6, G and D at step 12."""
+    """The command line of the run: balanced prototypes begin at step 6, G at step 12, D at step 18."""
     words = ["train", "--preset", "cpu", "--data", data, "--out", out, "--steps", STEPS, "--size", 32, "--domains", 2]
     return [*map(str, words), *(word for setting in SETTINGS for word in ("--set", setting))]
 

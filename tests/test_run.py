@@ -23,8 +23,8 @@ from rich.console import Console
 from open_tunit import TUNIT, Config, train
 from open_tunit.recipes import OURS
 from open_tunit.runs import DifferentRunError
-from open_tunit.training import budget, starting
-from open_tunit.training.budget import quickened, slowed
+from open_tunit.training import budget, loop, starting
+from open_tunit.training.budget import quickened, repaced_pairs, slowed
 from open_tunit.training.plan import Plan
 from open_tunit.training.step import NotFiniteError, Step
 
@@ -42,6 +42,7 @@ TINY = {
     "training.batch": 4,
     "training.guiding_batch": 8,
     "training.prototypes_start": 0.5,
+    "training.pair_steps": 0,
 }
 TRAINED = 21
 """Images of `picture_folder` that the split gives to training; a function of their contents."""
@@ -174,7 +175,7 @@ def test_a_run_directory(config: Begin) -> None:
     assert "loss/reconstruction" not in lines[0]
 
     stored = _stored(asked)
-    assert (stored["format_version"], stored["training"]["steps"], stored["training"]["joint_start"]) == (1, 6, 3)
+    assert (stored["format_version"], stored["training"]["steps"], stored["training"]["joint_start"]) == (2, 6, 3)
     assert json.loads((run / "data.json").read_text())["train"] == TRAINED
     about = json.loads((run / "model" / "config.json").read_text())["about"]
     assert (about["step"], about["supervision"], about["data"]["name"]) == (6, "none", "pictures")
@@ -286,7 +287,7 @@ def test_few_images_shrink_batches_and_queue_with_a_note(config: Begin) -> None:
     training = _stored(asked)["training"]
     assert (training["batch"], training["guiding_batch"], training["queue"]) == (TRAINED, TRAINED, TRAINED // 2)
     assert training["r1_weight"] == 2 * asked.training.r1_weight
-    assert f"note: {TRAINED} training images are few" in said
+    assert f"warning: {TRAINED} training images are few" in said
     assert f"the batch is {TRAINED} instead of 32" in said
     state = torch.load(Path(asked.out) / "checkpoints" / "00000002.pt", weights_only=True)
     assert state["keys"].shape == (TRAINED // 2, 8)
@@ -514,8 +515,40 @@ def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeyp
     assert _stored(asked)["training"]["steps"] > steps
 
 
+def test_a_run_with_pairs_goes_on_to_the_bit(config: Begin, tmp_path: Path) -> None:
+    """The table of pairs is made anew in each session: it follows from the frozen E and the images."""
+    pairs = {"training.pair_steps": 3, "training.pair_weight": 2.0, "data.views.flip": True}
+    whole, said = _train(config(steps=8, set=pairs, out=str(tmp_path / "whole")))
+    phases = ["guiding", "pairs", "joint", "joint"]
+    assert [line["phase"] for line in _lines(config(out=str(tmp_path / "whole")))] == phases, said
+    for steps in (3, 4, 6, 8):  # within the pair phase, at its end, in the joint phase
+        again, _ = _train(config(steps=8, set=pairs).replace({"training.steps": steps}))
+    assert "loss/pairs" in _lines(config())[-1]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_unlike_pictures_are_trained_without_pairs(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LEAST_CONFIDENCE", 1.1)
+    asked = config(steps=6, set={"training.pair_steps": 3})
+    _, said = _train(asked)
+    assert "warning: the images of different domains are unlike each other" in said
+    assert [line["phase"] for line in _lines(asked)] == ["guiding", "joint", "joint"]
+    assert _stored(asked)["training"]["pair_steps"] == 0
+    _, said = _train(config(steps=8, set={"training.pair_steps": 3}))  # goes on, without them
+    assert "going on from step 6 of 8" in said
+
+
+def test_a_slow_pair_phase_keeps_its_time() -> None:
+    planned = plan_of(steps=3000, joint_start=1000, pair_steps=1500)
+    assert repaced_pairs(planned, 1100, pace=0.1, left=140) == planned  # 1,500 fit
+    fewer = repaced_pairs(planned, 1100, pace=0.2, left=140)
+    assert (fewer.pair_steps, fewer.steps - fewer.adversarial_start) == (800, 500)
+    assert repaced_pairs(planned, 1100, pace=0.1, left=-5).pair_steps == 100
+
+
 def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, prototypes_start=0.5)
+    planned = plan_of(steps=3000, joint_start=1000, pair_steps=0, prototypes_start=0.5)
     assert slowed(planned, 100, seconds=10, allowed=100) == planned
     assert slowed(planned, 100, seconds=5, allowed=100) == planned
     fewer = slowed(planned, 100, seconds=20, allowed=100)  # twice as slow: half of the steps
@@ -526,7 +559,7 @@ def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
 
 
 def test_time_that_is_left_is_steps_of_g() -> None:
-    planned = plan_of(steps=3000, joint_start=1000)
+    planned = plan_of(steps=3000, joint_start=1000, pair_steps=0)
     assert quickened(planned, 2000, pace=0.1, left=100) == planned  # 950 fit
     assert quickened(planned, 2000, pace=0.1, left=107) == planned  # 1016: not worth a report
     assert quickened(planned, 2000, pace=0.05, left=100).steps == 3900

@@ -250,7 +250,7 @@ def test_d_learns_from_penalised_images_before_g_draws(
         return decode(content, style)
 
     monkeypatch.setattr(state.G, "decode", drawn)
-    phase = dataclasses.replace(plan.phase(0), generator_steps=index)
+    phase = dataclasses.replace(plan.phase(0), joint_steps=index)
     Step(plan)(state, a_batch(), phase)
     assert waiting == [due]
 

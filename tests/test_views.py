@@ -86,10 +86,17 @@ def test_x_plus_is_flipped_by_its_own_draw() -> None:
     np.testing.assert_allclose(seen[1].numpy(), x[1].numpy(), atol=1e-12)
 
 
+def test_the_domain_view_is_x_plus_unless_the_recipe_recolours_it() -> None:
+    x, sent = pictures(2), draws(2, flip_plus=0.3)
+    assert torch.equal(views.domain_view(x, sent, Views()), views.augmented_view(x, sent, Views()))
+    recoloured = Views(domain_colour=True)
+    assert torch.equal(views.domain_view(x, sent, recoloured), views.disguised_view(x, sent, recoloured))
+
+
 def test_the_domain_view_is_mirrored_even_where_x_is_not() -> None:
     x = pictures(1)
     given = {"patch_width": 0.0, "patch_height": 0.0, "patch_x": 0.5, "patch_y": 0.5}
-    straight, mirrored = (views.domain_view(x, draws(1, flip_plus=draw, **given), OFF) for draw in (0.9, 0.1))
+    straight, mirrored = (views.disguised_view(x, draws(1, flip_plus=draw, **given), OFF) for draw in (0.9, 0.1))
     torch.testing.assert_close(mirrored, straight.flip(3), rtol=0, atol=1e-9)
     assert not torch.allclose(mirrored, straight)
 
@@ -218,7 +225,7 @@ def test_views_stay_in_range(outside: str) -> None:
     x = pictures(64).float().sign()  # the extremes
     random = views.draw(np.random.default_rng(0), 64)
     view = Views(outside="reflect" if outside == "reflect" else "black")
-    for seen in (views.augmented_view(x, random, view), views.domain_view(x, random, view)):
+    for seen in (views.augmented_view(x, random, view), views.disguised_view(x, random, view)):
         assert seen.shape == x.shape
         assert seen.dtype == torch.float32
         assert seen.abs().max() <= 1 + 1e-6
@@ -237,13 +244,13 @@ def test_every_image_has_its_own_parameters_and_no_neighbours() -> None:
 
 def test_the_domain_view_changes_colours_whatever_the_settings() -> None:
     red = torch.tensor([0.9, -0.5, -0.5])[None, :, None, None].expand(3, 3, 4, 4)
-    seen = (views.domain_view(red, draws(3, hue=[0.0, 0.1, 0.9], patch_x=0.0), OFF) + 1) / 2
+    seen = (views.disguised_view(red, draws(3, hue=[0.0, 0.1, 0.9], patch_x=0.0), OFF) + 1) / 2
     hues = [colorsys.rgb_to_hsv(*seen[n, :, 2, 3].tolist())[0] for n in range(3)]
     np.testing.assert_allclose(hues, [0.5, 0.6, 0.4], atol=1e-6)
 
 
 def test_the_domain_view_turns_wider() -> None:
-    seen = views.domain_view(marker(0.5, 0.0), draws(1, angle=1.0, patch_x=0.0, patch_y=0.0), AFFINE)
+    seen = views.disguised_view(marker(0.5, 0.0), draws(1, angle=1.0, patch_x=0.0, patch_y=0.0), AFFINE)
     seen[:, :, : SIDE // 3, : SIDE // 3] = -1  # the hidden patch
     moved = found(seen)
     assert abs(math.degrees(math.atan2(moved[1], moved[0]))) == pytest.approx(25, abs=0.1)
@@ -252,7 +259,7 @@ def test_the_domain_view_turns_wider() -> None:
 def test_the_domain_view_greys_out_a_patch_of_its_drawn_size_and_place() -> None:
     white = torch.ones(1, 3, 20, 20, dtype=torch.float64)
     place = draws(1, patch_x=0.0, patch_y=1.0, patch_width=0.0, patch_height=1.0)
-    grey = (views.domain_view(white, place, OFF) == 0).all(dim=1)[0]
+    grey = (views.disguised_view(white, place, OFF) == 0).all(dim=1)[0]
     expected = torch.zeros(20, 20, dtype=torch.bool)
     expected[12:, :4] = True  # 0.4 of the height at the bottom, 0.2 of the width at the left
     assert torch.equal(grey, expected)
@@ -261,7 +268,7 @@ def test_the_domain_view_greys_out_a_patch_of_its_drawn_size_and_place() -> None
 def test_the_choosing_view_zooms_further_than_the_domain_view() -> None:
     near = draws(1, area=0.0)
     sides = {}
-    for name, view in (("domain", views.domain_view), ("choosing", views.choosing_view)):
+    for name, view in (("domain", views.disguised_view), ("choosing", views.choosing_view)):
         x = torch.linspace(-1, 1, 65, dtype=torch.float64).expand(1, 3, 65, 65).clone()
         seen = view(x, near | draws(1, patch_x=0.0, patch_y=0.0, area=0.0), CROP)
         sides[name] = float((seen[0, 0, -1, -1] - seen[0, 0, -1, 40]) / (24 / 32))

@@ -19,6 +19,7 @@ def train_tiny(data: Path, out: Path, **fields: Any) -> Path:
         "model.guiding_width": 4, "model.generator_width": 4, "model.style_mlp_width": 16,
         "model.projection_dim": 8, "discriminator.width": 4, "discriminator.max_width": 8,
         "training.batch": 4, "training.guiding_batch": 8, "training.joint_start": 1,
+        "training.pair_steps": 0,
     }  # fmt: skip
     steps = fields.pop("steps", 2)
     evaluator = fields.pop("evaluator", None)

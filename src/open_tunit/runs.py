@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.places import CONFIG as MODEL_CONFIG
@@ -82,6 +80,8 @@ class Run:
 
     def latest_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
+        import torch
+
         for path in reversed(self._checkpoints()):
             try:
                 return dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -94,6 +94,8 @@ class Run:
 
     def save_checkpoint(self, values: Mapping[str, Any], step: int) -> None:
         """Write checkpoints/STEP.pt atomically; keep the newest two."""
+        import torch
+
         folder = self.folder / CHECKPOINTS
         folder.mkdir(exist_ok=True)
         write_atomic(folder / f"{step:08d}.pt", lambda path: torch.save(dict(values), path))
