@@ -16,12 +16,13 @@ from torch import Tensor
 from open_tunit.data.batches import Batches
 from open_tunit.data.pairs import PairTable
 from open_tunit.training import graphs
+from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import WARM_UP, Steps, copy_batch, copy_of_batch, kind_of
 from open_tunit.training.methods import batch_of
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Plan, Supervision
 from open_tunit.training.state import NETWORKS, OPTIMISERS, State
-from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.step import Step
 
 COUNT, STEPS, JOINT_START, QUEUE = 24, 18, 5, 6
 

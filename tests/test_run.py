@@ -25,8 +25,9 @@ from open_tunit.recipes import OURS
 from open_tunit.runs import DifferentRunError
 from open_tunit.training import budget, loop, starting
 from open_tunit.training.budget import quickened, repaced_pairs, slowed
+from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.plan import Plan
-from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.step import Step
 
 TINY = {
     "model.style_dim": 8,

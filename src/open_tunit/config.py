@@ -60,7 +60,7 @@ class Config:
         require(bool(self.out), "out is empty; name the folder for the run")
         require(
             Path(self.out).as_posix() != BUNDLED,
-            f"out is {self.out}, the name of the model that comes along; name another folder, as runs/{BUNDLED}",
+            f"out is {self.out}, the name of the bundled checkpoint; name another folder, as runs/{BUNDLED}",
         )
         require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
         pretrained = self.model.trunk != "vgg11"

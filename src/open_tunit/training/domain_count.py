@@ -33,10 +33,11 @@ from open_tunit.runs import CURVE
 from open_tunit.settings import ConfigError, require
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.clustering import kmeans
+from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import Steps
 from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
 from open_tunit.training.state import State, full, new_state
-from open_tunit.training.step import NotFiniteError, Step
+from open_tunit.training.step import Step
 
 COUNTS = tuple(range(2, 13))
 """Numbers of domains that are tried unless others are asked for."""

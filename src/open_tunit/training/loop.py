@@ -25,6 +25,7 @@ from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
+from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import Steps
 from open_tunit.training.interrupts import interruptible
 from open_tunit.training.methods import batch_of, make_step
@@ -34,7 +35,6 @@ from open_tunit.training.pretrained import image_codes
 from open_tunit.training.samples import choose_samples
 from open_tunit.training.starting import about_data, start
 from open_tunit.training.state import State
-from open_tunit.training.step import NotFiniteError
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,

@@ -17,9 +17,9 @@ from open_tunit.data.batches import Batch, PairBatch, PairTargets
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator, at_domains
 from open_tunit.training import objectives
+from open_tunit.training.descent import descend, fixed
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
 from open_tunit.training.state import State, decay_at, full, set_rate, update_average
-from open_tunit.training.step import descend, fixed
 
 
 @dataclasses.dataclass(frozen=True)

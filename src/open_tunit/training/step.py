@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -23,16 +22,9 @@ from open_tunit.device import exact_float32
 from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
+from open_tunit.training.descent import descend, fixed
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
 from open_tunit.training.state import State, decay_at, full, set_rate, update_average
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss is infinite or not a number; the networks were not updated with it."""
-
-
-LOOK_EVERY = 100
-"""Steps on a GPU between looks at whether the losses are numbers: each look makes the host wait for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,40 +292,5 @@ class _Keys(NamedTuple):
     plus: Guidance
 
 
-@contextlib.contextmanager
-def fixed(network: nn.Module) -> Iterator[None]:
-    """Gradients pass through the network to its inputs, none reaches its weights."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_()
-
-
 def _at(logits: Tensor, domains: Tensor) -> Tensor:
     return logits.gather(1, domains[:, None])[:, 0]
-
-
-def _looks(device: torch.device, step: int) -> bool:
-    """Whether it is time to see if the losses are numbers; what is being captured has none yet."""
-    captured = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    return device.type == "cpu" or (step % LOOK_EVERY == 0 and not captured)
-
-
-def descend(
-    objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
-) -> None:
-    """One optimiser step for each learner; no other network gets a gradient."""
-    if _looks(objective.total.device, step) and not torch.isfinite(objective.total):
-        for _, optimiser in learners:
-            optimiser.zero_grad(set_to_none=True)
-        parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
-        raise NotFiniteError(f"the loss of {name} is not finite at step {step} ({parts})")
-    parameters = [p for network, _ in learners for p in network.parameters() if p.requires_grad]
-    torch.autograd.backward(objective.total, inputs=parameters)
-    for _, optimiser in learners:
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
