@@ -102,14 +102,12 @@ def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) ->
     guiding, pairs, joint, lazy = (
         probe.phase(index) for index in (0, begun, begun + probe.pair_steps, begun + probe.pair_steps + 1)
     )
-    batches = copy.copy(batches)
-    if plan.recipe.pretrained:
-        codes = torch.randn(len(batches.indices), plan.config.model.style_dim, device=batches.device)
-        batches.codes = ImageCodes.of(batches.indices, codes, np.arange(len(codes)) % plan.config.model.domains)
+    batches, codes = copy.copy(batches), _random_codes(plan, batches)
     if plan.pairs:
         batches.pairs = PairTable.random(batches.indices, plan.config.model.domains)
 
     def timed(phase: Phase) -> float:
+        batches.codes = codes if phase.name == "pairs" or plan.recipe.pretrained else None
         return _median_seconds(take, batches, phase, plan.batch_size(phase), clock)
 
     alone = 1.0 if plan.recipe.pretrained else timed(guiding)
@@ -118,6 +116,12 @@ def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) ->
         return spent
     plain = timed(lazy)
     return spent[0], spent[1], plain + (spent[2] - plain) / training.r1_every
+
+
+def _random_codes(plan: Plan, batches: Batches) -> ImageCodes:
+    """Codes of as many images as there are, to time steps by."""
+    styles = torch.randn(len(batches.indices), plan.config.model.style_dim, device=batches.device)
+    return ImageCodes.of(batches.indices, styles, np.arange(len(styles)) % plan.config.model.domains)
 
 
 def _median_seconds(

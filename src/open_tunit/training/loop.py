@@ -38,6 +38,7 @@ from open_tunit.training.state import State
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,
+    frozen_codes,
     measure_statistics,
     open_palette,
     pair_table,
@@ -170,6 +171,9 @@ class _Session:
                 if unlabelled:
                     settle_domains(self.state, self.batches, plan)
             open_palette(self.state, self.batches, seed)
+        if not plan.recipe.pretrained:  # E's codes stay the same in the pair phase alone
+            codes = self.batches.codes or frozen_codes(self.state, self.batches) if phase.name == "pairs" else None
+            self.batches.codes = codes
         if phase.train_generator and plan.pairs and self.batches.pairs is None:
             self._find_pairs()
 

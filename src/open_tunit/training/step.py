@@ -194,8 +194,10 @@ class Step:
 
     def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
         """The sources' content in the styles of their pairs."""
-        with torch.no_grad():
-            style = full(state.E(targets.pictures).style)
+        style = targets.styles
+        if style is None:
+            with torch.no_grad():
+                style = full(state.E(targets.pictures).style)
         return full(state.G.decode(content[targets.places], style))
 
     def _translated(self, E: Guide, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from open_tunit.data import views
-from open_tunit.data.batches import Batches
+from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.data.pairs import PairTable, describe, find_pairs
 from open_tunit.networks.guides import Guide
 from open_tunit.rng import Stream, rng
@@ -123,16 +123,21 @@ def _features(
 
 
 @torch.no_grad()
+def frozen_codes(state: State, batches: Batches) -> ImageCodes:
+    """What a frozen E gives for the training images: style codes, and domains, which are labels where there are any."""
+    state.E_ema.eval()
+    guidance = [state.E_ema(x) for x in batches.in_parts(batches.indices, CHUNK)]
+    found = torch.cat([part.logits.argmax(dim=1) for part in guidance]).cpu().numpy()
+    labels = batches.labels[batches.indices]
+    styles = torch.cat([part.style for part in guidance])
+    return ImageCodes.of(batches.indices, styles, np.where(labels >= 0, labels, found))
+
+
+@torch.no_grad()
 def pair_table(state: State, batches: Batches, plan: Plan) -> PairTable:
     """Pairs of the training images by lightness (data/pairs.py), in the domains of E's average, or of the labels."""
-    if batches.codes is not None:
-        found = torch.from_numpy(batches.codes.domains).to(batches.device)
-    else:
-        state.E_ema.eval()
-        parts = batches.in_parts(batches.indices, CHUNK)
-        found = torch.cat([state.E_ema(x).logits.argmax(dim=1) for x in parts])
-    labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
-    domains = torch.where(labels >= 0, labels, found)
+    codes = frozen_codes(state, batches) if batches.codes is None else batches.codes
+    domains = torch.from_numpy(codes.domains).to(batches.device)
     pairs = find_pairs(describe(batches.in_parts(batches.indices, CHUNK)), domains, plan.config.model.domains)
     limits = {"distrusted": plan.recipe.pairs_distrusted, "trusted": plan.recipe.pairs_trusted}
     return PairTable.of(pairs, domains, batches.indices, **limits)
