@@ -6,12 +6,14 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from open_tunit.config import Config
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.lock import locked
 from open_tunit.places import CONFIG as MODEL_CONFIG
 from open_tunit.places import MODEL, TRAINING_HASHES
 from open_tunit.recipes import Recipe
@@ -22,6 +24,7 @@ FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training
 CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
+LOCK = "lock"
 """The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
@@ -133,9 +136,25 @@ def stored_config(folder: Path) -> Config | None:
     path = folder / CONFIG
     if path.is_file():
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
-    if folder.is_dir() and any(path.name not in (DATA, CURVE) for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in (LOCK, DATA, CURVE) for path in folder.iterdir()):
         raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
     return None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The run's folder for this process alone; made, and removed again where nothing comes of it.
+
+    Raises DifferentRunError for a folder of anything else, RunInUseError where another process trains the run, and
+    ValueError where nothing can be written.
+    """
+    stored_config(folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK))
+        except OSError as error:
+            raise ValueError(f"cannot write the run in {folder}: {error.strerror}") from error
+        yield
 
 
 def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
@@ -176,11 +195,9 @@ def extended(stored: Config, asked: Config) -> Config:
 
 
 def claim(config: Config, about_data: Mapping[str, Any]) -> None:
-    """Make the run's folder with data.json, which is no run yet. Raises ValueError where nothing can be written."""
-    folder = Path(config.out)
+    """Write data.json, which makes no run yet. Raises ValueError where nothing can be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(folder / DATA, json.dumps(about_data, indent=1) + "\n")
+        write_text_atomic(Path(config.out) / DATA, json.dumps(about_data, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -17,7 +16,7 @@ from open_tunit.card import model_card
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
-from open_tunit.device import choose_device, describe
+from open_tunit.device import choose_device
 from open_tunit.model import TUNIT
 from open_tunit.networks.guides import Guide
 from open_tunit.recipes import Recipe
@@ -33,7 +32,7 @@ from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
 from open_tunit.training.samples import choose_samples
-from open_tunit.training.starting import about_data, start
+from open_tunit.training.starting import Start, about_model, start
 from open_tunit.training.state import State
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
@@ -66,17 +65,22 @@ def train(
     Reports, samples, checkpoints and the model are written as the run goes; calling it again with the same config
     resumes. Ctrl-C writes a checkpoint first. `recipe` replaces the one that the config names, for experiments.
     `evaluator` is called once G learns, at every `config.validate_every`-th report, and keeps RUN/best. `clock` gives
-    the seconds that budgets and logs count. Raises ValueError (settings, folders, images), FileNotFoundError,
-    NotFiniteError (the last good checkpoint stays).
+    the seconds that budgets and logs count. Raises ValueError (settings, folders, images), RunInUseError (another
+    process trains the run), FileNotFoundError, NotFiniteError (the last good checkpoint stays).
     """
     console = console or Console()
     device = choose_device(config.device)
-    begun = start(config, recipe, device, console, clock)
-    dataset = begun.dataset
-    samples = choose_samples(
-        dataset.images, dataset.indices("train"), dataset.indices("val"), seed=config.seed, device=device
-    )
-    session = _Session(
+    with runs.held(Path(config.out)):
+        session = _session(start(config, recipe, device, console, clock), console, evaluator, clock)
+        session.go_on()
+        return TUNIT.from_pretrained(session.run.model_folder)
+
+
+def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock) -> _Session:
+    dataset, device = begun.dataset, begun.batches.device
+    train, val, seed = dataset.indices("train"), dataset.indices("val"), begun.plan.config.seed
+    samples = choose_samples(dataset.images, train, val, seed=seed, device=device)
+    return _Session(
         run=begun.run,
         plan=begun.plan,
         dataset=dataset,
@@ -89,8 +93,6 @@ def train(
         evaluator=evaluator,
         clock=clock,
     )
-    session.go_on()
-    return TUNIT.from_pretrained(session.run.model_folder)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -244,7 +246,9 @@ class _Session:
             alarms = self.watch.measure(model, self.plan, phase)
             self.monitor.report(model, self.state.step, self.plan, phase, alarms, validation)
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
-        model.about = self._about(seconds, model) | ({"validation": validation} if validation else {})
+        model.about = about_model(self.plan, self.dataset, model, self.state.step, seconds) | (
+            {"validation": validation} if validation else {}
+        )
         card, examples = model_card(self.plan.config, model.about), self.monitor.samples.examples()
         if validation and validation["score"] > self.run.best_score(self.state.step):
             model.save_pretrained(self.run.best_folder, card=card, examples=examples)
@@ -295,17 +299,3 @@ class _Session:
         if self.plan.recipe.measure_statistics:
             measure_statistics(guide, self.batches, self.plan.config.seed)
         return guide
-
-    def _about(self, seconds: float, model: TUNIT) -> dict[str, Any]:
-        return {
-            "version": importlib.metadata.version("open-tunit"),
-            "preset": self.plan.config.preset_name,
-            "recipe": self.plan.recipe.name,
-            "seed": self.plan.config.seed,
-            "step": self.state.step,
-            "seconds": round(seconds, 1),
-            "device": describe(self.batches.device),
-            "supervision": self.plan.supervision,
-            "data": runs.without_many_hashes(about_data(self.plan.config, self.dataset)),
-            "domain_counts": model.domain_counts.tolist(),
-        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from open_tunit import runs
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset, training_hashes
-from open_tunit.device import use_half
+from open_tunit.device import describe, use_half
 from open_tunit.model import TUNIT
 from open_tunit.places import TRAINING_HASHES
 from open_tunit.recipes import Recipe
@@ -82,6 +83,22 @@ def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
         TRAINING_HASHES: training_hashes(dataset),
+    }
+
+
+def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: float) -> dict[str, Any]:
+    """What a model folder says of its training."""
+    return {
+        "version": importlib.metadata.version("open-tunit"),
+        "preset": plan.config.preset_name,
+        "recipe": plan.recipe.name,
+        "seed": plan.config.seed,
+        "step": step,
+        "seconds": round(seconds, 1),
+        "device": describe(model.domain_styles.device),
+        "supervision": plan.supervision,
+        "data": runs.without_many_hashes(about_data(plan.config, dataset)),
+        "domain_counts": model.domain_counts.tolist(),
     }
 
 
