@@ -69,17 +69,18 @@ class Run:
         except OSError as error:
             raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
 
-    def has_model(self) -> bool:
-        """Whether a model was written."""
-        return (self.model_folder / MODEL_CONFIG).is_file()
+    def model_step(self) -> int | None:
+        """The step that the model in model/ is of; None where there is none."""
+        step = _about(self.model_folder).get("step")
+        return step if isinstance(step, int) else None
 
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
-        path = self.best_folder / MODEL_CONFIG
-        if not path.is_file():
+        about = _about(self.best_folder)
+        try:
+            return float(about["validation"]["score"]) if about["step"] <= step else -math.inf
+        except (KeyError, TypeError, ValueError):
             return -math.inf
-        about = json.loads(path.read_text(encoding="utf-8"))["about"]
-        return float(about["validation"]["score"]) if about["step"] <= step else -math.inf
 
     def latest_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
@@ -206,6 +207,20 @@ def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
     """What a model folder says of its data: all that data.json does but hashes too many for config.json."""
     many = len(about_data.get(TRAINING_HASHES, "")) > MOST_HASHES_BYTES
     return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is none, or a crash left it damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _about(model: Path) -> dict[str, Any]:
+    about = read_json(model / MODEL_CONFIG).get("about")
+    return about if isinstance(about, dict) else {}
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:

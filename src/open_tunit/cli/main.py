@@ -42,7 +42,10 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for what a user can mend (one line says what), 130 for Ctrl-C."""
+    """Run one command; returns the exit code.
+
+    0; 2 for what a user can mend (one line says what); 130 for Ctrl-C, and 143 where training stopped at SIGTERM.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show stops no command
             stream.reconfigure(errors="backslashreplace")
@@ -55,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _warning_line
     try:
         parse(words, COMMANDS, DESCRIPTION)()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(signal, "exit_code", INTERRUPTED)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
         how = f"pip install -e '.[{extra}]' in open-tunit's folder"

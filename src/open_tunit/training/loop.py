@@ -26,7 +26,7 @@ from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import Steps
-from open_tunit.training.interrupts import interruptible
+from open_tunit.training.interrupts import Interrupted, Interrupts
 from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
@@ -44,8 +44,6 @@ from open_tunit.training.transitions import (
     settle_statistics,
 )
 
-REPORTS, FEWEST_STEPS = 30, 20
-"""Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
 REPORT_MARGIN = 1.5
 """How many times as long as the last report the next one may take, so that minutes are kept."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
@@ -63,10 +61,11 @@ def train(
     """Train, or go on training, the run in `config.out`; returns the model on the CPU.
 
     Reports, samples, checkpoints and the model are written as the run goes; calling it again with the same config
-    resumes. Ctrl-C writes a checkpoint first. `recipe` replaces the one that the config names, for experiments.
-    `evaluator` is called once G learns, at every `config.validate_every`-th report, and keeps RUN/best. `clock` gives
-    the seconds that budgets and logs count. Raises ValueError (settings, folders, images), RunInUseError (another
-    process trains the run), FileNotFoundError, NotFiniteError (the last good checkpoint stays).
+    resumes. Ctrl-C or SIGTERM saves a checkpoint after the step, without a report; a second one stops at once. `recipe`
+    replaces the one that the config names, for experiments. `evaluator` is called once G learns, at every
+    `config.validate_every`-th report, and keeps RUN/best. `clock` gives the seconds that budgets and logs count. Raises
+    ValueError (settings, folders, images; RunInUseError where another process trains the run), FileNotFoundError,
+    NotFiniteError (the last good checkpoint stays).
     """
     console = console or Console()
     device = choose_device(config.device)
@@ -110,6 +109,7 @@ class _Session:
     watch: Watch
     evaluator: Evaluator | None
     clock: Clock
+    interrupts: Interrupts = dataclasses.field(default_factory=Interrupts)
     report_seconds: float = 0.0
     """What the next report may take, by the last one."""
     joint_report: tuple[int, float] | None = None
@@ -118,26 +118,26 @@ class _Session:
     """Step and time at which this session's pair phase began."""
 
     def go_on(self) -> None:
-        """Step until the budget is used up, reporting on the way."""
+        """Step until the budget is used up, reporting on the way. Raises Interrupted once a checkpoint is saved."""
         if self.state.step >= self.plan.steps:
             print_line(self.monitor.console, f"finished: {self.state.step} steps, {self.run.model_folder}")
-            if not self.run.has_model():
+            if self.run.model_step() != self.state.step:
                 self._save()
             return
-        every = self._report_every()
-        with self.monitor, interruptible() as interrupted:
+        every = self.plan.report_every
+        with self.monitor, self.interrupts:
             while self.state.step < self.plan.steps:
                 phase = self._one_step()
                 if phase.train_generator and self._time_is_up():
                     self._end_here()
-                last = self.state.step == self.plan.steps
-                if self.state.step % every == 0 or last or interrupted.is_set():
+                if self.state.step % every == 0 or self.state.step == self.plan.steps:
                     began = self.clock()
                     self._save(phase)
                     self.report_seconds = REPORT_MARGIN * (self.clock() - began)
                     self._keep_pace(phase)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
+                if self.interrupts.signals:
+                    self._save_checkpoint(self.monitor.elapsed())
+                    raise Interrupted(self.interrupts.signals[0])
 
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
@@ -145,8 +145,7 @@ class _Session:
         if phase.name == "pairs" and self.pairs_began is None:
             self.pairs_began = self.state.step, self.monitor.elapsed()
         try:
-            size = self.plan.batch_size(phase)
-            batch = batch_of(self.batches, phase, self.state.step, size)
+            batch = batch_of(self.batches, phase, self.state.step, self.plan.batch_size(phase))
             terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
         except NotFiniteError as error:
             raise NotFiniteError(
@@ -222,15 +221,11 @@ class _Session:
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
-        step, planned = self.state.step, self.plan.steps
-        if step == planned:
-            return
-        print_line(
-            self.monitor.console,
-            f"{self.plan.config.minutes:g} minutes are up at step {step} of {planned} that were planned; "
-            "more --minutes go on from here",
-        )
-        self._follow(self.plan.replace({"training.steps": step}))
+        step, planned, minutes = self.state.step, self.plan.steps, self.plan.config.minutes
+        if step < planned:
+            told = f"{minutes:g} minutes are up at step {step} of {planned} that were planned"
+            print_line(self.monitor.console, f"{told}; more --minutes go on from here")
+            self._follow(self.plan.replace({"training.steps": step}))
 
     def _follow(self, plan: Plan) -> None:
         """Replace the plan, and config.yaml with it."""
@@ -239,25 +234,34 @@ class _Session:
             self.run.write_config(plan.config)
 
     def _save(self, phase: Phase | None = None) -> None:
+        """Report, and write the model and a checkpoint; nothing where a signal comes before the report is done."""
         self._check_weights()
-        model = self._model()
-        validation = self._validation(model, phase)
-        if phase is not None:
-            alarms = self.watch.measure(model, self.plan, phase)
-            self.monitor.report(model, self.state.step, self.plan, phase, alarms, validation)
+        model = self.interrupts.unless_interrupted(lambda: self._reported(phase))
+        if model is None:
+            return
+        validation = model.about.get("validation")
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
-        model.about = about_model(self.plan, self.dataset, model, self.state.step, seconds) | (
-            {"validation": validation} if validation else {}
-        )
+        model.about = about_model(self.plan, self.dataset, model, self.state.step, seconds) | model.about
         card, examples = model_card(self.plan.config, model.about), self.monitor.samples.examples()
         if validation and validation["score"] > self.run.best_score(self.state.step):
             model.save_pretrained(self.run.best_folder, card=card, examples=examples)
         model.save_pretrained(self.run.model_folder, card=card, examples=examples)
-        extra = {
-            "seconds": seconds,
-            "first_domains": self.watch.first,
-            "recipe": dataclasses.asdict(self.plan.recipe),
-        }
+        self._save_checkpoint(seconds)
+
+    def _reported(self, phase: Phase | None) -> TUNIT:
+        """The model after this step, and a report of it where it ends a step of `phase`."""
+        model = self._model()
+        validation = self._validation(model, phase)
+        model.about = {"validation": validation} if validation else {}
+        if phase is not None:
+            alarms = self.watch.measure(model, self.plan, phase)
+            self.monitor.report(model, self.state.step, self.plan, phase, alarms, validation)
+        return model
+
+    def _save_checkpoint(self, seconds: float) -> None:
+        self._check_weights()
+        recipe = dataclasses.asdict(self.plan.recipe)
+        extra = {"seconds": seconds, "first_domains": self.watch.first, "recipe": recipe}
         self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
 
     def _check_weights(self) -> None:
@@ -269,14 +273,11 @@ class _Session:
 
     def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
         """The evaluator's figures at this report; none before G learns, or where they are not asked for."""
-        every = self.plan.config.validate_every * self._report_every()
+        every = self.plan.config.validate_every * self.plan.report_every
         if self.evaluator is None or not every or phase is None or not phase.train_generator:
             return {}
         due = self.state.step % every == 0 or self.state.step == self.plan.steps
         return dict(self.evaluator(model, self.dataset)) if due else {}
-
-    def _report_every(self) -> int:
-        return self.plan.config.report_every or max(FEWEST_STEPS, self.plan.steps // REPORTS)
 
     def _model(self) -> TUNIT:
         config = self.plan.config
