@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 Target = str | os.PathLike[str]
@@ -14,11 +16,17 @@ SHOWN_OF_NAME = 40
 CANNOT_FLUSH_FOLDERS = (errno.EBADF, errno.EINVAL, errno.EACCES, errno.EROFS)
 """What fsync of a folder may give: not on Windows, nor on some network file systems."""
 
+PROBED_BYTES = 65_536
+"""That a full disk has no room for."""
+SYSTEMS_NUMBER = re.compile(r"\(os error (\d+)\)")
+"""In the messages of what is written in Rust."""
+
 
 def write_atomic(path: Target, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place of `path` at once.
 
-    A crash leaves the old file, or none; never half a new one. Raises what `write` raises, and OSError.
+    A crash leaves the old file, or none; never half a new one. Raises what `write` raises; where the system refused
+    the bytes, as on a full disk, OSError with its reason and the name `path`.
     """
     target = Path(path)
     prefix = f".{target.name[:SHOWN_OF_NAME]}."
@@ -30,15 +38,29 @@ def write_atomic(path: Target, write: Callable[[Path], object]) -> None:
         flush_to_disk(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
+        reason = _refusal(error, temporary)
         temporary.unlink(missing_ok=True)
-        raise
+        if reason is None:
+            raise
+        raise OSError(reason.errno, reason.strerror, str(target)) from error
     flush_to_disk(target.parent)
 
 
 def write_text_atomic(path: Target, text: str) -> None:
     """Write UTF-8 text atomically."""
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def naming(path: Target) -> Iterator[None]:
+    """The system's refusal within names the file `path`, where it names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def flush_to_disk(path: Path) -> None:
@@ -57,6 +79,25 @@ def flush_to_disk(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _refusal(error: BaseException, temporary: Path) -> OSError | None:
+    """Why the system refused the bytes, which torch's and safetensors' writers do not tell; None where it did not."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error if error.filename in (None, str(temporary)) else None
+    if not isinstance(error, Exception):
+        return None
+    number = SYSTEMS_NUMBER.search(str(error))
+    if number is not None:
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    try:
+        with temporary.open("ab") as file:
+            file.write(bytes(PROBED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as refused:
+        return refused
+    return None
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from open_tunit.config import Config
-from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.files import naming, write_atomic, write_text_atomic
 from open_tunit.lock import locked
 from open_tunit.places import CONFIG as MODEL_CONFIG
 from open_tunit.places import MODEL, TRAINING_HASHES
@@ -116,7 +116,8 @@ class Run:
 
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Add one report to log.jsonl."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+        path = self.folder / LOG
+        with naming(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def last_alarms(self) -> dict[str, float]:

@@ -39,6 +39,8 @@ EXTRAS = {"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "
 """Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
 USER_ERROR, INTERRUPTED = 2, 130
+LONGEST_REASON = 200
+"""Characters of what PyTorch says of memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,8 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         how = f"pip install -e '.[{extra}]' in open-tunit's folder"
         print(f"tunit: {error.name} is not installed; {how} brings it", file=sys.stderr)
         return USER_ERROR
-    except (ValueError, ArithmeticError, OSError) as error:
+    except (ValueError, ArithmeticError, OSError, MemoryError) as error:
         print(f"tunit: {_one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+    except RuntimeError as error:
+        from open_tunit.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        print(f"tunit: not enough memory: {_one_line(error)[:LONGEST_REASON]}", file=sys.stderr)
         return USER_ERROR
     return 0
 
@@ -83,4 +92,6 @@ def _one_line(error: Exception) -> str:
         return f"{error.filename} is not a folder; name another --out"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError) and not str(error):
+        return "not enough memory"
     return " ".join(str(error).split())

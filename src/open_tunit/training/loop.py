@@ -6,12 +6,10 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from open_tunit import runs
 from open_tunit.card import model_card
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
@@ -31,8 +29,7 @@ from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
-from open_tunit.training.samples import choose_samples
-from open_tunit.training.starting import Start, about_model, start
+from open_tunit.training.starting import Start, about_model, alone, start
 from open_tunit.training.state import State
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
@@ -65,30 +62,27 @@ def train(
     replaces the one that the config names, for experiments. `evaluator` is called once G learns, at every
     `config.validate_every`-th report, and keeps RUN/best. `clock` gives the seconds that budgets and logs count. Raises
     ValueError (settings, folders, images; RunInUseError where another process trains the run), FileNotFoundError,
-    NotFiniteError (the last good checkpoint stays).
+    MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays.
     """
     console = console or Console()
     device = choose_device(config.device)
-    with runs.held(Path(config.out)):
+    with alone(config):
         session = _session(start(config, recipe, device, console, clock), console, evaluator, clock)
         session.go_on()
         return TUNIT.from_pretrained(session.run.model_folder)
 
 
 def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock) -> _Session:
-    dataset, device = begun.dataset, begun.batches.device
-    train, val, seed = dataset.indices("train"), dataset.indices("val"), begun.plan.config.seed
-    samples = choose_samples(dataset.images, train, val, seed=seed, device=device)
     return _Session(
         run=begun.run,
         plan=begun.plan,
-        dataset=dataset,
+        dataset=begun.dataset,
         batches=begun.batches,
         state=begun.state,
         half=begun.half,
-        take=Steps.on(device, functools.partial(print_warning, console)),
-        monitor=Monitor(begun.run, samples, console, seconds=begun.seconds, clock=clock),
-        watch=Watch(samples.measured, begun.first_domains),
+        take=Steps.on(begun.batches.device, functools.partial(print_warning, console)),
+        monitor=Monitor(begun.run, begun.samples, console, seconds=begun.seconds, clock=clock),
+        watch=Watch(begun.samples.measured, begun.first_domains),
         evaluator=evaluator,
         clock=clock,
     )

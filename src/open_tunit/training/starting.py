@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from open_tunit import runs
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset, training_hashes
-from open_tunit.device import describe, use_half
+from open_tunit.device import describe, memory_for, use_half
 from open_tunit.model import TUNIT
 from open_tunit.places import TRAINING_HASHES
 from open_tunit.recipes import Recipe
@@ -24,6 +25,7 @@ from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.budget import FEW_STEPS, Clock, fitted_to_minutes
 from open_tunit.training.domain_count import find_domains
 from open_tunit.training.plan import Plan, make_plan
+from open_tunit.training.samples import Samples, choose_samples
 from open_tunit.training.state import State, new_state
 
 
@@ -36,11 +38,20 @@ class Start:
     dataset: Dataset
     batches: Batches
     state: State
+    samples: Samples
     seconds: float
     """Of training before this session."""
     first_domains: list[int] | None
     """The domains of the watched images when the domains began (alarms.Watch)."""
     half: bool
+
+
+@contextmanager
+def alone(config: Config) -> Iterator[None]:
+    """A session of the run: the folder is this process's, and where memory does not suffice it is told what helps."""
+    work = f"batches of {config.training.batch} at {config.model.size} px"
+    with runs.held(Path(config.out)), memory_for(work, "lower either, by --set training.batch=N or --size N"):
+        yield
 
 
 def start(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Start:
@@ -71,7 +82,9 @@ def start(config: Config, recipe: Recipe | None, device: torch.device, console: 
     elif config.init is not None:
         _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
     run.cut_log(state.step)
-    return Start(run, plan, dataset, batches, state, seconds, first_domains, half)
+    val = dataset.indices("val")
+    samples = choose_samples(dataset.images, train, val, seed=plan.config.seed, device=device)
+    return Start(run, plan, dataset, batches, state, samples, seconds, first_domains, half)
 
 
 def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
