@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from open_tunit.config import Config
+from open_tunit.data.dataset import Dataset, same_images, same_labels
 from open_tunit.files import naming, write_atomic, write_text_atomic
 from open_tunit.lock import locked
 from open_tunit.places import CONFIG as MODEL_CONFIG
@@ -25,6 +26,8 @@ CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", 
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
 LOCK = "lock"
+INIT = "init"
+"""Under which data.json holds the SHA-256 of the weights that the run started from."""
 """The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
@@ -159,18 +162,31 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
-    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run."""
+def check_same_run(stored: Config, asked: Config, dataset: Dataset, init: str | None) -> None:
+    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run.
+
+    Images, labels and `init`, the hash of the weights to start from, are compared with data.json, where they are known.
+    """
     differences = _differences(stored.identity(), asked.identity())
-    known = json.loads((Path(asked.out) / DATA).read_text(encoding="utf-8"))["fingerprint"]
-    if known != fingerprint and differences.keys() <= FITTED:
-        raise DifferentRunError(
-            f"the images of {asked.data.folder} changed since {asked.out} was begun; name another folder for the run"
-        )
+    known = read_json(Path(asked.out) / DATA)
+    if known and differences.keys() <= FITTED:
+        _check_contents(known, asked, dataset, init)
     if differences:
         telling = {name: text for name, text in differences.items() if name not in FITTED} or differences
         shown = "; ".join(list(telling.values())[:3])
         raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
+
+
+def _check_contents(known: Mapping[str, Any], asked: Config, dataset: Dataset, init: str | None) -> None:
+    changed = None
+    if not same_images(known, dataset):
+        changed = f"the images of {asked.data.folder} changed"
+    elif not same_labels(known, dataset):
+        changed = f"the labels of {asked.data.folder} changed"
+    elif init is not None and known.get(INIT, init) != init:
+        changed = f"the model {asked.init} changed"
+    if changed is not None:
+        raise DifferentRunError(f"{changed} since {asked.out} was begun; name another folder for the run")
 
 
 def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: Path) -> None:
@@ -192,8 +208,9 @@ def extended(stored: Config, asked: Config) -> Config:
     elif stored.minutes is not None and asked.minutes != stored.minutes:
         steps = round(steps * asked.minutes / stored.minutes)
     budget = {"minutes": asked.minutes, "training.steps": steps}
-    free = ("out", "device", "precision", "report_every", "validate_every", "cache")
-    return stored.replace(budget | {name: getattr(asked, name) for name in free})
+    free = ("out", "init", "device", "precision", "report_every", "validate_every", "cache")
+    places = {"data.folder": asked.data.folder, "data.labels": asked.data.labels}
+    return stored.replace(budget | places | {name: getattr(asked, name) for name in free})
 
 
 def claim(config: Config, about_data: Mapping[str, Any]) -> None:

@@ -107,7 +107,7 @@ def _tells_card(config: Config, evaluation: Evaluation) -> bool:
     """Whether the run's card has these figures: of its own held-out images, or of its own at all where none are."""
     parts = set(evaluation.dataset.split)
     own = evaluation.figures["protocol"]["data"] == config.data.folder
-    return own_held_out(config, evaluation.figures) or (own and parts == {"train"})
+    return own_held_out(config, evaluation.model.about, evaluation.figures) or (own and parts == {"train"})
 
 
 def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
@@ -118,10 +118,10 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
     text = path.read_text(encoding="utf-8")
     try:
         former = json.loads(text)["protocol"]
-        name = f"{Path(former['data']).name}-{former['part']}"
-    except (ValueError, TypeError, KeyError):
+        name = f"{Path(former.pop('data')).name}-{former['part']}"  # the fingerprint stands for images that moved
+    except (ValueError, TypeError, KeyError, AttributeError):
         former, name = text, "unknown"
-    if former != json.loads(json.dumps(protocol)):
+    if former != json.loads(json.dumps({name: value for name, value in protocol.items() if name != "data"})):
         kind = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that no other figures have this name
         name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
         kept = run / f"{path.stem}-{name}{path.suffix}"

@@ -110,7 +110,7 @@ def _metrics(run: Path, config: Config, model: TUNIT) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    mine = values.get("steps") == model.about.get("step") and own_held_out(config, values)
+    mine = values.get("steps") == model.about.get("step") and own_held_out(config, model.about, values)
     return without_path(values) if mine else None
 
 

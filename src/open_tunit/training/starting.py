@@ -15,10 +15,11 @@ from rich.console import Console
 from open_tunit import runs
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset, training_hashes
+from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
+from open_tunit.data.scan import content_hash
 from open_tunit.device import describe, memory_for, use_half
 from open_tunit.model import TUNIT
-from open_tunit.places import TRAINING_HASHES
+from open_tunit.places import TRAINING_HASHES, WEIGHTS, model_folder
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
@@ -56,18 +57,19 @@ def alone(config: Config) -> Iterator[None]:
 
 def start(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Start:
     """Open the data, resolve the plan, and begin the run or take up its newest checkpoint."""
-    stored = runs.stored_config(Path(config.out))
+    config, stored = config.placed(), runs.stored_config(Path(config.out))
     dataset = _open(config, console)
     plan = make_plan(config, dataset, recipe)
     for note in plan.notes:
         print_warning(console, note)
     train, half = dataset.indices("train"), use_half(config.precision, device)
     batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
+    first = _first_weights(config.init)
     if stored is not None:
-        runs.check_same_run(stored, plan.config, dataset.fingerprint)
+        runs.check_same_run(stored, plan.config, dataset, first.get(runs.INIT))
         plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
     else:
-        plan = _resolved(plan, batches, about_data(config, dataset), half, console, clock)
+        plan = _resolved(plan, batches, about_data(config, dataset) | first, half, console, clock)
     run = Run(Path(config.out))
     run.write_config(plan.config)
     state = new_state(plan, device)
@@ -92,7 +94,7 @@ def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
     folder = config.data.folder
     return {
         "name": folder if is_critters(folder) else Path(folder).name,
-        "fingerprint": dataset.fingerprint,
+        **fingerprints(dataset),
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
         TRAINING_HASHES: training_hashes(dataset),
@@ -142,6 +144,14 @@ def _resolved(
             )
     runs.claim(plan.config, about)
     return find_domains(plan, batches, half=half, console=console) if plan.config.auto_domains else plan
+
+
+def _first_weights(init: str | None) -> dict[str, str]:
+    """The hash of the weights that a run starts from, for its data.json; none where they are not here any more."""
+    try:
+        return {} if init is None else {runs.INIT: content_hash(model_folder(init) / WEIGHTS)}
+    except FileNotFoundError:
+        return {}
 
 
 def _take_weights(state: State, model: TUNIT, name: str) -> None:
