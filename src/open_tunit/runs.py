@@ -13,7 +13,7 @@ from typing import Any
 
 from open_tunit.config import Config
 from open_tunit.data.dataset import Dataset, same_images, same_labels
-from open_tunit.files import naming, write_atomic, write_text_atomic
+from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
 from open_tunit.places import CONFIG as MODEL_CONFIG
 from open_tunit.places import MODEL, TRAINING_HASHES
@@ -26,6 +26,8 @@ CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", 
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
 LOCK = "lock"
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What file managers leave in any folder."""
 INIT = "init"
 """Under which data.json holds the SHA-256 of the weights that the run started from."""
 """The files and folders of a run's folder: these names are written here only."""
@@ -114,8 +116,8 @@ class Run:
         path = self.folder / LOG
         if not path.exists():
             return
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        write_text_atomic(path, "".join(f"{line}\n" for line in kept))
+        kept = [line for line in read_json_lines(path) if _step_of(line) <= step]
+        write_text_atomic(path, "".join(f"{json.dumps(line)}\n" for line in kept))
 
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Add one report to log.jsonl."""
@@ -125,10 +127,12 @@ class Run:
 
     def last_alarms(self) -> dict[str, float]:
         """The alarms of the last report, by name; none where there is no report yet."""
-        path = self.folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        values = json.loads(lines[-1]) if lines else {}
+        values = next(reversed(self.log()), {})
         return {name.removeprefix(ALARM): value for name, value in values.items() if name.startswith(ALARM)}
+
+    def log(self) -> list[dict[str, Any]]:
+        """The reports of log.jsonl."""
+        return read_json_lines(self.folder / LOG)
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
@@ -141,7 +145,7 @@ def stored_config(folder: Path) -> Config | None:
     path = folder / CONFIG
     if path.is_file():
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
-    if folder.is_dir() and any(path.name not in (LOCK, DATA, CURVE) for path in folder.iterdir()):
+    if folder.is_dir() and not all(map(_left_by_us, folder.iterdir())):
         raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
     return None
 
@@ -159,6 +163,7 @@ def held(folder: Path) -> Iterator[None]:
             stack.enter_context(locked(folder / LOCK))
         except OSError as error:
             raise ValueError(f"cannot write the run in {folder}: {error.strerror}") from error
+        sweep(folder)
         yield
 
 
@@ -227,15 +232,6 @@ def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where there is none, or a crash left it damaged."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def _about(model: Path) -> dict[str, Any]:
     about = read_json(model / MODEL_CONFIG).get("about")
     return about if isinstance(about, dict) else {}
@@ -252,8 +248,11 @@ def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str 
     return found
 
 
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62
+def _step_of(line: Mapping[str, Any]) -> int:
+    step = line.get("step")
+    return step if isinstance(step, int) else 2**62
+
+
+def _left_by_us(path: Path) -> bool:
+    """Whether a killed process, or the system's file manager, may have left it in a folder that is no run yet."""
+    return path.name in (LOCK, DATA, CURVE, *LITTER) or TEMPORARY.fullmatch(path.name) is not None

@@ -18,6 +18,7 @@ from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
 from open_tunit.data.scan import content_hash
 from open_tunit.device import describe, memory_for, use_half
+from open_tunit.files import read_json
 from open_tunit.model import TUNIT
 from open_tunit.places import TRAINING_HASHES, WEIGHTS, model_folder
 from open_tunit.recipes import Recipe
@@ -68,6 +69,9 @@ def start(config: Config, recipe: Recipe | None, device: torch.device, console: 
     if stored is not None:
         runs.check_same_run(stored, plan.config, dataset, first.get(runs.INIT))
         plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
+        if not read_json(Path(config.out) / runs.DATA):
+            print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
+            runs.claim(plan.config, about_data(config, dataset) | first)
     else:
         plan = _resolved(plan, batches, about_data(config, dataset) | first, half, console, clock)
     run = Run(Path(config.out))
