@@ -52,3 +52,13 @@ def test_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "--clear", "--limit", "1"]) == 2
     assert main(["cache", "--clear"]) == 0
     assert list(root.iterdir()) == []
+
+
+def test_what_killed_processes_were_building_is_swept(root: Path, picture_folder: Path) -> None:
+    for name, hours in ((".building-old", 2), (".building-new", 0)):
+        (root / name).mkdir()
+        (root / name / "images.uint8").write_bytes(b"half")
+        for path in (root / name / "images.uint8", root / name):
+            os.utime(path, (path.stat().st_mtime - 3600 * hours,) * 2)
+    build_store(picture_folder, 64, "crop", "#ffffff")
+    assert [path.name for path in root.glob(".building-*")] == [".building-new"]

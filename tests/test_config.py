@@ -121,6 +121,7 @@ def test_a_config_cannot_be_changed_but_replaced() -> None:
     [
         {"minutes": 3.0}, {"training.steps": 7}, {"training.joint_start": 7}, {"training.guiding_share": 0.5},
         {"device": "cuda"}, {"report_every": 3}, {"cache": "elsewhere"}, {"out": "elsewhere"}, {"precision": "float32"},
+        {"data.folder": "elsewhere"},
     ],
 )  # fmt: skip
 def test_budget_device_and_cadence_leave_a_run_the_same(changes: dict[str, Any]) -> None:
@@ -132,7 +133,7 @@ def test_budget_device_and_cadence_leave_a_run_the_same(changes: dict[str, Any])
 @pytest.mark.parametrize(
     "changes",
     [
-        {"seed": 1}, {"data.folder": "other"}, {"data.fit": "pad"}, {"data.labels": "folders"}, {"init": "model"},
+        {"seed": 1}, {"data.folder": "critters:3"}, {"data.fit": "pad"}, {"data.labels": "folders"}, {"init": "model"},
         {"data.views.flip": False}, {"data.background": "#000000"}, {"data.label_fraction": 0.5}, {"model.domains": 3},
         {"model.style_dim": 5}, {"training.batch": 5}, {"training.adversarial": "log"}, {"training.queue": 5},
         {"training.learning_rate": 1.0}, {"training.schedule": "separate"}, {"training.average_decay": 0.5},
@@ -142,10 +143,16 @@ def test_everything_else_makes_another_run(changes: dict[str, Any]) -> None:
     assert preset().replace(changes).identity() != preset().identity()
 
 
-def test_a_run_is_the_same_from_wherever_its_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_paths_that_are_here_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert preset(data="photos").identity() == preset(data=str(tmp_path / "photos")).identity()
-    assert preset(data="critters:3").identity()["data"]["folder"] == "critters:3"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "folders").mkdir()
+    for given in ("photos", str(tmp_path / "photos")):
+        placed = preset(data=given).replace({"data.labels": "folders", "init": "user/name"}).placed()
+        assert (placed.data.folder, placed.data.labels, placed.init) == (
+            str(tmp_path / "photos"), "folders", "user/name",
+        )  # fmt: skip
+    assert preset(data="critters:3").placed().data.folder == "critters:3"
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [

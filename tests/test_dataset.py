@@ -11,7 +11,15 @@ from PIL import Image
 
 from open_tunit.config import ConfigError, Data
 from open_tunit.data import critters, dataset
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset, parse_critters
+from open_tunit.data.dataset import (
+    Dataset,
+    fingerprints,
+    is_critters,
+    open_dataset,
+    parse_critters,
+    same_images,
+    same_labels,
+)
 
 
 def _write(root: Path, names: list[str]) -> None:
@@ -78,11 +86,37 @@ def test_a_csv_may_name_unreadable_files(tmp_path: Path) -> None:
 
 def test_split_and_fingerprint_follow_contents_not_names(tmp_path: Path) -> None:
     _write(tmp_path / "one", [f"{index:02d}.png" for index in range(40)])
-    _write(tmp_path / "two", [f"sub/{39 - index:02d}.png" for index in range(40)])
-    one, two = _open(tmp_path / "one"), _open(tmp_path / "two")
-    assert one.split.tolist() == two.split.tolist()[::-1]
+    _write(tmp_path / "two", [f"sub/{index:02d}.png" for index in range(40)])
+    _write(tmp_path / "reversed", [f"{39 - index:02d}.png" for index in range(40)])
+    one, two, back = (_open(tmp_path / name) for name in ("one", "two", "reversed"))
+    assert one.split.tolist() == two.split.tolist() == back.split.tolist()[::-1]
     assert one.fingerprint == two.fingerprint
+    assert one.fingerprint != back.fingerprint  # training would meet its images in another order
+    assert one.fingerprint_v1 == back.fingerprint_v1
     assert set(one.split) > {"train"}
+
+
+def test_parts_and_labels_have_fingerprints(tmp_path: Path) -> None:
+    names = [f"{part}/{kind}/{index}.png" for part in ("train", "test") for kind in "ab" for index in range(3)]
+    _write(tmp_path, names)
+    first = _open(tmp_path, labels="folders")
+    stored = fingerprints(first)
+    assert same_images(stored, _open(tmp_path))
+    assert (_open(tmp_path).labels_fingerprint, first.labels_fingerprint) != (None, None)
+    assert _open(tmp_path, labels="folders", label_fraction=0.5).labels_fingerprint == first.labels_fingerprint
+
+    (tmp_path / "train" / "b").rename(tmp_path / "train" / "c")
+    renamed = _open(tmp_path, labels="folders")
+    assert same_images(stored, renamed)
+    assert not same_labels(stored, renamed)
+    assert same_labels({"fingerprint": first.fingerprint_v1}, renamed)  # of a run of before
+
+    (tmp_path / "train" / "a" / "0.png").rename(tmp_path / "0.png")
+    (tmp_path / "test" / "a" / "0.png").rename(tmp_path / "train" / "a" / "0.png")
+    (tmp_path / "0.png").rename(tmp_path / "test" / "a" / "0.png")
+    exchanged = _open(tmp_path)
+    assert not same_images(stored, exchanged)
+    assert same_images({"fingerprint": first.fingerprint_v1}, exchanged)
 
 
 def test_the_fingerprint_names_contents_size_and_fit(tmp_path: Path) -> None:

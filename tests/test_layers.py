@@ -21,7 +21,7 @@ LAYERS = [
     {"device"},
     {"config", "images", "video", "parts"},
     {"sections", "places", "format_v1", "srgb", "weights"},
-    {"hub_download", "files", "presets", "settings", "rng", "recipes", "terminal"},
+    {"hub_download", "files", "lock", "presets", "settings", "rng", "recipes", "terminal"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room

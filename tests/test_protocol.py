@@ -85,7 +85,7 @@ def test_what_changes_nothing_has_the_unchanged_sources_figures(split_folder: Pa
 
 def test_images_of_the_models_own_test_part_are_held_out(split_folder: Path) -> None:
     dataset, model = _opened(split_folder), untrained()
-    model.about = {"data": {"fingerprint": dataset.fingerprint}}  # a model of before hashes were stored
+    model.about = {"data": {"fingerprint": dataset.fingerprint_v1}}  # a model of before hashes were stored
     assert evaluate(model, str(split_folder), asked=Asked(pairs=4))["held_out_images"] == 20
     model.about["data"][TRAINING_HASHES] = training_hashes(dataset)
     figures = evaluate(model, str(split_folder), asked=Asked(pairs=4))

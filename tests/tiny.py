@@ -14,7 +14,7 @@ from open_tunit import TUNIT, Config, train
 
 def train_tiny(data: Path, out: Path, **fields: Any) -> Path:
     """A run of few steps through both phases in `out`; `fields` are the preset's, and `evaluator` train's."""
-    shapes = {
+    shapes: dict[str, Any] = {
         "model.style_dim": 8, "model.palette_dim": 3,
         "model.guiding_width": 4, "model.generator_width": 4, "model.style_mlp_width": 16,
         "model.projection_dim": 8, "discriminator.width": 4, "discriminator.max_width": 8,
@@ -23,6 +23,7 @@ def train_tiny(data: Path, out: Path, **fields: Any) -> Path:
     }  # fmt: skip
     steps = fields.pop("steps", 2)
     evaluator = fields.pop("evaluator", None)
+    shapes |= fields.pop("overrides", {})
     fields = {"report_every": 1} | fields
     config = Config.preset("cpu", data=str(data), out=str(out), domains=2, steps=steps, overrides=shapes, **fields)
     train(config, evaluator=evaluator)

@@ -68,11 +68,13 @@ def published_card(
     return "\n\n".join(sections) + "\n"
 
 
-def own_held_out(run: Config, metrics: Mapping[str, Any]) -> bool:
-    """Whether figures are of the run's own images, and of a part that it was not trained on."""
+def own_held_out(run: Config, about: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
+    """Whether figures are of the run's own images, which may have moved, and of a part that it was not trained on."""
     protocol = metrics.get("protocol", {})
     held_out: bool = metrics.get("held_out", protocol.get("part") in ("test", "val"))
-    return protocol.get("data") == run.data.folder and held_out
+    fingerprint = about.get("data", {}).get("fingerprint")
+    own = protocol.get("data") == run.data.folder or protocol.get("fingerprint", "") == fingerprint
+    return own and held_out
 
 
 def without_path(metrics: Mapping[str, Any]) -> dict[str, Any]:

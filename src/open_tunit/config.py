@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,18 +145,28 @@ class Config:
         """A copy with dotted fields changed: `config.replace({"training.batch": 16})`."""
         return type(self).from_dict(with_dotted(self.to_dict(), overrides))
 
+    def placed(self) -> Config:
+        """The same run for any working directory: paths of data, labels and init that are here become absolute."""
+        paths = {"data.folder": self.data.folder, "data.labels": self.data.labels, "init": self.init}
+        given = {name: path for name, path in paths.items() if path not in (None, "folders")}
+        return self.replace({name: _absolute(str(path)) for name, path in given.items()})
+
     def identity(self) -> dict[str, Any]:
-        """What must agree for two commands to be the same run: all but budget, device and report cadence."""
+        """What must agree for two commands to be the same run: all but budget, device, report cadence and paths.
+
+        Of data, labels and init only the kind is here; their contents are compared by fingerprints (runs.py).
+        """
         values = self.to_dict()
         for name in ("preset_name", "out", "minutes", "device", "precision", "report_every", "validate_every", "cache"):
             del values[name]
         for name in ("steps", "joint_start", "guiding_share", "pair_steps", "pair_share"):
             del values["training"][name]
-        values["data"]["folder"] = _absolute(values["data"]["folder"])
-        if values["data"]["labels"] not in (None, "folders"):
-            values["data"]["labels"] = _absolute(values["data"]["labels"])
-        if values["init"] is not None:
-            values["init"] = _absolute(values["init"])
+        if not _is_critters(self.data.folder):
+            values["data"]["folder"] = "a folder"
+        if self.data.labels not in (None, "folders"):
+            values["data"]["labels"] = "a table"
+        if self.init is not None:
+            values["init"] = "a model"
         if self.auto_domains:
             del values["model"]["domains"]
         return values
@@ -206,4 +215,5 @@ def _critters_species(folder: str) -> int:
 
 
 def _absolute(path: str) -> str:
-    return path if _is_critters(path) else str(Path(os.path.expanduser(path)).resolve())
+    place = Path(path).expanduser()
+    return path if _is_critters(path) or not place.exists() else str(place.absolute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +15,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 LARGEST_FROM_HEAP, KEPT_BYTES = 12 * 2**20, 2**30
 """Larger blocks are given back all the same, for kept they leave holes; and enough for a step of the small presets."""
+
+OUT_OF_MEMORY = re.compile(
+    "out of memory|can't allocate memory|bad_alloc|ALLOC_FAILED|could not create a (primitive|memory)|start new thread",
+    re.IGNORECASE,
+)
+"""In the messages of PyTorch's allocators and of the libraries under it."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,6 +54,24 @@ def exact_float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory, of the CPU or of a GPU, did not suffice."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
+
+
+@contextlib.contextmanager
+def memory_for(work: str, remedy: str) -> Iterator[None]:
+    """Raises MemoryError, in a line, where memory does not suffice within: for what, and what would help."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"not enough memory for {work}: {remedy}") from error
 
 
 def describe(device: torch.device) -> str:

@@ -6,12 +6,15 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from open_tunit.config import Config
-from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.data.dataset import Dataset, same_images, same_labels
+from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
+from open_tunit.lock import locked
 from open_tunit.places import CONFIG as MODEL_CONFIG
 from open_tunit.places import MODEL, TRAINING_HASHES
 from open_tunit.recipes import Recipe
@@ -22,6 +25,11 @@ FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training
 CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
+LOCK = "lock"
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What file managers leave in any folder."""
+INIT = "init"
+"""Under which data.json holds the SHA-256 of the weights that the run started from."""
 """The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
@@ -66,17 +74,18 @@ class Run:
         except OSError as error:
             raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
 
-    def has_model(self) -> bool:
-        """Whether a model was written."""
-        return (self.model_folder / MODEL_CONFIG).is_file()
+    def model_step(self) -> int | None:
+        """The step that the model in model/ is of; None where there is none."""
+        step = _about(self.model_folder).get("step")
+        return step if isinstance(step, int) else None
 
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
-        path = self.best_folder / MODEL_CONFIG
-        if not path.is_file():
+        about = _about(self.best_folder)
+        try:
+            return float(about["validation"]["score"]) if about["step"] <= step else -math.inf
+        except (KeyError, TypeError, ValueError):
             return -math.inf
-        about = json.loads(path.read_text(encoding="utf-8"))["about"]
-        return float(about["validation"]["score"]) if about["step"] <= step else -math.inf
 
     def latest_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
@@ -107,20 +116,23 @@ class Run:
         path = self.folder / LOG
         if not path.exists():
             return
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        write_text_atomic(path, "".join(f"{line}\n" for line in kept))
+        kept = [line for line in read_json_lines(path) if _step_of(line) <= step]
+        write_text_atomic(path, "".join(f"{json.dumps(line)}\n" for line in kept))
 
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Add one report to log.jsonl."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+        path = self.folder / LOG
+        with naming(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def last_alarms(self) -> dict[str, float]:
         """The alarms of the last report, by name; none where there is no report yet."""
-        path = self.folder / LOG
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        values = json.loads(lines[-1]) if lines else {}
+        values = next(reversed(self.log()), {})
         return {name.removeprefix(ALARM): value for name, value in values.items() if name.startswith(ALARM)}
+
+    def log(self) -> list[dict[str, Any]]:
+        """The reports of log.jsonl."""
+        return read_json_lines(self.folder / LOG)
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
@@ -133,23 +145,53 @@ def stored_config(folder: Path) -> Config | None:
     path = folder / CONFIG
     if path.is_file():
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path))
-    if folder.is_dir() and any(path.name not in (DATA, CURVE) for path in folder.iterdir()):
+    if folder.is_dir() and not all(map(_left_by_us, folder.iterdir())):
         raise DifferentRunError(f"{folder} is not empty and holds no run; name another folder")
     return None
 
 
-def check_same_run(stored: Config, asked: Config, fingerprint: str) -> None:
-    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run."""
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The run's folder for this process alone; made, and removed again where nothing comes of it.
+
+    Raises DifferentRunError for a folder of anything else, RunInUseError where another process trains the run, and
+    ValueError where nothing can be written.
+    """
+    stored_config(folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / LOCK))
+        except OSError as error:
+            raise ValueError(f"cannot write the run in {folder}: {error.strerror}") from error
+        sweep(folder)
+        yield
+
+
+def check_same_run(stored: Config, asked: Config, dataset: Dataset, init: str | None) -> None:
+    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run.
+
+    Images, labels and `init`, the hash of the weights to start from, are compared with data.json, where they are known.
+    """
     differences = _differences(stored.identity(), asked.identity())
-    known = json.loads((Path(asked.out) / DATA).read_text(encoding="utf-8"))["fingerprint"]
-    if known != fingerprint and differences.keys() <= FITTED:
-        raise DifferentRunError(
-            f"the images of {asked.data.folder} changed since {asked.out} was begun; name another folder for the run"
-        )
+    known = read_json(Path(asked.out) / DATA)
+    if known and differences.keys() <= FITTED:
+        _check_contents(known, asked, dataset, init)
     if differences:
         telling = {name: text for name, text in differences.items() if name not in FITTED} or differences
         shown = "; ".join(list(telling.values())[:3])
         raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
+
+
+def _check_contents(known: Mapping[str, Any], asked: Config, dataset: Dataset, init: str | None) -> None:
+    changed = None
+    if not same_images(known, dataset):
+        changed = f"the images of {asked.data.folder} changed"
+    elif not same_labels(known, dataset):
+        changed = f"the labels of {asked.data.folder} changed"
+    elif init is not None and known.get(INIT, init) != init:
+        changed = f"the model {asked.init} changed"
+    if changed is not None:
+        raise DifferentRunError(f"{changed} since {asked.out} was begun; name another folder for the run")
 
 
 def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: Path) -> None:
@@ -171,16 +213,15 @@ def extended(stored: Config, asked: Config) -> Config:
     elif stored.minutes is not None and asked.minutes != stored.minutes:
         steps = round(steps * asked.minutes / stored.minutes)
     budget = {"minutes": asked.minutes, "training.steps": steps}
-    free = ("out", "device", "precision", "report_every", "validate_every", "cache")
-    return stored.replace(budget | {name: getattr(asked, name) for name in free})
+    free = ("out", "init", "device", "precision", "report_every", "validate_every", "cache")
+    places = {"data.folder": asked.data.folder, "data.labels": asked.data.labels}
+    return stored.replace(budget | places | {name: getattr(asked, name) for name in free})
 
 
 def claim(config: Config, about_data: Mapping[str, Any]) -> None:
-    """Make the run's folder with data.json, which is no run yet. Raises ValueError where nothing can be written."""
-    folder = Path(config.out)
+    """Write data.json, which makes no run yet. Raises ValueError where nothing can be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(folder / DATA, json.dumps(about_data, indent=1) + "\n")
+        write_text_atomic(Path(config.out) / DATA, json.dumps(about_data, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
 
@@ -189,6 +230,11 @@ def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
     """What a model folder says of its data: all that data.json does but hashes too many for config.json."""
     many = len(about_data.get(TRAINING_HASHES, "")) > MOST_HASHES_BYTES
     return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
+
+
+def _about(model: Path) -> dict[str, Any]:
+    about = read_json(model / MODEL_CONFIG).get("about")
+    return about if isinstance(about, dict) else {}
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:
@@ -202,8 +248,11 @@ def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str 
     return found
 
 
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62
+def _step_of(line: Mapping[str, Any]) -> int:
+    step = line.get("step")
+    return step if isinstance(step, int) else 2**62
+
+
+def _left_by_us(path: Path) -> bool:
+    """Whether a killed process, or the system's file manager, may have left it in a folder that is no run yet."""
+    return path.name in (LOCK, DATA, CURVE, *LITTER) or TEMPORARY.fullmatch(path.name) is not None

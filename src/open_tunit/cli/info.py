@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
     Args:
         place: A run (RUN), a model folder (RUN/model), a hub id, or critters (bundled checkpoint).
     """
+    from open_tunit.files import read_json_lines
     from open_tunit.model_config import read_model_config
     from open_tunit.naming import read_naming
 
@@ -29,9 +29,8 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
         print(f"{'domain names':24} {', '.join(names)}")
     for name, value in {**dataclasses.asdict(config.model), "fit": config.fit, **_flat(config.about)}.items():
         print(f"{name:24} {value}")
-    log = place / "log.jsonl"
-    if log.is_file() and (lines := log.read_text(encoding="utf-8").splitlines()):
-        for name, value in _flat(json.loads(lines[-1]), "last report.").items():
+    for report in read_json_lines(place / "log.jsonl")[-1:]:
+        for name, value in _flat(report, "last report.").items():
             print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
 
 

@@ -39,10 +39,15 @@ EXTRAS = {"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "
 """Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
 USER_ERROR, INTERRUPTED = 2, 130
+LONGEST_REASON = 200
+"""Characters of what PyTorch says of memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for what a user can mend (one line says what), 130 for Ctrl-C."""
+    """Run one command; returns the exit code.
+
+    0; 2 for what a user can mend (one line says what); 130 for Ctrl-C, and 143 where training stopped at SIGTERM.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show stops no command
             stream.reconfigure(errors="backslashreplace")
@@ -55,16 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _warning_line
     try:
         parse(words, COMMANDS, DESCRIPTION)()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(signal, "exit_code", INTERRUPTED)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
         how = f"pip install -e '.[{extra}]' in open-tunit's folder"
         print(f"tunit: {error.name} is not installed; {how} brings it", file=sys.stderr)
         return USER_ERROR
-    except (ValueError, ArithmeticError, OSError) as error:
+    except (ValueError, ArithmeticError, OSError, MemoryError) as error:
         print(f"tunit: {_one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+    except RuntimeError as error:
+        from open_tunit.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        print(f"tunit: not enough memory: {_one_line(error)[:LONGEST_REASON]}", file=sys.stderr)
         return USER_ERROR
     return 0
 
@@ -80,4 +92,6 @@ def _one_line(error: Exception) -> str:
         return f"{error.filename} is not a folder; name another --out"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError) and not str(error):
+        return "not enough memory"
     return " ".join(str(error).split())

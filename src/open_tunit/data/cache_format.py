@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 FORMAT = 2
 INDEX, PIXELS = "index.json", "images.uint8"
+BUILDING, STALE_SECONDS = ".building-", 3600
+"""How names of unfinished versions begin, and for how long nothing is written to those of killed processes."""
 Stat = tuple[int, ...]
 """Of a file: size, and times of modification and of change of its entry, in ns."""
 
@@ -100,7 +103,8 @@ class Place:
 
     def write(self, listing: object, rows: Iterable[Row], title: str) -> None:
         """Write the version of this listing, and delete the others. Raises OSError, and what `rows` raises."""
-        building = self.root / f".building-{uuid.uuid4().hex}"
+        _sweep(self.root)
+        building = self.root / f"{BUILDING}{uuid.uuid4().hex}"
         try:
             building.mkdir(parents=True)
             _write(building, rows, self.size, title)
@@ -126,6 +130,17 @@ class Place:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _sweep(root: Path) -> None:
+    """Delete what killed processes were building."""
+    for building in root.glob(f"{BUILDING}*"):
+        try:
+            written = max(path.stat().st_mtime for path in (building, *building.iterdir()))
+        except OSError:  # its process deletes it
+            continue
+        if time.time() - written > STALE_SECONDS:
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _write(folder: Path, rows: Iterable[Row], size: int, title: str) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit.config import Data
 from open_tunit.data import critters
-from open_tunit.data.cache import Progress, build_generated_store, build_store
+from open_tunit.data.cache import Progress, Store, build_generated_store, build_store
 from open_tunit.data.labels import keep_fraction, read_labels
 from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
 from open_tunit.settings import ConfigError
@@ -24,6 +25,8 @@ CRITTERS_TEST = 500
 """Critters of each part; their indices follow each other in this order."""
 CRITTERS_SPECIES = 5
 """K where the folder is just `critters`."""
+FINGERPRINT_VERSION = 2
+"""Stored beside a fingerprint; version 1 was a set of contents, in which parts and order were not told apart."""
 HASH_DIGITS = 16
 """Of each training image's SHA-256, as stored with a run."""
 
@@ -43,7 +46,11 @@ class Dataset:
     split: NDArray[np.str_]
     """(N,) of train, val, test. In a very small folder val and test may be empty."""
     fingerprint: str
-    """SHA-256 of the sorted content hashes, the size and the fit."""
+    """SHA-256 of the parts and content hashes in this order, the size and the fit."""
+    labels_fingerprint: str | None
+    """SHA-256 of the images' labels in this order, before any is withheld; None without labels."""
+    fingerprint_v1: str
+    """SHA-256 of the sorted content hashes, the size and the fit, which earlier versions stored."""
     unreadable: tuple[tuple[str, str], ...]
     """Path and reason of each file left out."""
 
@@ -52,6 +59,26 @@ class Dataset:
         if part not in PARTS:
             raise ValueError(f"split is {part!r}; expected one of {', '.join(PARTS)}")
         return np.flatnonzero(self.split == part).astype(np.int64)
+
+
+def fingerprints(dataset: Dataset) -> dict[str, Any]:
+    """What a run and its model store, by which `same_images` and `same_labels` know the data set again."""
+    return {
+        "fingerprint": dataset.fingerprint,
+        "fingerprint_version": FINGERPRINT_VERSION,
+        "labels_fingerprint": dataset.labels_fingerprint,
+    }
+
+
+def same_images(stored: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether the stored `fingerprints`, of any version, are of these images."""
+    own = dataset.fingerprint if "fingerprint_version" in stored else dataset.fingerprint_v1
+    return bool(stored.get("fingerprint") == own)
+
+
+def same_labels(stored: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether the stored `fingerprints` are of these labels; version 1 did not tell."""
+    return bool(stored.get("labels_fingerprint", dataset.labels_fingerprint) == dataset.labels_fingerprint)
 
 
 def training_hashes(dataset: Dataset) -> str:
@@ -120,14 +147,28 @@ def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: 
     store = build_store(root, size, data.fit, data.background, cache, progress)
     left_out = [file for file, _ in store.unreadable]
     labels, names = read_labels(data.labels, root, [*store.files, *left_out])
+    return _dataset(store, data, size, labels[: len(store.files)], names, split(store.files, store.hashes))
+
+
+def _dataset(
+    store: Store,
+    data: Data,
+    size: int,
+    labels: NDArray[np.int64],
+    names: tuple[str, ...],
+    parts: NDArray[np.str_],
+) -> Dataset:
+    known = [names[label] if label >= 0 else None for label in labels]
     return Dataset(
         images=store.images,
         files=store.files,
         hashes=store.hashes,
-        labels=labels[: len(store.files)],
+        labels=labels,
         label_names=names,
-        split=split(store.files, store.hashes),
-        fingerprint=_fingerprint(store.hashes, size, data.fit),
+        split=parts,
+        fingerprint=_digest([list(zip(parts.tolist(), store.hashes, strict=True)), size, data.fit]),
+        labels_fingerprint=_digest(known) if data.labels else None,
+        fingerprint_v1=_digest([sorted(store.hashes), size, data.fit]),
         unreadable=store.unreadable,
     )
 
@@ -147,17 +188,9 @@ def _open_critters(data: Data, size: int, seed: int, cache: str | None, progress
     labels = np.full(count, -1, dtype=np.int64)
     if data.labels:
         labels[:] = [critters.critter(seed, index, species=species, shares=shares).species for index in range(count)]
-    return Dataset(
-        images=store.images,
-        files=store.files,
-        hashes=store.hashes,
-        labels=labels,
-        label_names=tuple(critters.SPECIES[:species]) if data.labels else (),
-        split=np.repeat(np.array(list(parts)), list(parts.values())),
-        fingerprint=_fingerprint(store.hashes, size, data.fit),
-        unreadable=store.unreadable,
-    )
+    names = tuple(critters.SPECIES[:species]) if data.labels else ()
+    return _dataset(store, data, size, labels, names, np.repeat(np.array(list(parts)), list(parts.values())))
 
 
-def _fingerprint(hashes: Sequence[str], size: int, fit: str) -> str:
-    return hashlib.sha256(json.dumps([sorted(hashes), size, fit]).encode()).hexdigest()
+def _digest(values: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from open_tunit.config import Data
 from open_tunit.data.cache import default_cache_root
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset, trained_on
+from open_tunit.data.dataset import Dataset, is_critters, open_dataset, same_images, trained_on
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
@@ -153,8 +153,7 @@ def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Sel
 
 def _is_own(model: TUNIT, dataset: Dataset) -> bool:
     """Whether the model is known to have been trained on this very data set."""
-    own: bool = model.about.get("data", {}).get("fingerprint") == dataset.fingerprint
-    return own
+    return same_images(model.about.get("data", {}), dataset)
 
 
 def _is_foreign(model: TUNIT, dataset: Dataset) -> bool:

@@ -23,7 +23,7 @@ from open_tunit.config import Config, Data
 from open_tunit.device import choose_device, describe
 from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
-from open_tunit.files import write_text_atomic
+from open_tunit.files import read_json, write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.places import CARD, CONFIG, MODEL, TRAINING_HASHES, is_bundled
 from open_tunit.runs import METRICS
@@ -59,7 +59,7 @@ def evaluate_run(
     about = model.about
     evaluation.figures["protocol"]["weights"] = weights
     evaluation.figures.update({"training_seconds": about.get("seconds"), "steps": about.get("step")})
-    log = _log(run)
+    log = runs.Run(run).log()
     cost = _cost(evaluation, log, seconds=time.perf_counter() - begun)
     _keep_other_figures(run, evaluation.figures["protocol"])
     write_text_atomic(run / METRICS, json.dumps(evaluation.figures, indent=1) + "\n")
@@ -95,11 +95,7 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
 def _training_hashes(place: Path) -> str | None:
     """What data.json of the run, or of the run that the model folder is in, holds of its training images."""
     run = place if (place / runs.CONFIG).is_file() else place.parent
-    try:
-        about = json.loads((run / runs.DATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    found = about.get(TRAINING_HASHES) if isinstance(about, dict) and (run / runs.CONFIG).is_file() else None
+    found = read_json(run / runs.DATA).get(TRAINING_HASHES) if (run / runs.CONFIG).is_file() else None
     return found if isinstance(found, str) else None
 
 
@@ -107,7 +103,7 @@ def _tells_card(config: Config, evaluation: Evaluation) -> bool:
     """Whether the run's card has these figures: of its own held-out images, or of its own at all where none are."""
     parts = set(evaluation.dataset.split)
     own = evaluation.figures["protocol"]["data"] == config.data.folder
-    return own_held_out(config, evaluation.figures) or (own and parts == {"train"})
+    return own_held_out(config, evaluation.model.about, evaluation.figures) or (own and parts == {"train"})
 
 
 def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
@@ -118,10 +114,10 @@ def _keep_other_figures(run: Path, protocol: Mapping[str, Any]) -> None:
     text = path.read_text(encoding="utf-8")
     try:
         former = json.loads(text)["protocol"]
-        name = f"{Path(former['data']).name}-{former['part']}"
-    except (ValueError, TypeError, KeyError):
+        name = f"{Path(former.pop('data')).name}-{former['part']}"  # the fingerprint stands for images that moved
+    except (ValueError, TypeError, KeyError, AttributeError):
         former, name = text, "unknown"
-    if former != json.loads(json.dumps(protocol)):
+    if former != json.loads(json.dumps({name: value for name, value in protocol.items() if name != "data"})):
         kind = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that no other figures have this name
         name = f"{re.sub('[^A-Za-z0-9_-]+', '-', name)}-{kind}"
         kept = run / f"{path.stem}-{name}{path.suffix}"
@@ -139,11 +135,6 @@ def _data(config: Config | None, model: TUNIT, data: str | None, labels: str | N
     if config is None or data is not None:
         return Data(folder=str(data), labels=labels, fit=model.fit, background=model.background)
     return config.replace({"data.labels": labels}).data if labels is not None else config.data
-
-
-def _log(run: Path) -> list[dict[str, Any]]:
-    path = run / runs.LOG
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def _cost(evaluation: Evaluation, log: list[dict[str, Any]], *, seconds: float) -> dict[str, str]:

@@ -17,10 +17,10 @@ from open_tunit.card import (
     without_path,
 )
 from open_tunit.config import Config
-from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.files import read_json, write_atomic, write_text_atomic
 from open_tunit.hub_download import is_hub_id
 from open_tunit.model import TUNIT
-from open_tunit.runs import METRICS
+from open_tunit.runs import METRICS, Run
 
 PICTURE = "samples.png"
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -106,21 +106,18 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
 
 def _metrics(run: Path, config: Config, model: TUNIT) -> dict[str, Any] | None:
     """The run's figures of its own held-out images, when its model has not been trained on since."""
-    path = run / METRICS
-    if not path.is_file():
-        return None
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    mine = values.get("steps") == model.about.get("step") and own_held_out(config, values)
+    values = read_json(run / METRICS)
+    mine = values.get("steps") == model.about.get("step") and own_held_out(config, model.about, values)
     return without_path(values) if mine else None
 
 
 def _samples(run: Path) -> tuple[Path | None, str]:
     """The newest sample grid and what it shows."""
     pictures = sorted((run / "samples").glob("[0-9]*.png"))
-    if not pictures:
+    log = Run(run).log()
+    if not pictures or not log:
         return None, ""
-    last = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    if last["phase"] == "guiding":
+    if log[-1]["phase"] == "guiding":
         return pictures[-1], "Each row is a domain."
     return (
         pictures[-1],

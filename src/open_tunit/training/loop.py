@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from rich.console import Console
 
-from open_tunit import runs
 from open_tunit.card import model_card
 from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
-from open_tunit.device import choose_device, describe
+from open_tunit.device import choose_device
 from open_tunit.model import TUNIT
 from open_tunit.networks.guides import Guide
 from open_tunit.recipes import Recipe
@@ -27,13 +24,12 @@ from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import Steps
-from open_tunit.training.interrupts import interruptible
+from open_tunit.training.interrupts import Interrupted, Interrupts
 from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
-from open_tunit.training.samples import choose_samples
-from open_tunit.training.starting import about_data, start
+from open_tunit.training.starting import Start, about_model, alone, start
 from open_tunit.training.state import State
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
@@ -46,8 +42,6 @@ from open_tunit.training.transitions import (
     settle_statistics,
 )
 
-REPORTS, FEWEST_STEPS = 30, 20
-"""Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
 REPORT_MARGIN = 1.5
 """How many times as long as the last report the next one may take, so that minutes are kept."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
@@ -65,33 +59,34 @@ def train(
     """Train, or go on training, the run in `config.out`; returns the model on the CPU.
 
     Reports, samples, checkpoints and the model are written as the run goes; calling it again with the same config
-    resumes. Ctrl-C writes a checkpoint first. `recipe` replaces the one that the config names, for experiments.
-    `evaluator` is called once G learns, at every `config.validate_every`-th report, and keeps RUN/best. `clock` gives
-    the seconds that budgets and logs count. Raises ValueError (settings, folders, images), FileNotFoundError,
-    NotFiniteError (the last good checkpoint stays).
+    resumes. Ctrl-C or SIGTERM saves a checkpoint after the step, without a report; a second one stops at once. `recipe`
+    replaces the one that the config names, for experiments. `evaluator` is called once G learns, at every
+    `config.validate_every`-th report, and keeps RUN/best. `clock` gives the seconds that budgets and logs count. Raises
+    ValueError (settings, folders, images; RunInUseError where another process trains the run), FileNotFoundError,
+    MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays.
     """
     console = console or Console()
     device = choose_device(config.device)
-    begun = start(config, recipe, device, console, clock)
-    dataset = begun.dataset
-    samples = choose_samples(
-        dataset.images, dataset.indices("train"), dataset.indices("val"), seed=config.seed, device=device
-    )
-    session = _Session(
+    with alone(config):
+        session = _session(start(config, recipe, device, console, clock), console, evaluator, clock)
+        session.go_on()
+        return TUNIT.from_pretrained(session.run.model_folder)
+
+
+def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock) -> _Session:
+    return _Session(
         run=begun.run,
         plan=begun.plan,
-        dataset=dataset,
+        dataset=begun.dataset,
         batches=begun.batches,
         state=begun.state,
         half=begun.half,
-        take=Steps.on(device, functools.partial(print_warning, console)),
-        monitor=Monitor(begun.run, samples, console, seconds=begun.seconds, clock=clock),
-        watch=Watch(samples.measured, begun.first_domains),
+        take=Steps.on(begun.batches.device, functools.partial(print_warning, console)),
+        monitor=Monitor(begun.run, begun.samples, console, seconds=begun.seconds, clock=clock),
+        watch=Watch(begun.samples.measured, begun.first_domains),
         evaluator=evaluator,
         clock=clock,
     )
-    session.go_on()
-    return TUNIT.from_pretrained(session.run.model_folder)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -109,6 +104,7 @@ class _Session:
     watch: Watch
     evaluator: Evaluator | None
     clock: Clock
+    interrupts: Interrupts = dataclasses.field(default_factory=Interrupts)
     report_seconds: float = 0.0
     """What the next report may take, by the last one."""
     joint_report: tuple[int, float] | None = None
@@ -117,26 +113,26 @@ class _Session:
     """Step and time at which this session's pair phase began."""
 
     def go_on(self) -> None:
-        """Step until the budget is used up, reporting on the way."""
+        """Step until the budget is used up, reporting on the way. Raises Interrupted once a checkpoint is saved."""
         if self.state.step >= self.plan.steps:
             print_line(self.monitor.console, f"finished: {self.state.step} steps, {self.run.model_folder}")
-            if not self.run.has_model():
+            if self.run.model_step() != self.state.step:
                 self._save()
             return
-        every = self._report_every()
-        with self.monitor, interruptible() as interrupted:
+        every = self.plan.report_every
+        with self.monitor, self.interrupts:
             while self.state.step < self.plan.steps:
                 phase = self._one_step()
                 if phase.train_generator and self._time_is_up():
                     self._end_here()
-                last = self.state.step == self.plan.steps
-                if self.state.step % every == 0 or last or interrupted.is_set():
+                if self.state.step % every == 0 or self.state.step == self.plan.steps:
                     began = self.clock()
                     self._save(phase)
                     self.report_seconds = REPORT_MARGIN * (self.clock() - began)
                     self._keep_pace(phase)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
+                if self.interrupts.signals:
+                    self._save_checkpoint(self.monitor.elapsed())
+                    raise Interrupted(self.interrupts.signals[0])
 
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
@@ -144,8 +140,7 @@ class _Session:
         if phase.name == "pairs" and self.pairs_began is None:
             self.pairs_began = self.state.step, self.monitor.elapsed()
         try:
-            size = self.plan.batch_size(phase)
-            batch = batch_of(self.batches, phase, self.state.step, size)
+            batch = batch_of(self.batches, phase, self.state.step, self.plan.batch_size(phase))
             terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
         except NotFiniteError as error:
             raise NotFiniteError(
@@ -224,15 +219,11 @@ class _Session:
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
-        step, planned = self.state.step, self.plan.steps
-        if step == planned:
-            return
-        print_line(
-            self.monitor.console,
-            f"{self.plan.config.minutes:g} minutes are up at step {step} of {planned} that were planned; "
-            "more --minutes go on from here",
-        )
-        self._follow(self.plan.replace({"training.steps": step}))
+        step, planned, minutes = self.state.step, self.plan.steps, self.plan.config.minutes
+        if step < planned:
+            told = f"{minutes:g} minutes are up at step {step} of {planned} that were planned"
+            print_line(self.monitor.console, f"{told}; more --minutes go on from here")
+            self._follow(self.plan.replace({"training.steps": step}))
 
     def _follow(self, plan: Plan) -> None:
         """Replace the plan, and config.yaml with it."""
@@ -241,23 +232,34 @@ class _Session:
             self.run.write_config(plan.config)
 
     def _save(self, phase: Phase | None = None) -> None:
+        """Report, and write the model and a checkpoint; nothing where a signal comes before the report is done."""
         self._check_weights()
-        model = self._model()
-        validation = self._validation(model, phase)
-        if phase is not None:
-            alarms = self.watch.measure(model, self.plan, phase)
-            self.monitor.report(model, self.state.step, self.plan, phase, alarms, validation)
+        model = self.interrupts.unless_interrupted(lambda: self._reported(phase))
+        if model is None:
+            return
+        validation = model.about.get("validation")
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
-        model.about = self._about(seconds, model) | ({"validation": validation} if validation else {})
+        model.about = about_model(self.plan, self.dataset, model, self.state.step, seconds) | model.about
         card, examples = model_card(self.plan.config, model.about), self.monitor.samples.examples()
         if validation and validation["score"] > self.run.best_score(self.state.step):
             model.save_pretrained(self.run.best_folder, card=card, examples=examples)
         model.save_pretrained(self.run.model_folder, card=card, examples=examples)
-        extra = {
-            "seconds": seconds,
-            "first_domains": self.watch.first,
-            "recipe": dataclasses.asdict(self.plan.recipe),
-        }
+        self._save_checkpoint(seconds)
+
+    def _reported(self, phase: Phase | None) -> TUNIT:
+        """The model after this step, and a report of it where it ends a step of `phase`."""
+        model = self._model()
+        validation = self._validation(model, phase)
+        model.about = {"validation": validation} if validation else {}
+        if phase is not None:
+            alarms = self.watch.measure(model, self.plan, phase)
+            self.monitor.report(model, self.state.step, self.plan, phase, alarms, validation)
+        return model
+
+    def _save_checkpoint(self, seconds: float) -> None:
+        self._check_weights()
+        recipe = dataclasses.asdict(self.plan.recipe)
+        extra = {"seconds": seconds, "first_domains": self.watch.first, "recipe": recipe}
         self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
 
     def _check_weights(self) -> None:
@@ -269,14 +271,11 @@ class _Session:
 
     def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
         """The evaluator's figures at this report; none before G learns, or where they are not asked for."""
-        every = self.plan.config.validate_every * self._report_every()
+        every = self.plan.config.validate_every * self.plan.report_every
         if self.evaluator is None or not every or phase is None or not phase.train_generator:
             return {}
         due = self.state.step % every == 0 or self.state.step == self.plan.steps
         return dict(self.evaluator(model, self.dataset)) if due else {}
-
-    def _report_every(self) -> int:
-        return self.plan.config.report_every or max(FEWEST_STEPS, self.plan.steps // REPORTS)
 
     def _model(self) -> TUNIT:
         config = self.plan.config
@@ -299,17 +298,3 @@ class _Session:
         if self.plan.recipe.measure_statistics:
             measure_statistics(guide, self.batches, self.plan.config.seed)
         return guide
-
-    def _about(self, seconds: float, model: TUNIT) -> dict[str, Any]:
-        return {
-            "version": importlib.metadata.version("open-tunit"),
-            "preset": self.plan.config.preset_name,
-            "recipe": self.plan.recipe.name,
-            "seed": self.plan.config.seed,
-            "step": self.state.step,
-            "seconds": round(seconds, 1),
-            "device": describe(self.batches.device),
-            "supervision": self.plan.supervision,
-            "data": runs.without_many_hashes(about_data(self.plan.config, self.dataset)),
-            "domain_counts": model.domain_counts.tolist(),
-        }

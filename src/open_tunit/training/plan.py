@@ -24,6 +24,8 @@ PAIR_PHASE_WEIGHT = 10.0
 """Of the L1 to pairs while G learns by nothing else."""
 JOINT_WARMUP = 50
 """Steps over which G's rate rises again when D joins after the pair phase: Adam's averages are of other gradients."""
+REPORTS, FEWEST_STEPS = 30, 20
+"""Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
 FEW_IMAGES = 500
 FEWEST_PER_DOMAIN = 10
 """Training images that a domain needs at least."""
@@ -81,6 +83,11 @@ class Plan:
     def steps(self) -> int:
         """Length of the run."""
         return self.training.steps
+
+    @property
+    def report_every(self) -> int:
+        """Steps between two reports."""
+        return self.config.report_every or max(FEWEST_STEPS, self.steps // REPORTS)
 
     @property
     def views(self) -> Views:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,19 @@ from rich.console import Console
 from open_tunit import runs
 from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset, training_hashes
-from open_tunit.device import use_half
+from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
+from open_tunit.data.scan import content_hash
+from open_tunit.device import describe, memory_for, use_half
+from open_tunit.files import read_json
 from open_tunit.model import TUNIT
-from open_tunit.places import TRAINING_HASHES
+from open_tunit.places import TRAINING_HASHES, WEIGHTS, model_folder
 from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.budget import FEW_STEPS, Clock, fitted_to_minutes
 from open_tunit.training.domain_count import find_domains
 from open_tunit.training.plan import Plan, make_plan
+from open_tunit.training.samples import Samples, choose_samples
 from open_tunit.training.state import State, new_state
 
 
@@ -35,6 +40,7 @@ class Start:
     dataset: Dataset
     batches: Batches
     state: State
+    samples: Samples
     seconds: float
     """Of training before this session."""
     first_domains: list[int] | None
@@ -42,20 +48,32 @@ class Start:
     half: bool
 
 
+@contextmanager
+def alone(config: Config) -> Iterator[None]:
+    """A session of the run: the folder is this process's, and where memory does not suffice it is told what helps."""
+    work = f"batches of {config.training.batch} at {config.model.size} px"
+    with runs.held(Path(config.out)), memory_for(work, "lower either, by --set training.batch=N or --size N"):
+        yield
+
+
 def start(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Start:
     """Open the data, resolve the plan, and begin the run or take up its newest checkpoint."""
-    stored = runs.stored_config(Path(config.out))
+    config, stored = config.placed(), runs.stored_config(Path(config.out))
     dataset = _open(config, console)
     plan = make_plan(config, dataset, recipe)
     for note in plan.notes:
         print_warning(console, note)
     train, half = dataset.indices("train"), use_half(config.precision, device)
     batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
+    first = _first_weights(config.init)
     if stored is not None:
-        runs.check_same_run(stored, plan.config, dataset.fingerprint)
+        runs.check_same_run(stored, plan.config, dataset, first.get(runs.INIT))
         plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
+        if not read_json(Path(config.out) / runs.DATA):
+            print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
+            runs.claim(plan.config, about_data(config, dataset) | first)
     else:
-        plan = _resolved(plan, batches, about_data(config, dataset), half, console, clock)
+        plan = _resolved(plan, batches, about_data(config, dataset) | first, half, console, clock)
     run = Run(Path(config.out))
     run.write_config(plan.config)
     state = new_state(plan, device)
@@ -70,7 +88,9 @@ def start(config: Config, recipe: Recipe | None, device: torch.device, console: 
     elif config.init is not None:
         _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
     run.cut_log(state.step)
-    return Start(run, plan, dataset, batches, state, seconds, first_domains, half)
+    val = dataset.indices("val")
+    samples = choose_samples(dataset.images, train, val, seed=plan.config.seed, device=device)
+    return Start(run, plan, dataset, batches, state, samples, seconds, first_domains, half)
 
 
 def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
@@ -78,10 +98,26 @@ def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
     folder = config.data.folder
     return {
         "name": folder if is_critters(folder) else Path(folder).name,
-        "fingerprint": dataset.fingerprint,
+        **fingerprints(dataset),
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
         TRAINING_HASHES: training_hashes(dataset),
+    }
+
+
+def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: float) -> dict[str, Any]:
+    """What a model folder says of its training."""
+    return {
+        "version": importlib.metadata.version("open-tunit"),
+        "preset": plan.config.preset_name,
+        "recipe": plan.recipe.name,
+        "seed": plan.config.seed,
+        "step": step,
+        "seconds": round(seconds, 1),
+        "device": describe(model.domain_styles.device),
+        "supervision": plan.supervision,
+        "data": runs.without_many_hashes(about_data(plan.config, dataset)),
+        "domain_counts": model.domain_counts.tolist(),
     }
 
 
@@ -112,6 +148,14 @@ def _resolved(
             )
     runs.claim(plan.config, about)
     return find_domains(plan, batches, half=half, console=console) if plan.config.auto_domains else plan
+
+
+def _first_weights(init: str | None) -> dict[str, str]:
+    """The hash of the weights that a run starts from, for its data.json; none where they are not here any more."""
+    try:
+        return {} if init is None else {runs.INIT: content_hash(model_folder(init) / WEIGHTS)}
+    except FileNotFoundError:
+        return {}
 
 
 def _take_weights(state: State, model: TUNIT, name: str) -> None:
