@@ -127,7 +127,8 @@ class Run:
 
     def last_alarms(self) -> dict[str, float]:
         """The alarms of the last report, by name; none where there is no report yet."""
-        values = next(reversed(self.log()), {})
+        log = self.log()
+        values: dict[str, Any] = log[-1] if log else {}
         return {name.removeprefix(ALARM): value for name, value in values.items() if name.startswith(ALARM)}
 
     def log(self) -> list[dict[str, Any]]:
