@@ -108,7 +108,7 @@ class Kept(torch.optim.Optimizer):
     """Keeps the gradients of its first step and changes nothing."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__(network.parameters(), {})
+        super().__init__(network.parameters(), {"lr": 0.0})
         self.first: list[Tensor] = []
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -119,9 +119,9 @@ class Plan:
         """Steps of the pair phase, from `joint_start` on; D learns after them."""
         if not self.pairs:
             return 0
-        asked = self.training.pair_steps
-        steps = round(self.training.pair_share * self.steps) if asked is None else asked
-        return max(0, min(steps, self.steps - self.joint_start - 1))
+        if self.training.pair_steps is not None:
+            return self.training.pair_steps
+        return max(0, min(round(self.training.pair_share * self.steps), self.steps - self.joint_start - 1))
 
     @property
     def adversarial_start(self) -> int:

@@ -135,7 +135,9 @@ def _resolved(
     """A new run's plan with its steps counted out, and the number of domains where it is to be found."""
     if plan.config.minutes is None:
         starts = {"training.joint_start": plan.joint_start}
-        plan = plan.replace(starts | ({"training.pair_steps": plan.pair_steps} if plan.pairs else {}))
+        if plan.pairs and plan.training.pair_steps is None:
+            starts["training.pair_steps"] = max(1, plan.pair_steps)
+        plan = plan.replace(starts)
     else:
         print_line(console, "timing a few steps, to turn minutes into steps")
         plan = fitted_to_minutes(plan, batches, half=half, clock=clock)
