@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from open_tunit.runs import METRICS
-
 
 def evaluate(
     run: Annotated[Path | None, tyro.conf.Positional] = None,
@@ -46,7 +44,7 @@ def evaluate(
     from open_tunit.evaluation.protocol import Asked
     from open_tunit.evaluation.report import captions as names
     from open_tunit.evaluation.run import evaluate_run
-    from open_tunit.runs import PAGE, REPORT
+    from open_tunit.runs import METRICS, PAGE, REPORT
 
     assert run is not None
     asked = Asked(part=part, pairs=pairs, features=features, features_side=features_side, features_range=features_range)
@@ -58,6 +56,7 @@ def evaluate(
     print(f"features: {names.features(figures)}")
     for line in figures["notes"]:
         print(f"warning: {line}")
+
     print(f"figures: {run / METRICS}   report: {run / REPORT / PAGE}")
 
 
