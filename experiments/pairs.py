@@ -23,6 +23,7 @@ from open_tunit.config import Data
 from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset
 from open_tunit.data.pairs import NONE, Pairs, describe, find_pairs
+from open_tunit.recipes import OURS
 
 SPECIES = 5
 EDGES = (-1.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)
@@ -64,7 +65,9 @@ def between(pixels: np.ndarray, domains: Tensor, count: int) -> tuple[Pairs, Ten
 
 def quantiles(similarity: Tensor) -> str:
     found = np.quantile(similarity.numpy(), QUANTILES)
-    return "similarity " + ", ".join(f"{q:g}: {value:.2f}" for q, value in zip(QUANTILES, found, strict=True))
+    weights = ((similarity - OURS.pairs_distrusted) / (OURS.pairs_trusted - OURS.pairs_distrusted)).clamp(0, 1)
+    shown = ", ".join(f"{q:g}: {value:.2f}" for q, value in zip(QUANTILES, found, strict=True))
+    return f"similarity {shown}; mean weight {float(weights.mean()):.2f}"
 
 
 def by_similarity(agrees: Tensor, similarity: Tensor) -> str:
