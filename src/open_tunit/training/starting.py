@@ -50,7 +50,7 @@ class Start:
 
 @contextmanager
 def alone(config: Config) -> Iterator[None]:
-    """A session of the run: the folder is this process's, and where memory does not suffice it is told what helps."""
+    """A session of the run: its folder is locked, and an error of memory names the settings that help."""
     work = f"batches of {config.training.batch} at {config.model.size} px"
     with runs.held(Path(config.out)), memory_for(work, "lower either, by --set training.batch=N or --size N"):
         yield
