@@ -20,9 +20,9 @@ import machine
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Config
 from open_tunit.device import keep_freed_memory
 from open_tunit.networks.ops import convolutions as layers
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import new_state
 

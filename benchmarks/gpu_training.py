@@ -17,9 +17,9 @@ import machine
 import numpy as np
 import torch
 
-from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.settings.config import Config
 from open_tunit.training.graphs import WARM_UP, Steps
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import State, new_state

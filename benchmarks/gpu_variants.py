@@ -36,10 +36,10 @@ from r1_precision import gradient
 from torch import Tensor, nn
 from train_step import pictures, queue
 
-from open_tunit.config import Config
 from open_tunit.data.batches import Batch
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.ops import convolutions
+from open_tunit.settings.config import Config
 from open_tunit.training import objectives
 from open_tunit.training.graphs import WARM_UP, Steps
 from open_tunit.training.plan import Plan

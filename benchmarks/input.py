@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from open_tunit import images
-from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.cache import build_store
 from open_tunit.data.views import Views
 from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.media import images
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
 
 PICTURES, SHAPE = 64, (1024, 768)

@@ -17,9 +17,9 @@ from torch import Tensor
 from train_step import ours, pictures
 
 from open_tunit import losses
-from open_tunit.config import Config
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.discriminator import Discriminator
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import State, full, new_state
 

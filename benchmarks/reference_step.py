@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.config import Model
+from open_tunit.settings.config import Model
 
 TEMPERATURE = 0.07
 QUEUE = 1024

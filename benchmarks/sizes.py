@@ -15,8 +15,8 @@ import machine
 import torch
 from train_step import ours, pictures
 
-from open_tunit.config import Config
 from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import new_state
 

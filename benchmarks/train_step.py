@@ -20,10 +20,10 @@ import torch
 from reference_step import Reference
 from torch import Tensor
 
-from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.device import choose_device, keep_freed_memory
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
 from open_tunit.training.state import State, new_state
 from open_tunit.training.step import Step

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from open_tunit import images
 from open_tunit.data import critters, views
 from open_tunit.data.views import Views
+from open_tunit.media import images
 
 SEED, SIZE, SHOWN = 0, 64, 6
 FOLDER = Path(__file__).parent / "images"

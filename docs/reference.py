@@ -15,16 +15,16 @@ import tyro
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from open_tunit import config as settings
 from open_tunit.cli.main import COMMANDS
-from open_tunit.presets import PRESETS
+from open_tunit.settings import config as settings
+from open_tunit.settings.presets import PRESETS
 
 API = {
     "open_tunit.model": ("TUNIT",),
-    "open_tunit.config": ("Config",),
+    "open_tunit.settings.config": ("Config",),
     "open_tunit.training.loop": ("train",),
     "open_tunit.evaluation.protocol": ("evaluate",),
-    "open_tunit.films": ("translate_film",),
+    "open_tunit.translation.films": ("translate_film",),
     "open_tunit.interop.onnx": ("export_onnx",),
     "open_tunit.interop.hub": ("Upload", "stage", "push"),
     "open_tunit.interop.official": ("load_official", "load_official_discriminator"),

@@ -18,7 +18,7 @@ from open_tunit import Config, train
 from open_tunit.data import dataset
 from open_tunit.evaluation.ground_truth import answers as truth
 from open_tunit.evaluation.run import evaluate_run
-from open_tunit.recipes import RECIPES
+from open_tunit.settings.recipes import RECIPES
 
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "preset": ({}, {}),

@@ -20,12 +20,14 @@ import numpy as np
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from open_tunit import TUNIT, Config, images, places, train
+from open_tunit import TUNIT, Config, train
 from open_tunit.card import Publication, published_card
 from open_tunit.data.critters import SPECIES, critter, draw
 from open_tunit.evaluation.run import evaluate_run
+from open_tunit.media import images
 from open_tunit.metrics.agreement import contingency
-from open_tunit.naming import Naming
+from open_tunit.model_files import places
+from open_tunit.model_files.naming import Naming
 
 TARGET = Path(places.__file__).parent / "bundled" / places.BUNDLED
 OTHER_SEED = 1

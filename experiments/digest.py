@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from open_tunit import Config, train
-from open_tunit.presets import PRESETS
+from open_tunit.settings.presets import PRESETS
 
 STEPS = 60
 SMALL = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from open_tunit.config import Config
+from open_tunit.settings.config import Config
 from open_tunit.training.domain_count import COUNTS, LENGTH, sweep
 
 NEAR = 1

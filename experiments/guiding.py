@@ -24,13 +24,14 @@ import torch.nn.functional as F
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from open_tunit import Config, images, train
-from open_tunit.config import Data
+from open_tunit import Config, train
 from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset, parse_critters
+from open_tunit.media import images
 from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.model import TUNIT
-from open_tunit.recipes import OURS
+from open_tunit.settings.config import Data
+from open_tunit.settings.recipes import OURS
 from open_tunit.training.clustering import kmeans
 
 NEIGHBOURS = 10

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from open_tunit import images
-from open_tunit.config import Data
 from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset
 from open_tunit.data.pairs import NONE, Pairs, describe, find_pairs
-from open_tunit.recipes import OURS
+from open_tunit.media import images
+from open_tunit.settings.config import Data
+from open_tunit.settings.recipes import OURS
 
 SPECIES = 5
 EDGES = (-1.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0)

@@ -24,11 +24,11 @@ from open_tunit.training.votes import nearest_neighbours, vote
 from PIL import Image
 from torch import Tensor
 
-from open_tunit.config import Views
 from open_tunit.data import views
 from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.networks.backbone import Backbone, load_backbone
 from open_tunit.networks.pretrained_guiding import resized
+from open_tunit.settings.config import Views
 from open_tunit.training.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening
 
 CHUNK = 32

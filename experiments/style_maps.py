@@ -17,8 +17,9 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from open_tunit import TUNIT, images
+from open_tunit import TUNIT
 from open_tunit.data.dataset import open_dataset
+from open_tunit.media import images
 from open_tunit.metrics.neighbours import neighbour_hits
 from open_tunit.runs import stored_config
 from open_tunit.style_map import style_map

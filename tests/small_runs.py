@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch, Batches
 from open_tunit.data.views import Views
-from open_tunit.recipes import RECIPES
+from open_tunit.settings.config import Config
+from open_tunit.settings.recipes import RECIPES
 from open_tunit.training.plan import Plan, Supervision
 from open_tunit.training.state import State, new_state
 

@@ -16,9 +16,10 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from open_tunit import TUNIT, Config, images, train
-from open_tunit.config import Model
+from open_tunit import TUNIT, Config, train
 from open_tunit.data.views import Views
+from open_tunit.media import images
+from open_tunit.settings.config import Model
 from open_tunit.training.alarms import ALARMS, Watch, domain_alarms, domains_in_views, generator_alarms, sentences
 from open_tunit.training.plan import Plan
 

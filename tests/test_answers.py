@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit import TUNIT, Config, evaluate
-from open_tunit.config import Data, Model
 from open_tunit.data import critters
 from open_tunit.data.dataset import open_dataset
 from open_tunit.evaluation.ground_truth import answers as truth
 from open_tunit.evaluation.ground_truth.classifiers import Classifiers, truth_of
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.selection import select_pairs
-from open_tunit.images import from_uint8
-from open_tunit.naming import Naming
+from open_tunit.media.images import from_uint8
+from open_tunit.model_files.naming import Naming
 from open_tunit.networks.guiding import Guidance
+from open_tunit.settings.config import Data, Model
 
 COUNT, SPECIES, SIZE = 40, 3, 32
 FOLDER = f"critters:{SPECIES}"

@@ -15,9 +15,9 @@ from PIL import Image
 
 from open_tunit import TUNIT
 from open_tunit.cli.main import main
-from open_tunit.config import Model
 from open_tunit.data.critters import SPECIES, Critter, critter, draw, true_answer
-from open_tunit.places import model_folder
+from open_tunit.model_files.places import model_folder
+from open_tunit.settings.config import Model
 
 ROOT = Path(__file__).parents[1]
 FOLDER = model_folder("critters")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from open_tunit import images
 from open_tunit.data import cache_format
 from open_tunit.data.cache import build_generated_store, build_store, default_cache_root, forget_pages
+from open_tunit.media import images
 
 
 @pytest.fixture

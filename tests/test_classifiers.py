@@ -11,7 +11,7 @@ import torch
 from open_tunit.data import critters
 from open_tunit.evaluation.ground_truth import classifiers
 from open_tunit.evaluation.ground_truth.classifiers import Classifiers, open_classifiers, train_classifiers
-from open_tunit.images import from_uint8
+from open_tunit.media.images import from_uint8
 
 SPECIES, SIZE = 3, 16
 

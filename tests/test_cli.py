@@ -21,11 +21,11 @@ from PIL import Image
 
 from open_tunit import TUNIT, __version__
 from open_tunit.cli.main import COMMANDS, main
-from open_tunit.config import Discriminator as DiscriminatorShape
-from open_tunit.config import Model
 from open_tunit.data import critters
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
 from open_tunit.networks.discriminator import Discriminator
+from open_tunit.settings.config import Discriminator as DiscriminatorShape
+from open_tunit.settings.config import Model
 
 HELP_CPU_SECONDS = 0.5
 USER_ERROR = 2

@@ -148,7 +148,7 @@ def test_unreadable_pictures_of_a_folder_are_named_and_left_out(
 
 def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path) -> None:
     pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
-    from open_tunit.video import read_film, write_film
+    from open_tunit.media.video import read_film, write_film
 
     sources = tmp_path / "sources" / "deep"
     sources.mkdir(parents=True)
@@ -205,7 +205,7 @@ def test_interpolate_writes_what_the_suffix_says(
 
 def test_interpolate_writes_a_grid_film(tmp_path: Path, model: Path, picture_folder: Path) -> None:
     pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
-    from open_tunit.video import read_film
+    from open_tunit.media.video import read_film
 
     sources = tmp_path / "sources"
     sources.mkdir()
@@ -262,7 +262,7 @@ def test_rates_that_no_gif_shows(capsys: Capture, tmp_path: Path, model: Path, p
 
 def test_a_film_that_is_cut_off_is_said(capsys: Capture, tmp_path: Path, model: Path) -> None:
     pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
-    from open_tunit.video import write_film
+    from open_tunit.media.video import write_film
 
     write_film(tmp_path / "whole.mp4", [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(30)], 5)
     whole = (tmp_path / "whole.mp4").read_bytes()

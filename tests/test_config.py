@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-from open_tunit.config import FORMAT_VERSION, PRESETS, SIZES, Config, ConfigError, Model, Training, model_from_dict
-from open_tunit.recipes import RECIPES
+from open_tunit.settings.config import (
+    FORMAT_VERSION,
+    PRESETS,
+    SIZES,
+    Config,
+    ConfigError,
+    Model,
+    Training,
+    model_from_dict,
+)
+from open_tunit.settings.recipes import RECIPES
 from open_tunit.training import plan
 from open_tunit.training.state import GUIDING_WEIGHT_DECAY
 

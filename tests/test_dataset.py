@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from open_tunit.config import ConfigError, Data
 from open_tunit.data import critters, dataset
 from open_tunit.data.dataset import (
     Dataset,
@@ -20,6 +19,7 @@ from open_tunit.data.dataset import (
     same_images,
     same_labels,
 )
+from open_tunit.settings.config import ConfigError, Data
 
 
 def _write(root: Path, names: list[str]) -> None:

@@ -22,10 +22,10 @@ import yaml
 from PIL import Image
 
 from open_tunit import TUNIT
-from open_tunit import config as settings
 from open_tunit.cli.main import COMMANDS, main
-from open_tunit.naming import Naming
-from open_tunit.video import write_film
+from open_tunit.media.video import write_film
+from open_tunit.model_files.naming import Naming
+from open_tunit.settings import config as settings
 
 pytest.importorskip("mkdocs")
 

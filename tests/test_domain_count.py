@@ -20,7 +20,7 @@ from sklearn.metrics import mutual_info_score
 from open_tunit import Config, train
 from open_tunit.data.batches import Batch
 from open_tunit.runs import DifferentRunError
-from open_tunit.settings import ConfigError
+from open_tunit.settings.conversion import ConfigError
 from open_tunit.training.budget import training_minutes
 from open_tunit.training.clustering import kmeans
 from open_tunit.training.descent import NotFiniteError

@@ -20,7 +20,7 @@ from open_tunit.data.scan import content_hash
 from open_tunit.evaluation.protocol import FEW_MEASURED, FOREIGN, UNSEEN, Asked
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.translations import validate
-from open_tunit.places import TRAINING_HASHES
+from open_tunit.model_files.places import TRAINING_HASHES
 
 
 def test_a_command_gives_the_same_figures_twice(tiny_run: Path) -> None:

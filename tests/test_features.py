@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from open_tunit import TUNIT
-from open_tunit.config import Data, Model
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.evaluation.features import extractors as features
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features, resize
 from open_tunit.evaluation.features.feature_cache import pictures, real_features
 from open_tunit.evaluation.figures import names_of
+from open_tunit.settings.config import Data, Model
 
 SIZE = 32
 

@@ -11,8 +11,8 @@ from PIL import Image
 pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
 
 from open_tunit import TUNIT, parts
-from open_tunit.films import redraw_films, translate_film
-from open_tunit.video import DamagedFilm, read_film, write_film
+from open_tunit.media.video import DamagedFilm, read_film, write_film
+from open_tunit.translation.films import redraw_films, translate_film
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import torch
 from counted import counted
 from PIL import Image
 
-from open_tunit import TUNIT, images
-from open_tunit.folders import ahead, redraw_files, styles_of
-from open_tunit.images import UnreadableImage
+from open_tunit import TUNIT
+from open_tunit.media import images
+from open_tunit.media.images import UnreadableImage
 from open_tunit.parts import AT_ONCE
+from open_tunit.translation.folders import ahead, redraw_files, styles_of
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.card import Publication, published_card
 from open_tunit.cli.main import main
-from open_tunit.config import Model
 from open_tunit.interop.hub import Upload, stage
-from open_tunit.naming import Naming
+from open_tunit.model_files.naming import Naming
+from open_tunit.settings.config import Model
 
 pytest.importorskip("huggingface_hub")
 

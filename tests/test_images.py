@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from open_tunit.images import (
+from open_tunit.media.images import (
     UnreadableImage,
     fit,
     from_uint8,

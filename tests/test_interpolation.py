@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
-from open_tunit.interpolation import moving_grid, moving_picture, path, strip
+from open_tunit.settings.config import Model
+from open_tunit.translation.interpolation import moving_grid, moving_picture, path, strip
 
 SIZE = 32
 SHAPES = Model(size=SIZE, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)

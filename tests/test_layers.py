@@ -13,15 +13,14 @@ import open_tunit
 LAYERS = [
     {"cli"},
     {"web", "scale"},
-    {"evaluation", "interop", "interpolation", "sorting", "films"},
-    {"training", "folders", "results", "style_map"},
+    {"translation", "evaluation", "interop", "sorting"},
+    {"training", "style_map"},
     {"runs", "card"},
     {"model", "data"},
-    {"networks", "losses", "metrics", "naming", "model_config", "pictures"},
+    {"networks", "losses", "metrics", "media", "model_files"},
     {"device"},
-    {"config", "images", "video", "parts"},
-    {"sections", "places", "format_v1", "srgb", "weights"},
-    {"hub_download", "files", "lock", "presets", "settings", "rng", "recipes", "terminal"},
+    {"settings", "parts"},
+    {"files", "lock", "rng", "terminal"},
 ]
 HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
@@ -77,9 +76,9 @@ def test_imports_point_down() -> None:
         ("losses.py", "import house.training"),
         ("losses.py", "from house.networks.ops.norms import FRN"),
         ("losses.py", "from house import model"),
-        ("images.py", "from house.config import Config"),
-        ("images.py", "from .config import Config"),
-        ("images.py", "from . import config"),
+        ("files.py", "from house.settings.config import Config"),
+        ("files.py", "from .device import exact_float32"),
+        ("files.py", "from . import settings"),
         ("data/scan.py", "from ..model import TUNIT"),
         ("data/scan.py", "def late():\n    from house.training.loop import train"),
         ("web/page.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house import cli"),
@@ -102,7 +101,7 @@ def test_a_wrong_import_is_caught(tmp_path: Path, file: str, text: str) -> None:
     [
         ("cli/train.py", "def run():\n    from house.training.loop import train\n    from house import web"),
         ("data/scan.py", "from house.data.cache import Cache\nfrom .split import split\nfrom . import views"),
-        ("data/scan.py", "from ..images import load\nfrom .. import config\nimport torch, os.path"),
+        ("data/scan.py", "from ..media.images import load\nfrom .. import settings\nimport torch, os.path"),
         ("training/state.py", "from house import __version__"),
         ("__init__.py", "from house.cli.main import main"),
     ],
@@ -114,7 +113,7 @@ def test_a_right_import_is_let_through(tmp_path: Path, file: str, text: str) -> 
     assert violations(tmp_path / "house") == []
 
 
-@pytest.mark.parametrize("module", ["open_tunit", "open_tunit.config"])
+@pytest.mark.parametrize("module", ["open_tunit", "open_tunit.settings.config"])
 def test_importing_is_light(module: str) -> None:
     code = f"import sys, {module}; print(*(set(sys.modules) & set({HEAVY})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

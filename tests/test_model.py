@@ -17,8 +17,8 @@ from torch import Tensor
 from untrained import untrained
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
-from open_tunit.images import fit, to_tensor
+from open_tunit.media.images import fit, to_tensor
+from open_tunit.settings.config import Model
 
 SIZE, DOMAINS = 32, 3
 SHAPES = Model(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from open_tunit.config import FORMAT_VERSION, Model
-from open_tunit.model_config import LARGEST_FILE, LONGEST_MESSAGE, read_model_config
-from open_tunit.settings import ConfigError
+from open_tunit.model_files.model_config import LARGEST_FILE, LONGEST_MESSAGE, read_model_config
+from open_tunit.settings.config import FORMAT_VERSION, Model
+from open_tunit.settings.conversion import ConfigError
 
 GOOD: dict[str, Any] = {
     "format_version": FORMAT_VERSION,

@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
-from open_tunit.naming import Naming, read_naming
-from open_tunit.settings import ConfigError
+from open_tunit.model_files.naming import Naming, read_naming
+from open_tunit.settings.config import Model
+from open_tunit.settings.conversion import ConfigError
 
 SHAPES = Model(size=32, domains=4, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)
 

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.config import SIZES, Config, Model
-from open_tunit.config import Discriminator as DiscriminatorShape
 from open_tunit.networks.discriminator import Discriminator, ResidualBlock
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.ops.convolutions import FRN
 from open_tunit.networks.ops.norms import adain, instance_norm
 from open_tunit.networks.ops.upsampling import WIDE, UpsampleConv
+from open_tunit.settings.config import SIZES, Config, Model
+from open_tunit.settings.config import Discriminator as DiscriminatorShape
 
 NARROW = Model(
     size=32, domains=3, style_dim=5, guiding_width=2, generator_width=3, generator_bottleneck=8, style_mlp_width=7,

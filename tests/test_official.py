@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from open_tunit import TUNIT
-from open_tunit.config import Discriminator as DiscriminatorShape
-from open_tunit.config import Model
 from open_tunit.interop.official import (
     NotACheckpointError,
     discriminator_names,
@@ -23,6 +21,8 @@ from open_tunit.interop.official import (
     load_official_discriminator,
 )
 from open_tunit.networks.discriminator import Discriminator
+from open_tunit.settings.config import Discriminator as DiscriminatorShape
+from open_tunit.settings.config import Model
 
 NARROW = DiscriminatorShape(width=3)
 NAMES = {"C": guiding_names, "G": generator_names, "D": lambda model: discriminator_names(model, NARROW)}

@@ -17,11 +17,11 @@ from PIL import Image
 
 from open_tunit import TUNIT
 from open_tunit.cli.main import main
-from open_tunit.config import Model
 from open_tunit.data import critters
 from open_tunit.interop import onnx as export
 from open_tunit.interop.onnx import ParityError, export_onnx
-from open_tunit.naming import Naming
+from open_tunit.model_files.naming import Naming
+from open_tunit.settings.config import Model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import Queue, State, new_state
 from open_tunit.training.step import Step

@@ -10,7 +10,7 @@ from torch import Tensor
 from open_tunit.data import critters
 from open_tunit.data.critters import Critter
 from open_tunit.evaluation.ground_truth.patterns import NONE, worn_patterns
-from open_tunit.images import from_uint8
+from open_tunit.media.images import from_uint8
 
 SIZE, COUNT = 32, 60
 

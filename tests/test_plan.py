@@ -10,7 +10,7 @@ from small_runs import (
     tiny,
 )
 
-from open_tunit.config import Config
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
 
 

@@ -13,13 +13,13 @@ from tiny import copier, keeper
 from untrained import untrained
 
 from open_tunit import evaluate
-from open_tunit.config import Data
 from open_tunit.data.dataset import Dataset, open_dataset, training_hashes
 from open_tunit.evaluation.protocol import UNKNOWN, Asked
 from open_tunit.evaluation.selection import select_pairs
-from open_tunit.images import from_uint8
+from open_tunit.media.images import from_uint8
 from open_tunit.metrics.distances import frechet_distance
-from open_tunit.places import TRAINING_HASHES
+from open_tunit.model_files.places import TRAINING_HASHES
+from open_tunit.settings.config import Data
 
 
 def _opened(folder: Path) -> Dataset:

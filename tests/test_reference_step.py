@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
+from open_tunit.settings.config import Config
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import Queue, State, new_state
 from open_tunit.training.step import Step

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from open_tunit.results import LONGEST_NAME, Results, named_files
+from open_tunit.translation.results import LONGEST_NAME, Results, named_files
 
 
 def _touch(folder: Path, *names: str) -> Path:

@@ -21,8 +21,8 @@ from PIL import Image
 from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
-from open_tunit.recipes import OURS
 from open_tunit.runs import DifferentRunError
+from open_tunit.settings.recipes import OURS
 from open_tunit.training import budget, loop, starting
 from open_tunit.training.budget import quickened, repaced_pairs, slowed
 from open_tunit.training.descent import NotFiniteError

@@ -105,6 +105,6 @@ def test_other_commands_say_it_too(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     def read(path: Path) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr("open_tunit.model_config.read_model_config", read)
+    monkeypatch.setattr("open_tunit.model_files.model_config.read_model_config", read)
     assert command.main(["info", "critters"]) == 2
     assert capsys.readouterr().err.startswith("tunit: not enough memory: DefaultCPUAllocator")

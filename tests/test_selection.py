@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from open_tunit.config import Data
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.evaluation.selection import select_pairs
+from open_tunit.settings.config import Data
 
 
 def _opened(folder: Path) -> Dataset:

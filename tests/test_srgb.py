@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from open_tunit import TUNIT
-from open_tunit.images import read_image, read_layers, save_image
+from open_tunit.media.images import read_image, read_layers, save_image
 
 COLOUR = (40, 200, 60)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

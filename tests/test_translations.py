@@ -12,7 +12,6 @@ from counted import counted
 from tiny import copier, keeper
 
 from open_tunit import TUNIT
-from open_tunit.config import Data
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.evaluation.features.extractors import FeatureNetwork
 from open_tunit.evaluation.features.feature_cache import pictures
@@ -26,6 +25,7 @@ from open_tunit.evaluation.translations import (
     translate_pairs,
     validate,
 )
+from open_tunit.settings.config import Data
 
 COLOURS = FeatureNetwork("colours", "as they are", "none", lambda pixels: pixels.mean(dim=(2, 3)))
 

@@ -15,8 +15,16 @@ from PIL import Image
 
 pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
 
-from open_tunit import video
-from open_tunit.video import UnreadableFilm, UnwritableFilm, ffmpeg, is_film, read_film, with_even_sides, write_film
+from open_tunit.media import video
+from open_tunit.media.video import (
+    UnreadableFilm,
+    UnwritableFilm,
+    ffmpeg,
+    is_film,
+    read_film,
+    with_even_sides,
+    write_film,
+)
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (120, 120, 120), (240, 240, 240)]
 

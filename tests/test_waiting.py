@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from open_tunit.config import Config
 from open_tunit.data import batches as batches_module
 from open_tunit.data.batches import Batches
+from open_tunit.settings.config import Config
 from open_tunit.training.descent import LOOK_EVERY
 from open_tunit.training.plan import Plan, Supervision
 from open_tunit.training.state import State, new_state

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from open_tunit import TUNIT
-from open_tunit.images import UnreadableImage
-from open_tunit.naming import Naming
+from open_tunit.media.images import UnreadableImage
+from open_tunit.model_files.naming import Naming
 from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, Studio
 from open_tunit.web.uploads import check_upload, check_uploads, sentence
 

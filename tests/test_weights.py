@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
-from open_tunit.weights import ShapesOnly, read_weights
+from open_tunit.model_files.weights import ShapesOnly, read_weights
+from open_tunit.settings.config import Model
 
 EXPECTED = {"a": torch.zeros(2, 3, device="meta"), "n": torch.zeros(4, dtype=torch.int64, device="meta")}
 GIVEN = {"a": torch.arange(6.0).view(2, 3), "n": torch.arange(4)}
@@ -77,8 +77,8 @@ def test_shapes_cost_neither_memory_nor_the_compilers_import() -> None:
     code = """
 import resource, sys
 from open_tunit import TUNIT
-from open_tunit.config import Model
-from open_tunit.weights import ShapesOnly
+from open_tunit.settings.config import Model
+from open_tunit.model_files.weights import ShapesOnly
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with ShapesOnly():
     huge = TUNIT(Model(guiding_width=1024, generator_width=1024))

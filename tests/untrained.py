@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 
 from open_tunit import TUNIT
-from open_tunit.config import Model
+from open_tunit.settings.config import Model
 
 Some = TypeVar("Some", bound=TUNIT)
 SMALL = Model(size=32, domains=3, style_dim=8, guiding_width=4, generator_width=4, style_mlp_width=16)

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from open_tunit.config import Config
     from open_tunit.evaluation.protocol import evaluate
     from open_tunit.model import TUNIT
+    from open_tunit.settings.config import Config
     from open_tunit.training.loop import train
 
     __version__: str
@@ -17,7 +17,7 @@ __all__ = ["TUNIT", "Config", "__version__", "evaluate", "train"]
 
 _HOMES = {
     "TUNIT": "open_tunit.model",
-    "Config": "open_tunit.config",
+    "Config": "open_tunit.settings.config",
     "evaluate": "open_tunit.evaluation.protocol",
     "train": "open_tunit.training.loop",
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from open_tunit.config import Config, Model
+from open_tunit.settings.config import Config, Model
 
 INTENDED_USE = (
     "Research, teaching and creative work with pictures like those it was trained on. Not for passing translations "

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from open_tunit.config import Precision
+from open_tunit.settings.config import Precision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""

@@ -16,18 +16,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from open_tunit import images
-from open_tunit.config import FORMAT_VERSION, Fit, Model
 from open_tunit.files import write_atomic, write_text_atomic
-from open_tunit.model_config import read_model_config
-from open_tunit.naming import Naming, read_naming, write_naming
+from open_tunit.media import images
+from open_tunit.media.pictures import Opened, Picture, Pictures, listed, open_picture
+from open_tunit.model_files.model_config import read_model_config
+from open_tunit.model_files.naming import Naming, read_naming, write_naming
+from open_tunit.model_files.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
+from open_tunit.model_files.weights import ShapesOnly, read_weights
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import guiding_network
 from open_tunit.networks.guiding import Guidance
 from open_tunit.parts import groups, in_parts
-from open_tunit.pictures import Opened, Picture, Pictures, listed, open_picture
-from open_tunit.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
-from open_tunit.weights import ShapesOnly, read_weights
+from open_tunit.settings.config import FORMAT_VERSION, Fit, Model
 
 FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
 """Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from open_tunit import images
 from open_tunit.data.cache import build_store
 from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.media import images
 from open_tunit.model import TUNIT
-from open_tunit.naming import Naming
-from open_tunit.places import NAMES
+from open_tunit.model_files.naming import Naming
+from open_tunit.model_files.places import NAMES
 from open_tunit.style_map import MAPS, save_style_maps
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 8

@@ -24,7 +24,7 @@ def critters(out: Path, count: int = 100, species: int = 5, size: int = 64, seed
     from PIL import Image
 
     from open_tunit.data.critters import SPECIES, critter, draw
-    from open_tunit.images import save_image
+    from open_tunit.media.images import save_image
 
     drawn: Counter[str] = Counter()
     for index in range(count):

@@ -74,7 +74,7 @@ def _sweep(
 ) -> None:
     from rich.console import Console
 
-    from open_tunit.config import Config
+    from open_tunit.settings.config import Config
     from open_tunit.training.domain_count import sweep
 
     if not 2 <= bounds[0] <= bounds[1]:

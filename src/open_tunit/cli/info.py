@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from open_tunit.places import CONFIG, TRAINING_HASHES, model_folder
+from open_tunit.model_files.places import CONFIG, TRAINING_HASHES, model_folder
 
 
 def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
@@ -18,8 +18,8 @@ def info(place: Annotated[Path, tyro.conf.Positional]) -> None:
         place: A run (RUN), a model folder (RUN/model), a hub id, or critters (bundled checkpoint).
     """
     from open_tunit.files import read_json_lines
-    from open_tunit.model_config import read_model_config
-    from open_tunit.naming import read_naming
+    from open_tunit.model_files.model_config import read_model_config
+    from open_tunit.model_files.naming import read_naming
 
     run = place / "model"
     path = model_folder(run if run.is_dir() else place) / CONFIG

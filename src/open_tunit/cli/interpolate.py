@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from open_tunit.images import UnreadableImage
+    from open_tunit.media.images import UnreadableImage
     from open_tunit.model import TUNIT
 
 
@@ -48,11 +48,11 @@ def interpolate(
         raise ValueError("interpolate needs --reference FILES (or a folder) or --domain K L ... (or all), and not both")
     if not fps > 0:
         raise ValueError(f"--fps is {fps}; it must be above 0")
-    from open_tunit.folders import readable_files
-    from open_tunit.images import is_picture, save_image
-    from open_tunit.interpolation import path, strip
-    from open_tunit.results import named_files, refuse_taken
-    from open_tunit.video import WRITTEN, ffmpeg
+    from open_tunit.media.images import is_picture, save_image
+    from open_tunit.media.video import WRITTEN, ffmpeg
+    from open_tunit.translation.folders import readable_files
+    from open_tunit.translation.interpolation import path, strip
+    from open_tunit.translation.results import named_files, refuse_taken
 
     film = out.suffix.lower() in WRITTEN
     moving = film or out.suffix.lower() == ".gif"
@@ -84,8 +84,8 @@ def _stops(
     """The style codes (P, style_dim) of the references or domains; appends to `failed` what could not be read."""
     import torch
 
-    from open_tunit.folders import styles_of, styles_of_domains
-    from open_tunit.results import named_files
+    from open_tunit.translation.folders import styles_of, styles_of_domains
+    from open_tunit.translation.results import named_files
 
     if domain:
         return torch.cat([code for _, code in styles_of_domains(network, domain)])
@@ -97,7 +97,7 @@ def _stops(
 
 
 def _moving(network: TUNIT, sources: list[Path], stops: Tensor, codes: Tensor, frames: int) -> Iterator[Image]:
-    from open_tunit.interpolation import moving_grid, moving_picture
+    from open_tunit.translation.interpolation import moving_grid, moving_picture
 
     if len(sources) == 1:
         return moving_picture(network, sources[0], codes)
@@ -105,8 +105,8 @@ def _moving(network: TUNIT, sources: list[Path], stops: Tensor, codes: Tensor, f
 
 
 def _save_moving(pictures: Iterator[Image], out: Path, fps: float) -> None:
-    from open_tunit.images import save_animation
-    from open_tunit.video import is_film, with_even_sides, write_film
+    from open_tunit.media.images import save_animation
+    from open_tunit.media.video import is_film, with_even_sides, write_film
 
     if is_film(out):
         write_film(out, map(with_even_sides, pictures), fps)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from open_tunit import places
+from open_tunit.model_files import places
 
 if TYPE_CHECKING:
-    from open_tunit.config import Precision
     from open_tunit.model import TUNIT
+    from open_tunit.settings.config import Precision
 
 BUNDLED = Path(places.BUNDLED)
 

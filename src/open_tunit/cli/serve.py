@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from open_tunit.cli.models import BUNDLED, open_model
-from open_tunit.places import EXAMPLES, model_folder
+from open_tunit.model_files.places import EXAMPLES, model_folder
 
 
 def serve(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from open_tunit.places import CONFIG, model_folder
+from open_tunit.model_files.places import CONFIG, model_folder
 
 
 def train(
@@ -49,7 +49,7 @@ def train(
         raise ValueError("train needs --out FOLDER for the run")
     if minutes is not None and steps is not None:
         raise ValueError("train takes --minutes or --steps, not both")
-    from open_tunit.config import Config
+    from open_tunit.settings.config import Config
 
     given: dict[str, Any] = {"model.size": size, "data.labels": labels}
     if domains is not None:
@@ -84,7 +84,7 @@ def train(
 
 
 def _from_file(path: Path, given: dict[str, Any], budget: dict[str, Any], overrides: dict[str, Any]) -> Any:
-    from open_tunit.config import Config
+    from open_tunit.settings.config import Config
 
     text = path.read_text(encoding="utf-8")
     known = {name: value for name, value in given.items() if value is not None}
@@ -112,7 +112,7 @@ def _init_shapes(init: str | None) -> dict[str, Any]:
     """Fine-tuning keeps the shapes of the networks it starts from."""
     if init is None:
         return {}
-    from open_tunit.model_config import read_model_config
+    from open_tunit.model_files.model_config import read_model_config
 
     shapes = dataclasses.asdict(read_model_config(model_folder(init) / CONFIG).model)
     return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

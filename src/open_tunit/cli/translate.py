@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from open_tunit.cli.models import BUNDLED, open_model
-from open_tunit.config import Precision
+from open_tunit.settings.config import Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +48,10 @@ def translate(
         raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
     import torch
 
-    from open_tunit.films import redraw_films
-    from open_tunit.folders import save_redrawn
-    from open_tunit.results import Results, named_files
-    from open_tunit.video import FILMS, DamagedFilm, ffmpeg, is_film
+    from open_tunit.media.video import FILMS, DamagedFilm, ffmpeg, is_film
+    from open_tunit.translation.films import redraw_films
+    from open_tunit.translation.folders import save_redrawn
+    from open_tunit.translation.results import Results, named_files
 
     network = open_model(model, device, precision)
     failed: list[ValueError | OSError] = []
@@ -77,8 +77,8 @@ def translate(
 
 def _styles(network: TUNIT, reference: Path, failed: list[ValueError | OSError]) -> dict[str, Tensor]:
     """Label -> style code of each reference; appends to `failed` what could not be read."""
-    from open_tunit.folders import styles_of
-    from open_tunit.results import named_files
+    from open_tunit.translation.folders import styles_of
+    from open_tunit.translation.results import named_files
 
     names = {path: name.replace("/", "-") for name, path in named_files(reference, left_out=failed.append)}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
@@ -92,7 +92,7 @@ def _styles(network: TUNIT, reference: Path, failed: list[ValueError | OSError])
 
 def _domain_styles(network: TUNIT, domain: str) -> dict[str, Tensor]:
     """Label -> mean style of the domain, or of all."""
-    from open_tunit.folders import styles_of_domains
+    from open_tunit.translation.folders import styles_of_domains
 
     found = dict(styles_of_domains(network, (domain,)))
     empty = len(set(network.naming.heads)) - len(found)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from open_tunit import images
 from open_tunit.data import views
 from open_tunit.data.pairs import PairTable
 from open_tunit.data.transfer import to_device
+from open_tunit.media import images
 from open_tunit.rng import Stream, rng
 
 RESIDENT_SHARE = 0.3

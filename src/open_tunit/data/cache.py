@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from open_tunit import images
 from open_tunit.data.cache_format import Place, Row, Stat
 from open_tunit.data.scan import content_hash, scan
+from open_tunit.media import images
 
 _CHUNK = 256
 """Images decoded ahead of the writing; bounds the memory."""

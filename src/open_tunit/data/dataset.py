@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from open_tunit.config import Data
 from open_tunit.data import critters
 from open_tunit.data.cache import Progress, Store, build_generated_store, build_store
 from open_tunit.data.labels import keep_fraction, read_labels
 from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
-from open_tunit.settings import ConfigError
+from open_tunit.settings.config import Data
+from open_tunit.settings.conversion import ConfigError
 
 CRITTERS_TRAIN = 4000
 CRITTERS_VAL = 500

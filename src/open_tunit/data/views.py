@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from open_tunit.config import ViewSettings
 from open_tunit.data.transfer import to_device
-from open_tunit.recipes import Recipe
+from open_tunit.settings.config import ViewSettings
+from open_tunit.settings.recipes import Recipe
 
 Draws = dict[str, np.ndarray]
 Zoom = tuple[float, float]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit.config import Data
 from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset, same_images, trained_on
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
@@ -40,7 +39,8 @@ from open_tunit.evaluation.translations import (
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
-from open_tunit.places import TRAINING_HASHES
+from open_tunit.model_files.places import TRAINING_HASHES
+from open_tunit.settings.config import Data
 
 PROTOCOL_VERSION = 2
 FOREIGN = "this is not the data set that the model was trained on: nearest training images are not searched"

@@ -19,14 +19,14 @@ from typing import Any, Literal
 
 from open_tunit import runs
 from open_tunit.card import Publication, own_held_out, published_card
-from open_tunit.config import Config, Data
 from open_tunit.device import choose_device, describe
 from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import read_json, write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.places import CARD, CONFIG, MODEL, TRAINING_HASHES, is_bundled
+from open_tunit.model_files.places import CARD, CONFIG, MODEL, TRAINING_HASHES, is_bundled
 from open_tunit.runs import METRICS
+from open_tunit.settings.config import Config, Data
 
 
 def evaluate_run(

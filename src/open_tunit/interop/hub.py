@@ -16,11 +16,11 @@ from open_tunit.card import (
     published_card,
     without_path,
 )
-from open_tunit.config import Config
 from open_tunit.files import read_json, write_atomic, write_text_atomic
-from open_tunit.hub_download import is_hub_id
 from open_tunit.model import TUNIT
+from open_tunit.model_files.hub_download import is_hub_id
 from open_tunit.runs import METRICS, Run
+from open_tunit.settings.config import Config
 
 PICTURE = "samples.png"
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")

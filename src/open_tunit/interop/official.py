@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from open_tunit.config import SIZES, Model
-from open_tunit.config import Discriminator as DiscriminatorShape
 from open_tunit.model import TUNIT
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.guiding import GuidingNetwork
+from open_tunit.settings.config import SIZES, Model
+from open_tunit.settings.config import Discriminator as DiscriminatorShape
 
 StateDict = Mapping[str, Tensor]
 

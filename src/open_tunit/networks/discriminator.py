@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit.config import Discriminator as Shape
-from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
 from open_tunit.networks.ops.convolutions import FRN, SQRT_HALF, CollapseConv, PooledConv, powers
+from open_tunit.settings.config import Discriminator as Shape
+from open_tunit.settings.config import Model
 
 LEAK = 0.2
 CELLS = 4

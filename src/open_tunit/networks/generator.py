@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
 from open_tunit.networks.ops.convolutions import ReflectConv, ThinConv
 from open_tunit.networks.ops.norms import adain, instance_norm
 from open_tunit.networks.ops.upsampling import UpsampleConv
+from open_tunit.settings.config import Model
 
 PLAIN_GAIN = 0.3
 """Factor on the style MLP's last layer, and on the last convolution, of a plain start."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from open_tunit.config import Model
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
+from open_tunit.settings.config import Model
 
 Guide = GuidingNetwork | PretrainedGuiding
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from open_tunit.config import Model
 from open_tunit.networks.initialise import init_kaiming
+from open_tunit.settings.config import Model
 
 HEAD_STD = 0.01
 STAGES = (1, 2, 4, 8, 8)

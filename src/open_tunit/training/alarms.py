@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit import images
 from open_tunit.data import views
+from open_tunit.media import images
 from open_tunit.model import TUNIT
 from open_tunit.rng import rng
 from open_tunit.training.plan import Phase, Plan

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from open_tunit.config import Config
 from open_tunit.data.batches import Batch, Batches, ImageCodes, PairBatch
 from open_tunit.data.pairs import PairTable
+from open_tunit.settings.config import Config
 from open_tunit.training.domain_count import search_share
 from open_tunit.training.graphs import Steps
 from open_tunit.training.methods import batch_of, make_step

@@ -22,7 +22,6 @@ from rich.console import Console
 from torch import Tensor
 
 from open_tunit import losses
-from open_tunit.config import Config
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import open_dataset
@@ -30,7 +29,8 @@ from open_tunit.device import choose_device, use_half
 from open_tunit.files import write_text_atomic
 from open_tunit.rng import Stream, rng
 from open_tunit.runs import CURVE
-from open_tunit.settings import ConfigError, require
+from open_tunit.settings.config import Config
+from open_tunit.settings.conversion import ConfigError, require
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.clustering import kmeans
 from open_tunit.training.descent import NotFiniteError

@@ -11,14 +11,14 @@ import torch
 from rich.console import Console
 
 from open_tunit.card import model_card
-from open_tunit.config import Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
 from open_tunit.device import choose_device
 from open_tunit.model import TUNIT
 from open_tunit.networks.guides import Guide
-from open_tunit.recipes import Recipe
 from open_tunit.runs import Run
+from open_tunit.settings.config import Config
+from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from open_tunit import images
+from open_tunit.media import images
 from open_tunit.model import TUNIT
 from open_tunit.runs import ALARM, Run
 from open_tunit.terminal import print_line, print_warning

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from open_tunit.config import Config, Training
 from open_tunit.data.dataset import Dataset
 from open_tunit.data.views import Views
-from open_tunit.recipes import RECIPES, Recipe
-from open_tunit.settings import require
+from open_tunit.settings.config import Config, Training
+from open_tunit.settings.conversion import require
+from open_tunit.settings.recipes import RECIPES, Recipe
 
 Supervision = Literal["none", "some", "all"]
 

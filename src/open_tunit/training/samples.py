@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from open_tunit import images
+from open_tunit.media import images
 from open_tunit.model import TUNIT
 from open_tunit.rng import rng
 

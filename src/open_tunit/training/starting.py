@@ -13,16 +13,16 @@ import torch
 from rich.console import Console
 
 from open_tunit import runs
-from open_tunit.config import SIZES, Config
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
 from open_tunit.data.scan import content_hash
 from open_tunit.device import describe, memory_for, use_half
 from open_tunit.files import read_json
 from open_tunit.model import TUNIT
-from open_tunit.places import TRAINING_HASHES, WEIGHTS, model_folder
-from open_tunit.recipes import Recipe
+from open_tunit.model_files.places import TRAINING_HASHES, WEIGHTS, model_folder
 from open_tunit.runs import Run
+from open_tunit.settings.config import SIZES, Config
+from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.budget import FEW_STEPS, Clock, fitted_to_minutes
 from open_tunit.training.domain_count import find_domains

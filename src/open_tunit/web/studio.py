@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from open_tunit import images
 from open_tunit.data.scan import scan
-from open_tunit.interpolation import path
+from open_tunit.media import images
 from open_tunit.model import TUNIT
+from open_tunit.translation.interpolation import path
 from open_tunit.web.uploads import check_upload, check_uploads
 
 MAX_SIDE = 6

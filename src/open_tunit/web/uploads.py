@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from open_tunit.images import UnreadableImage, header_size
+from open_tunit.media.images import UnreadableImage, header_size
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 40_000_000

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit import images
 from open_tunit.data.cache import forget_pages
 from open_tunit.data.dataset import Dataset
 from open_tunit.evaluation.features.extractors import FeatureNetwork
 from open_tunit.evaluation.tensor_cache import keep, read_kept
+from open_tunit.media import images
 
 CHUNK = 64
 WHAT = "features of real images"

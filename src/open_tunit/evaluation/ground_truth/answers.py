@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.data.dataset import CRITTERS_TEST, CRITTERS_TRAIN, CRITTERS_VAL, parse_critters
 from open_tunit.evaluation.figures import UNCHANGED
 from open_tunit.evaluation.ground_truth.classifiers import SPECIES, Classifiers, open_classifiers, truth_of
 from open_tunit.evaluation.ground_truth.patterns import worn_patterns
 from open_tunit.evaluation.translations import encode
+from open_tunit.media import images
 from open_tunit.metrics.agreement import matched_hits
 from open_tunit.metrics.resampling import Interval, bootstrap_interval
 from open_tunit.model import TUNIT

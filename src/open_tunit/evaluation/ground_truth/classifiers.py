@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from open_tunit import images
 from open_tunit.data import critters
 from open_tunit.evaluation.tensor_cache import keep, read_kept
+from open_tunit.media import images
 
 VERSION = 1
 """Raise it when the network or its training changes: kept classifiers of another version are not used."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from open_tunit import images
 from open_tunit.evaluation.report import captions as names
 from open_tunit.evaluation.report.markup import COLOURS
+from open_tunit.media import images
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 320, 150, 44, 20, 8, 8
 MOST_POINTS = 400

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from open_tunit import images
 from open_tunit.evaluation.protocol import Evaluation
 from open_tunit.evaluation.report import captions as names
 from open_tunit.evaluation.report import panels
 from open_tunit.evaluation.report.charts import curves
 from open_tunit.evaluation.report.markup import document, note, table, terms
 from open_tunit.files import write_text_atomic
+from open_tunit.media import images
 from open_tunit.runs import PAGE
 
 TILES = (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 from torch import Tensor
 
-from open_tunit import images
+from open_tunit.media import images
 
 SHOWN_SIDE = 96
 """A grid's small pictures are shown as wide as this many pixels, where the window has room."""

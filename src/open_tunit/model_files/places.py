@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from open_tunit.hub_download import download, is_hub_id
+from open_tunit.model_files.hub_download import download, is_hub_id
 
 CONFIG, WEIGHTS, NAMES, CARD, EXAMPLES = "config.json", "model.safetensors", "domains.yaml", "README.md", "examples"
 """What a model folder holds; the first two are always there."""
@@ -37,7 +37,7 @@ def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) 
     if revision is not None:
         raise ValueError(f"revision is {revision!r}, but {path} is no hub id; only hub ids have revisions")
     if is_bundled(path):
-        return Path(__file__).parent / "bundled" / BUNDLED
+        return Path(__file__).parents[1] / "bundled" / BUNDLED
     if not path.exists():
         raise FileNotFoundError(f"{path} is not a model folder: it does not exist{_perhaps(path)}{_not_asked(path)}")
     if not (path / CONFIG).is_file() and (path / MODEL / CONFIG).is_file():

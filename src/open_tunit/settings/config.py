@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 import yaml
 
-from open_tunit.format_v1 import config_of_v1
-from open_tunit.places import BUNDLED
-from open_tunit.presets import PRESETS
-from open_tunit.recipes import RECIPES, RecipeName
-from open_tunit.sections import SIZES, Data, Discriminator, Fit, Model, Training, ViewSettings
-from open_tunit.settings import ConfigError, build, plain, require, with_dotted
+from open_tunit.settings.conversion import ConfigError, build, plain, require, with_dotted
+from open_tunit.settings.format_v1 import config_of_v1
+from open_tunit.settings.presets import PRESETS
+from open_tunit.settings.recipes import RECIPES, RecipeName
+from open_tunit.settings.sections import SIZES, Data, Discriminator, Fit, Model, Training, ViewSettings
 
 __all__ = ["SIZES", "Config", "Data", "Discriminator", "Fit", "Model", "Precision", "Training", "ViewSettings"]
 
@@ -57,10 +56,6 @@ class Config:
 
     def __post_init__(self) -> None:
         require(bool(self.out), "out is empty; name the folder for the run")
-        require(
-            Path(self.out).as_posix() != BUNDLED,
-            f"out is {self.out}, the name of the bundled checkpoint; name another folder, as runs/{BUNDLED}",
-        )
         require(self.seed >= 0, f"seed is {self.seed}; it cannot be negative")
         pretrained = self.model.trunk != "vgg11"
         require(

@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import ImageColor
 
-from open_tunit.config import Fit, Model, checked_version, model_from_dict
-from open_tunit.format_v1 import model_of_v1
-from open_tunit.settings import ConfigError, require
+from open_tunit.settings.config import Fit, Model, checked_version, model_from_dict
+from open_tunit.settings.conversion import ConfigError, require
+from open_tunit.settings.format_v1 import model_of_v1
 
 LARGEST_FILE = 2**20
 """Bytes of config.json; ours have a few thousand."""

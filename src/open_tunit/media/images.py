@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from open_tunit.files import write_atomic
-from open_tunit.srgb import to_srgb
+from open_tunit.media.srgb import to_srgb
 
 READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the kinds that are decoded, whatever a file's suffix; EPS, for one, would start Ghostscript."""

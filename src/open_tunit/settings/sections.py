@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from open_tunit.settings import require
+from open_tunit.settings.conversion import require
 
 SIZES = (32, 64, 128, 256, 512)
 

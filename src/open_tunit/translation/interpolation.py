@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from open_tunit import images
+from open_tunit.media import images
+from open_tunit.media.pictures import Picture
 from open_tunit.model import TUNIT
-from open_tunit.pictures import Picture
 
 GAP = 2
 """Pixels between the pictures of a strip or a moving grid."""

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from open_tunit.recipes import RECIPES
-from open_tunit.settings import ConfigError
+from open_tunit.settings.conversion import ConfigError
+from open_tunit.settings.recipes import RECIPES
 
 SWITCHES = {
     "training.domain_objective": "domain_objective",

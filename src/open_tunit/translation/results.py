@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from open_tunit.data.scan import SUFFIXES, scan
-from open_tunit.images import FORMATS, UnreadableImage, is_picture
-from open_tunit.video import FILMS, WRITTEN, is_film
+from open_tunit.media.images import FORMATS, UnreadableImage, is_picture
+from open_tunit.media.video import FILMS, WRITTEN, is_film
 
 ALIKE = 0.75
 """How like a file's suffix (0 to 1) one is that nobody means for a folder: .pngg, .jpgg."""

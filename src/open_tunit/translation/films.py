@@ -10,10 +10,10 @@ from typing import Any
 from PIL.Image import Image
 from torch import Tensor
 
+from open_tunit.media.pictures import Pictures
+from open_tunit.media.video import DamagedFilm, UnreadableFilm, UnwritableFilm, read_film, write_film
 from open_tunit.model import TUNIT
 from open_tunit.parts import groups
-from open_tunit.pictures import Pictures
-from open_tunit.video import DamagedFilm, UnreadableFilm, UnwritableFilm, read_film, write_film
 
 Target = str | os.PathLike[str]
 

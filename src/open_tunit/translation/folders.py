@@ -12,10 +12,10 @@ from typing import TypeVar
 from PIL import Image
 from torch import Tensor
 
-from open_tunit.images import UnreadableImage, pixel_count, read_image, save_image
+from open_tunit.media.images import UnreadableImage, pixel_count, read_image, save_image
+from open_tunit.media.pictures import Opened
 from open_tunit.model import TUNIT
 from open_tunit.parts import AT_ONCE, PIXELS_AT_ONCE, groups
-from open_tunit.pictures import Opened
 
 THREADS = 4
 Item = TypeVar("Item")

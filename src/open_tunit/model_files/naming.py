@@ -13,8 +13,8 @@ import yaml
 from torch import Tensor
 
 from open_tunit.files import write_text_atomic
-from open_tunit.places import NAMES
-from open_tunit.settings import ConfigError, require
+from open_tunit.model_files.places import NAMES
+from open_tunit.settings.conversion import ConfigError, require
 
 LONGEST_NAME = 60
 LARGEST_FILE = 2**17

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from open_tunit import images
+from open_tunit.media import images
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
