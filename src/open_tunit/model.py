@@ -208,6 +208,7 @@ class TUNIT(nn.Module):
             "model": dataclasses.asdict(self.config),
             "fit": self.fit,
             "background": self.background,
+            "labels": self.naming.labels,
             "about": self.about,
         }
         write_atomic(target / WEIGHTS, lambda path: safetensors.torch.save_file(tensors, path))
@@ -229,7 +230,7 @@ class TUNIT(nn.Module):
         """
         source = model_folder(folder, revision=revision)
         config = read_model_config(source / CONFIG)
-        naming = read_naming(source, config.model.domains)
+        naming = read_naming(source, config.model.domains, config.labels)
         with ShapesOnly():
             expected = cls(config.model).state_dict()
         weights = read_weights(source / WEIGHTS, expected)
