@@ -48,11 +48,13 @@ def translate(
         raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
     import torch
 
+    from open_tunit.media.images import free_large_pictures
     from open_tunit.media.video import FILMS, DamagedFilm, ffmpeg, is_film
     from open_tunit.translation.films import redraw_films
     from open_tunit.translation.folders import save_redrawn
     from open_tunit.translation.results import Results, named_files
 
+    free_large_pictures()
     network = open_model(model, device, precision)
     failed: list[ValueError | OSError] = []
     sources = named_files(source, FILMS, left_out=failed.append)

@@ -147,5 +147,6 @@ def _opened_groups(model: TUNIT, files: Iterable[Path], left_out: LeftOut) -> It
                 yield file, found
             else:
                 left_out(found)
+            del found  # so that it is freed before the next one is read
 
     return groups(readable(), lambda item: item[1].pixels)
