@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from open_tunit.model_files.places import CONFIG, model_folder
+from open_tunit.settings.config import Config
 
 
 def train(
@@ -43,37 +44,16 @@ def train(
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
     """
-    if not data and config is None:
-        raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
-    if not out and config is None:
-        raise ValueError("train needs --out FOLDER for the run")
     if minutes is not None and steps is not None:
         raise ValueError("train takes --minutes or --steps, not both")
-    from open_tunit.settings.config import Config
-
-    given: dict[str, Any] = {"model.size": size, "data.labels": labels}
+    given: dict[str, Any] = {"model.size": size, "data.labels": labels, "init": init, "seed": seed, "device": device}
     if domains is not None:
         given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
-    given = {name: value for name, value in given.items() if value is not None}
-    overrides = _init_shapes(init) | given | _assignments(set)
+    overrides = _init_shapes(init) | _not_none(given) | _assignments(set)
     if config is not None:
-        fields = {"data.folder": data or None, "out": out or None, "init": init, "seed": seed, "device": device}
-        budget = {"minutes": minutes, "training.steps": steps}
-        asked = _from_file(config, fields, budget, overrides)
+        asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
-        asked = Config.preset(
-            preset,
-            data=data,
-            out=out,
-            domains=domains,
-            size=size,
-            steps=steps,
-            seed=seed or 0,
-            minutes=minutes,
-            init=init,
-            device=device or "auto",
-            overrides=overrides,
-        )
+        asked = _from_preset(preset, data, out, minutes, steps, overrides)
     from open_tunit.device import keep_freed_memory
     from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
@@ -83,14 +63,25 @@ def train(
     print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 
 
-def _from_file(path: Path, given: dict[str, Any], budget: dict[str, Any], overrides: dict[str, Any]) -> Any:
-    from open_tunit.settings.config import Config
+def _from_preset(
+    preset: str, data: str, out: str, minutes: float | None, steps: int | None, overrides: dict[str, Any]
+) -> Config:
+    if not data:
+        raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
+    if not out:
+        raise ValueError("train needs --out FOLDER for the run")
+    return Config.preset(preset, data=data, out=out, minutes=minutes, steps=steps, overrides=overrides)
 
-    text = path.read_text(encoding="utf-8")
-    known = {name: value for name, value in given.items() if value is not None}
-    if any(value is not None for value in budget.values()):
-        known |= {name: value for name, value in budget.items() if value is not None or name == "minutes"}
-    return Config.from_yaml(text, name=str(path)).replace(known | overrides)
+
+def _from_file(path: Path, data: str, out: str, minutes: float | None, steps: int | None) -> Config:
+    """The file's settings; a budget given takes the place of the file's."""
+    budget = {} if minutes is None and steps is None else {"minutes": minutes}
+    given = {"data.folder": data or None, "out": out or None, "training.steps": steps}
+    return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)).replace(_not_none(given) | budget)
+
+
+def _not_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _assignments(words: tuple[str, ...]) -> dict[str, Any]:

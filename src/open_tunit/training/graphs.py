@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch
+from open_tunit.training.any_step import AnyStep
 from open_tunit.training.descent import LOOK_EVERY, NotFiniteError
-from open_tunit.training.methods import AnyStep
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import OPTIMISERS, State
