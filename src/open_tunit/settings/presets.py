@@ -60,7 +60,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "model.residual_scale": 1.0,
         "training.steps": 3000,
         "training.pair_share": 0.2,
-        "training.batch": 16,
+        "training.batch": 8,
         "training.optimizer": "adam",
         "training.learning_rate": 1e-3,
         "training.weight_decay": 0.0,
