@@ -225,6 +225,7 @@ def test_the_card_tells_what_is_known(run: Path, tmp_path: Path) -> None:
     for expected in (
         f'from_pretrained("{NAME}")', "| `species_reached` | 0.4321 |", "- true answers: by a judge", "- data: photos",
         "`abc123`", "40 of 50, batch 4",
+        "| images per domain | tabby: 5, 1: 6, 2: 7 |",
         "1.5 minutes on two cores", "18 training images", "![Sample grid](samples.png)", "Top row: references",
         "## Intended use",
     ):  # fmt: skip

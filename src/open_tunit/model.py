@@ -34,6 +34,8 @@ FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
 (docs/performance.md), on a GPU, where it was not measured, enough for 64 images of 128 px at width 64."""
 SQUARES_AT_ONCE = 256
 """Of a list of pictures that E sees."""
+FARTHEST = 2.0
+"""From 0, of a tensor's values: resampling goes a little beyond [-1, 1], values of 0 to 255 go far."""
 
 
 class TUNIT(nn.Module):
@@ -208,6 +210,7 @@ class TUNIT(nn.Module):
             "model": dataclasses.asdict(self.config),
             "fit": self.fit,
             "background": self.background,
+            "labels": self.naming.labels,
             "about": self.about,
         }
         write_atomic(target / WEIGHTS, lambda path: safetensors.torch.save_file(tensors, path))
@@ -229,7 +232,7 @@ class TUNIT(nn.Module):
         """
         source = model_folder(folder, revision=revision)
         config = read_model_config(source / CONFIG)
-        naming = read_naming(source, config.model.domains)
+        naming = read_naming(source, config.model.domains, config.labels)
         with ShapesOnly():
             expected = cls(config.model).state_dict()
         weights = read_weights(source / WEIGHTS, expected)
@@ -320,4 +323,9 @@ class TUNIT(nn.Module):
             raise ValueError(f"the tensor is {x.dtype} {tuple(x.shape)}; expected float (N, 3, {size}, {size})")
         if not len(x):
             raise ValueError("the tensor holds no images")
+        low, high = (float(value) for value in x.aminmax())
+        if not -FARTHEST <= low <= high <= FARTHEST:
+            raise ValueError(
+                f"the tensor has values from {low:g} to {high:g}; expected -1 to 1 (0 to 255: x / 127.5 - 1)"
+            )
         return x.to(self.domain_styles)

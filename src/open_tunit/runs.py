@@ -33,6 +33,8 @@ INIT = "init"
 """The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
+BEFORE = {"geometry": "continuous"}
+"""Fields of recipes that checkpoints of earlier versions lack, and what was done then."""
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
 
@@ -203,7 +205,8 @@ def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: P
     `stored` is None in checkpoints of format version 1, whose settings were compared instead.
     """
     known = dataclasses.asdict(asked)
-    differences = [name for name, value in (stored or known).items() if known.get(name) != value]
+    then = known if stored is None else {**BEFORE, **stored}
+    differences = [name for name, value in then.items() if known.get(name) != value]
     if differences:
         raise DifferentRunError(f"{folder} was begun with another recipe ({', '.join(differences)} differ)")
 

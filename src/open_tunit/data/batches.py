@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from open_tunit.data import views
+from open_tunit.data.geometry import Draws
 from open_tunit.data.pairs import PairTable
 from open_tunit.data.transfer import to_device
 from open_tunit.media import images
@@ -164,9 +165,7 @@ class Batches:
         targets = self._targets(np.repeat(np.arange(size), domains.shape[1]), domains.ravel(), chosen, draws)
         return PairBatch(self._content(x, draws), targets)
 
-    def _pairs_of_references(
-        self, chosen: np.ndarray, permutation: np.ndarray, draws: views.Draws
-    ) -> PairTargets | None:
+    def _pairs_of_references(self, chosen: np.ndarray, permutation: np.ndarray, draws: Draws) -> PairTargets | None:
         if self.pairs is None:
             return None
         domains = self.pairs.domains[self.pairs.row_of[chosen]]
@@ -178,7 +177,7 @@ class Batches:
         places: np.ndarray,
         domains: np.ndarray,
         chosen: np.ndarray,
-        draws: views.Draws,
+        draws: Draws,
         counted: np.ndarray | float = 1.0,
     ) -> PairTargets:
         """The pairs of the images at `places` of a batch, mirrored where their sources are; 0 weight if not counted."""
@@ -194,7 +193,7 @@ class Batches:
             styles=self._styles(partners),
         )
 
-    def _content(self, x: Tensor, draws: views.Draws) -> Tensor:
+    def _content(self, x: Tensor, draws: Draws) -> Tensor:
         return views.content_view(x, views.numbers(x, draws, self.view)) if self.view.content_colour else x
 
     def pictures(self, chosen: np.ndarray) -> Tensor:

@@ -146,8 +146,8 @@ def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: 
     root = Path(data.folder).expanduser()
     store = build_store(root, size, data.fit, data.background, cache, progress)
     left_out = [file for file, _ in store.unreadable]
-    labels, names = read_labels(data.labels, root, [*store.files, *left_out])
-    return _dataset(store, data, size, labels[: len(store.files)], names, split(store.files, store.hashes))
+    labels, names = read_labels(data.labels, root, store.files, left_out)
+    return _dataset(store, data, size, labels, names, split(store.files, store.hashes))
 
 
 def _dataset(

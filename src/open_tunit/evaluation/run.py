@@ -66,7 +66,7 @@ def evaluate_run(
     write_report(run / runs.REPORT, evaluation, log=log, cost=cost)
     write_text_atomic(run / runs.REPORT / runs.COST, json.dumps(cost, indent=1) + "\n")
     if config is not None and _tells_card(config, evaluation):
-        measured = Publication(metrics=evaluation.figures)
+        measured = Publication(metrics=evaluation.figures, domain_names=model.naming.names)
         write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
     return evaluation.figures
 

@@ -74,6 +74,7 @@ def stage(upload: Upload, folder: Path) -> list[str]:
         metrics=metrics,
         picture=PICTURE if picture else None,
         caption=caption,
+        domain_names=model.naming.names,
     )
     model.save_pretrained(folder, card=published_card(model.config, model.about, card, run=config))
     if picture:

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import ImageColor
 
+from open_tunit.model_files.naming import checked_labels
 from open_tunit.settings.config import Fit, Model, checked_version, model_from_dict
 from open_tunit.settings.conversion import ConfigError, require
 from open_tunit.settings.format_v1 import model_of_v1
@@ -34,6 +35,8 @@ class ModelConfig(typing.NamedTuple):
     background: str
     about: dict[str, Any]
     """Of its training: step, seconds, data, ..."""
+    labels: tuple[str, ...] = ()
+    """Names of the domains where it was trained with labels."""
 
 
 def read_model_config(path: Path) -> ModelConfig:
@@ -78,7 +81,8 @@ def _checked(values: Mapping[str, Any]) -> ModelConfig:
     about = given.get("about", {})
     require(isinstance(about, dict), f"about is {type(about).__name__}, expected an object")
     _check_about(about)
-    return ModelConfig(model, given["fit"], given["background"], about)
+    labels = checked_labels(given.get("labels", []), model.domains)
+    return ModelConfig(model, given["fit"], given["background"], about, labels)
 
 
 def _is_colour(value: Any) -> bool:

@@ -99,7 +99,7 @@ class Config:
         """
         if name not in PRESETS:
             raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
-        values = dict(PRESETS[name])
+        values = {setting: value for setting, value in PRESETS[name].items() if setting not in settings}
         if _is_critters(data):
             values |= {"data.views.colour": False, "model.domains": _critters_species(data)}
         overrides = settings.pop("overrides", {})

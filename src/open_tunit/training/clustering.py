@@ -12,8 +12,9 @@ from torch import Tensor
 from open_tunit import losses
 
 RESTARTS, ROUNDS = 10, 30
-STARTS = 32
-"""Heads that are fitted side by side; the one with the most information is kept."""
+STARTS, MOST_WORK = 32, 2**16
+"""Heads that are fitted side by side, of which the one with the most information is kept; fewer of many domains, so
+that starts x K x (d + K), which the time grows by, stays below the most (for one start it may be above)."""
 FIT_STEPS, FIT_RATE = 100, 0.05
 SHARPNESS = 8.0
 """Logits per unit of cosine between a code and its centre."""
@@ -86,8 +87,9 @@ def within_class_whitening(codes: Tensor) -> Tensor:
 
 
 def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """(STARTS, count, d) unit centres: k-means' answer, and k-means++ draws."""
-    draws = [_spread_centres(points, count, generator) for _ in range(STARTS - 1)]
+    """(R, count, d) unit centres, R at most STARTS: k-means' answer, and k-means++ draws."""
+    starts = min(STARTS, max(1, MOST_WORK // (count * (points.shape[1] + count))))
+    draws = [_spread_centres(points, count, generator) for _ in range(starts - 1)]
     return torch.stack([kmeans(points, count, generator), *draws])
 
 
@@ -116,11 +118,13 @@ def _information_loss(views: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _spread_centres(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
     """k-means++ (Arthur & Vassilvitskii 2007): each next centre is drawn by its squared distance from the others."""
     chosen = [int(generator.integers(len(points)))]
+    nearest = points @ points[chosen[0]]  # (N,) cosine to the nearest of the chosen
     for _ in range(count - 1):
-        distance = (1 - (points @ points[chosen].T).amax(dim=1)).clamp(min=0).double().cpu().numpy()
+        distance = (1 - nearest).clamp(min=0).double().cpu().numpy()
         total = distance.sum()
         weights = distance / total if total > 0 else None
         chosen.append(int(generator.choice(len(points), p=weights)))
+        nearest = nearest.maximum(points @ points[chosen[-1]])
     return points[chosen]
 
 

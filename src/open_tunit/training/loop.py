@@ -7,7 +7,6 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 
-import torch
 from rich.console import Console
 
 from open_tunit.card import model_card
@@ -15,7 +14,6 @@ from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
 from open_tunit.device import choose_device
 from open_tunit.model import TUNIT
-from open_tunit.networks.guides import Guide
 from open_tunit.runs import Run
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
@@ -29,13 +27,13 @@ from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
+from open_tunit.training.snapshot import snapshot
 from open_tunit.training.starting import Start, about_model, alone, start
 from open_tunit.training.state import State
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,
     frozen_codes,
-    measure_statistics,
     open_palette,
     pair_table,
     settle_domains,
@@ -240,7 +238,8 @@ class _Session:
         validation = model.about.get("validation")
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
         model.about = about_model(self.plan, self.dataset, model, self.state.step, seconds) | model.about
-        card, examples = model_card(self.plan.config, model.about), self.monitor.samples.examples()
+        card = model_card(self.plan.config, model.about, model.naming.names)
+        examples = self.monitor.samples.examples()
         if validation and validation["score"] > self.run.best_score(self.state.step):
             model.save_pretrained(self.run.best_folder, card=card, examples=examples)
         model.save_pretrained(self.run.model_folder, card=card, examples=examples)
@@ -248,7 +247,7 @@ class _Session:
 
     def _reported(self, phase: Phase | None) -> TUNIT:
         """The model after this step, and a report of it where it ends a step of `phase`."""
-        model = self._model()
+        model = snapshot(self.state, self.plan, self.dataset, self.batches, self.monitor.samples)
         validation = self._validation(model, phase)
         model.about = {"validation": validation} if validation else {}
         if phase is not None:
@@ -276,25 +275,3 @@ class _Session:
             return {}
         due = self.state.step % every == 0 or self.state.step == self.plan.steps
         return dict(self.evaluator(model, self.dataset)) if due else {}
-
-    def _model(self) -> TUNIT:
-        config = self.plan.config
-        model = TUNIT(config.model, fit=config.data.fit, background=config.data.background)
-        model.E.load_state_dict(self._guide().state_dict())
-        model.G.load_state_dict(self.state.G_ema.state_dict())
-        model.to(self.batches.device).eval()
-        codes = self.batches.codes
-        if codes is None:
-            self.monitor.samples.measure(model)
-        else:
-            model.take_domain_means(codes.styles, torch.from_numpy(codes.domains))
-        return model
-
-    def _guide(self) -> Guide:
-        """The averaged E with the batch-norm statistics that users get."""
-        if self.plan.phase(max(self.state.step - 1, 0)).freeze_domains:
-            return self.state.E_ema
-        guide = self.state.guide()
-        if self.plan.recipe.measure_statistics:
-            measure_statistics(guide, self.batches, self.plan.config.seed)
-        return guide

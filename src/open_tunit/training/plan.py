@@ -233,6 +233,7 @@ def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) ->
     if labelled and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
+    notes += _about_labels(dataset) if labelled else []
     for name in ("batch", "guiding_batch"):
         asked = getattr(config.training, name)
         if asked is not None and asked > count:
@@ -255,6 +256,16 @@ def _about_files(dataset: Dataset) -> list[str]:
         return []
     path, reason = dataset.unreadable[0]
     return [f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}, which {reason}"]
+
+
+def _about_labels(dataset: Dataset) -> list[str]:
+    """A note where labels have no training image: nothing can be learned of their domains."""
+    trained = set(dataset.labels[dataset.indices("train")].tolist())
+    empty = [name for number, name in enumerate(dataset.label_names) if number not in trained]
+    if not empty:
+        return []
+    shown = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+    return [f"no training image is labelled {shown}: there is nothing to learn that domain from, and it stays empty"]
 
 
 def _about_count(config: Config, count: int) -> list[str]:

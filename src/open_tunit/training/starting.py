@@ -88,8 +88,7 @@ def start(config: Config, recipe: Recipe | None, device: torch.device, console: 
     elif config.init is not None:
         _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
     run.cut_log(state.step)
-    val = dataset.indices("val")
-    samples = choose_samples(dataset.images, train, val, seed=plan.config.seed, device=device)
+    samples = choose_samples(dataset, seed=plan.config.seed, device=device)
     return Start(run, plan, dataset, batches, state, samples, seconds, first_domains, half)
 
 
