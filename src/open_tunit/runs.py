@@ -79,6 +79,11 @@ class Run:
         step = _about(self.model_folder).get("step")
         return step if isinstance(step, int) else None
 
+    def progress(self) -> tuple[int, float]:
+        """Step of the newest checkpoint, by its name, and the seconds that the log has up to it; 0 without."""
+        step = max((int(path.stem) for path in self._checkpoints()), default=0)
+        return step, max((float(line.get("seconds", 0)) for line in self.log() if _step_of(line) <= step), default=0.0)
+
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
         about = _about(self.best_folder)
@@ -136,7 +141,7 @@ class Run:
         return read_json_lines(self.folder / LOG)
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
+        return sorted(path for path in (self.folder / CHECKPOINTS).glob("*.pt") if path.stem.isdecimal())
 
 
 def stored_config(folder: Path) -> Config | None:

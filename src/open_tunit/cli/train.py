@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,11 +11,13 @@ import tyro
 
 from open_tunit.model_files.places import CONFIG, model_folder
 
+DEFAULT_PRESET = "default"
+
 
 def train(
     data: str = "",
     out: str = "",
-    preset: str = "default",
+    preset: str | None = None,
     domains: int | Literal["auto"] | None = None,
     size: int | None = None,
     minutes: float | None = None,
@@ -25,6 +28,7 @@ def train(
     device: str | None = None,
     config: Path | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Train on a folder of images; the same command again resumes the run.
 
@@ -42,6 +46,7 @@ def train(
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
+        dry_run: Say how long it takes, with how much memory, and what would fit; train nothing.
     """
     if not data and config is None:
         raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
@@ -62,7 +67,7 @@ def train(
         asked = _from_file(config, fields, budget, overrides)
     else:
         asked = Config.preset(
-            preset,
+            preset or DEFAULT_PRESET,
             data=data,
             out=out,
             domains=domains,
@@ -75,12 +80,30 @@ def train(
             overrides=overrides,
         )
     from open_tunit.device import keep_freed_memory
+
+    keep_freed_memory()
+    if dry_run:
+        from open_tunit.training.preview import preview
+
+        preview(asked)
+        return
     from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
 
-    keep_freed_memory()
-    run(asked, evaluator=validate)
+    chosen = any(value is not None for value in (preset, minutes, steps, config))
+    run(asked, evaluator=validate, consent=None if chosen or not _is_terminal() else _yes)
     print(f"model: {asked.out}/model   samples: {asked.out}/samples")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _yes(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _from_file(path: Path, given: dict[str, Any], budget: dict[str, Any], overrides: dict[str, Any]) -> Any:

@@ -21,16 +21,17 @@ from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
-from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import Steps
 from open_tunit.training.interrupts import Interrupted, Interrupts
 from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.monitor import Monitor
+from open_tunit.training.pace import Clock
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
-from open_tunit.training.starting import Start, about_model, alone, start
+from open_tunit.training.starting import Consent, Start, about_model, alone, start
 from open_tunit.training.state import State
+from open_tunit.training.timekeeper import Timekeeper
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,
@@ -42,8 +43,6 @@ from open_tunit.training.transitions import (
     settle_statistics,
 )
 
-REPORT_MARGIN = 1.5
-"""How many times as long as the last report the next one may take, so that minutes are kept."""
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
 """Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""
 
@@ -55,20 +54,22 @@ def train(
     console: Console | None = None,
     evaluator: Evaluator | None = None,
     clock: Clock = time.perf_counter,
+    consent: Consent | None = None,
 ) -> TUNIT:
     """Train, or go on training, the run in `config.out`; returns the model on the CPU.
 
     Reports, samples, checkpoints and the model are written as the run goes; calling it again with the same config
     resumes. Ctrl-C or SIGTERM saves a checkpoint after the step, without a report; a second one stops at once. `recipe`
     replaces the one that the config names, for experiments. `evaluator` is called once G learns, at every
-    `config.validate_every`-th report, and keeps RUN/best. `clock` gives the seconds that budgets and logs count. Raises
-    ValueError (settings, folders, images; RunInUseError where another process trains the run), FileNotFoundError,
-    MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays.
+    `config.validate_every`-th report, and keeps RUN/best. `clock` gives the seconds that budgets and logs count.
+    `consent` is asked, with a question, before a new run that takes more than a day on a CPU; without it nobody is.
+    Raises ValueError (settings, folders, images; RunInUseError where another process trains the run; no consent),
+    FileNotFoundError, MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays.
     """
     console = console or Console()
     device = choose_device(config.device)
     with alone(config):
-        session = _session(start(config, recipe, device, console, clock), console, evaluator, clock)
+        session = _session(start(config, recipe, device, console, clock, consent), console, evaluator, clock)
         session.go_on()
         return TUNIT.from_pretrained(session.run.model_folder)
 
@@ -105,12 +106,10 @@ class _Session:
     evaluator: Evaluator | None
     clock: Clock
     interrupts: Interrupts = dataclasses.field(default_factory=Interrupts)
-    report_seconds: float = 0.0
-    """What the next report may take, by the last one."""
-    joint_report: tuple[int, float] | None = None
-    """Step and time of the last report since D learns."""
-    pairs_began: tuple[int, float] | None = None
-    """Step and time at which this session's pair phase began."""
+    timekeeper: Timekeeper = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timekeeper = Timekeeper(self.monitor.elapsed)
 
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way. Raises Interrupted once a checkpoint is saved."""
@@ -123,13 +122,13 @@ class _Session:
         with self.monitor, self.interrupts:
             while self.state.step < self.plan.steps:
                 phase = self._one_step()
-                if phase.train_generator and self._time_is_up():
+                if phase.train_generator and self.timekeeper.is_up(self.plan):
                     self._end_here()
                 if self.state.step % every == 0 or self.state.step == self.plan.steps:
                     began = self.clock()
                     self._save(phase)
-                    self.report_seconds = REPORT_MARGIN * (self.clock() - began)
-                    self._keep_pace(phase)
+                    self.timekeeper.reported(self.clock() - began)
+                    self._follow(self.timekeeper.repaced(self.plan, phase, self.state.step))
                 if self.interrupts.signals:
                     self._save_checkpoint(self.monitor.elapsed())
                     raise Interrupted(self.interrupts.signals[0])
@@ -137,8 +136,7 @@ class _Session:
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
         phase = self.plan.phase(self.state.step)
-        if phase.name == "pairs" and self.pairs_began is None:
-            self.pairs_began = self.state.step, self.monitor.elapsed()
+        self.timekeeper.step_begins(phase, self.state.step)
         try:
             batch = batch_of(self.batches, phase, self.state.step, self.plan.batch_size(phase))
             terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
@@ -189,33 +187,6 @@ class _Session:
             f"{LEAST_CONFIDENCE} is needed): trained without pairs",
         )
         self._follow(self.plan.without_pairs())
-
-    def _time_is_up(self) -> bool:
-        """Whether one more report would end beyond the run's minutes."""
-        if self.plan.config.minutes is None:
-            return False
-        return self.monitor.elapsed() + self.report_seconds > training_minutes(self.plan.config) * 60
-
-    def _keep_pace(self, phase: Phase) -> None:
-        """Plan anew: fewer steps where E is slower than timed, so that G keeps its share; more where time is left."""
-        plan, step = self.plan, self.state.step
-        if plan.config.minutes is None:
-            return
-        seconds, elapsed = training_minutes(plan.config) * 60, self.monitor.elapsed()
-        if phase.name == "pairs":
-            share = plan.training.guiding_share + plan.training.pair_share
-            assert self.pairs_began is not None
-            before, then = self.pairs_began
-            plan = repaced_pairs(plan, step, (elapsed - then) / (step - before), seconds * share - elapsed)
-        elif phase.train_generator:
-            if self.joint_report is not None:
-                before, then = self.joint_report
-                pace = (elapsed - then) / (step - before)
-                plan = quickened(plan, step, pace, seconds - elapsed - self.report_seconds)
-            self.joint_report = step, elapsed
-        elif plan.training.prototypes_start == 0 or not phase.learn_domains:
-            plan = slowed(plan, step, elapsed, seconds * plan.training.guiding_share)
-        self._follow(plan)
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
