@@ -26,6 +26,7 @@ def train(
     init: str | None = None,
     seed: int | None = None,
     device: str | None = None,
+    on_nan: Literal["stop", "retry"] | None = None,
     config: Path | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -44,6 +45,7 @@ def train(
         init: Model folder to start from, a hub id, or critters (bundled checkpoint).
         seed: Random seed (0).
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
+        on_nan: stop (the default), or retry: go back to the last report, with other draws, three times at most.
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
         dry_run: Say how long it takes, with how much memory, and what would fit; train nothing.
@@ -56,7 +58,7 @@ def train(
         raise ValueError("train takes --minutes or --steps, not both")
     from open_tunit.settings.config import Config
 
-    given: dict[str, Any] = {"model.size": size, "data.labels": labels}
+    given: dict[str, Any] = {"model.size": size, "data.labels": labels, "on_nan": on_nan}
     if domains is not None:
         given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
     given = {name: value for name, value in given.items() if value is not None}

@@ -29,6 +29,8 @@ from open_tunit.training.monitor import Monitor
 from open_tunit.training.pace import Clock
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
+from open_tunit.training.reached import Reached, reached
+from open_tunit.training.recovery import MOST_RETRIES, keep_batch
 from open_tunit.training.starting import Consent, Start, about_model, alone, start
 from open_tunit.training.state import State
 from open_tunit.training.timekeeper import Timekeeper
@@ -80,11 +82,11 @@ def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock:
         plan=begun.plan,
         dataset=begun.dataset,
         batches=begun.batches,
-        state=begun.state,
+        reached=begun.reached,
         half=begun.half,
         take=Steps.on(begun.batches.device, functools.partial(print_warning, console)),
-        monitor=Monitor(begun.run, begun.samples, console, seconds=begun.seconds, clock=clock),
-        watch=Watch(begun.samples.measured, begun.first_domains),
+        monitor=Monitor(begun.run, begun.samples, console, seconds=begun.reached.seconds, clock=clock),
+        watch=Watch(begun.samples.measured, begun.reached.first_domains),
         evaluator=evaluator,
         clock=clock,
     )
@@ -98,7 +100,7 @@ class _Session:
     plan: Plan
     dataset: Dataset
     batches: Batches
-    state: State
+    reached: Reached
     half: bool
     take: Steps
     monitor: Monitor
@@ -111,6 +113,11 @@ class _Session:
     def __post_init__(self) -> None:
         self.timekeeper = Timekeeper(self.monitor.elapsed)
 
+    @property
+    def state(self) -> State:
+        """As far as it came."""
+        return self.reached.state
+
     def go_on(self) -> None:
         """Step until the budget is used up, reporting on the way. Raises Interrupted once a checkpoint is saved."""
         if self.state.step >= self.plan.steps:
@@ -121,31 +128,56 @@ class _Session:
         every = self.plan.report_every
         with self.monitor, self.interrupts:
             while self.state.step < self.plan.steps:
-                phase = self._one_step()
-                if phase.train_generator and self.timekeeper.is_up(self.plan):
-                    self._end_here()
-                if self.state.step % every == 0 or self.state.step == self.plan.steps:
-                    began = self.clock()
-                    self._save(phase)
-                    self.timekeeper.reported(self.clock() - began)
-                    self._follow(self.timekeeper.repaced(self.plan, phase, self.state.step))
+                try:
+                    self._step_and_report(every)
+                except NotFiniteError as error:
+                    self._go_back(error)
                 if self.interrupts.signals:
                     self._save_checkpoint(self.monitor.elapsed())
                     raise Interrupted(self.interrupts.signals[0])
 
+    def _step_and_report(self, every: int) -> None:
+        phase = self._one_step()
+        if phase.train_generator and self.timekeeper.is_up(self.plan):
+            self._end_here()
+        if self.state.step % every == 0 or self.state.step == self.plan.steps:
+            began = self.clock()
+            self._save(phase)
+            self.timekeeper.reported(self.clock() - began)
+            self._follow(self.timekeeper.repaced(self.plan, phase, self.state.step))
+
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
-        phase = self.plan.phase(self.state.step)
-        self.timekeeper.step_begins(phase, self.state.step)
+        step = self.state.step
+        phase = self.plan.phase(step)
+        self.timekeeper.step_begins(phase, step)
+        batch = batch_of(self.batches, phase, step, self.plan.batch_size(phase))
         try:
-            batch = batch_of(self.batches, phase, self.state.step, self.plan.batch_size(phase))
             terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
         except NotFiniteError as error:
-            raise NotFiniteError(
-                f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
-            ) from None
+            kept = keep_batch(self.run, error, batch, phase, step, self.reached.retries)
+            raise NotFiniteError(f"{error}; {kept}") from None
         self.monitor.step(terms, self.state.step, self.plan, phase)
         return phase
+
+    def _go_back(self, error: NotFiniteError) -> None:
+        """On from the last report, with other draws. Raises NotFiniteError where that is not asked for, or in vain."""
+        run, good_step, retries = self.run, self.reached.good_step, self.reached.retries
+        may = self.plan.config.on_nan == "retry" and retries < MOST_RETRIES
+        checkpoint = run.checkpoint(good_step) if may else None
+        if not may or (checkpoint is None and good_step > 0):
+            advice = "lower the learning rate and start anew"
+            tried = f" after going back {retries} times" if retries else ""
+            raise NotFiniteError(f"{error}{tried}; {run.folder} keeps the last good checkpoint: {advice}") from None
+        told = f"going back to step {good_step}, with other draws ({retries + 1} of {MOST_RETRIES} times)"
+        print_warning(self.monitor.console, f"{error}; {told}")
+        self.reached = reached(run, self.plan, self.batches.device, checkpoint)
+        self.reached.retries = self.batches.retry = retries + 1
+        self.batches.codes = self.batches.pairs = None
+        self.watch.first = self.reached.first_domains
+        run.cut_log(good_step)
+        self.monitor.went_back()
+        self.timekeeper.went_back()
 
     def _turn_of_phase(self, phase: Phase) -> None:
         """What is done once, before the step at which the prototypes or the joint phase begin."""
@@ -205,6 +237,7 @@ class _Session:
     def _save(self, phase: Phase | None = None) -> None:
         """Report, and write the model and a checkpoint; nothing where a signal comes before the report is done."""
         self._check_weights()
+        self.reached.good_step = self.state.step
         model = self.interrupts.unless_interrupted(lambda: self._reported(phase))
         if model is None:
             return
@@ -229,16 +262,13 @@ class _Session:
 
     def _save_checkpoint(self, seconds: float) -> None:
         self._check_weights()
-        recipe = dataclasses.asdict(self.plan.recipe)
-        extra = {"seconds": seconds, "first_domains": self.watch.first, "recipe": recipe}
-        self.run.save_checkpoint({**self.state.state_dict(), **extra}, self.state.step)
+        so_far = self.reached
+        so_far.seconds, so_far.first_domains = seconds, self.watch.first
+        self.run.save_checkpoint(so_far.checkpoint(self.plan), self.state.step, good_step=so_far.good_step)
 
     def _check_weights(self) -> None:
         if not self.state.is_finite():
-            raise NotFiniteError(
-                f"weights are not finite after step {self.state.step}; {self.run.folder} keeps the last good "
-                "checkpoint: lower the learning rate and start anew"
-            )
+            raise NotFiniteError(f"weights are not finite after step {self.state.step}")
 
     def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
         """The evaluator's figures at this report; none before G learns, or where they are not asked for."""

@@ -67,6 +67,13 @@ class Monitor:
         self._images += plan.batch_size(phase)
         self._progress.update(self._task, completed=step, total=plan.steps, description=phase.name)
 
+    def went_back(self) -> None:
+        """Forget the losses since the last report: its steps are taken anew. Their seconds count."""
+        now = self.clock()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        self._sums, self._counts, self._images = {}, {}, 0
+        self._alarms = self.run.last_alarms()
+
     def elapsed(self) -> float:
         """Seconds of training so far, over all the sessions of the run."""
         return self.seconds + self.clock() - self._since

@@ -28,8 +28,8 @@ from open_tunit.training.estimate import fitting, less_memory
 from open_tunit.training.opening import Opening, open_run
 from open_tunit.training.pace import Clock
 from open_tunit.training.plan import Plan
+from open_tunit.training.reached import Reached, reached
 from open_tunit.training.samples import Samples, choose_samples
-from open_tunit.training.state import State, new_state
 
 Consent = Callable[[str], bool]
 """Whether to begin a run of which it is told what takes so long."""
@@ -43,12 +43,8 @@ class Start:
     plan: Plan
     dataset: Dataset
     batches: Batches
-    state: State
+    reached: Reached
     samples: Samples
-    seconds: float
-    """Of training before this session."""
-    first_domains: list[int] | None
-    """The domains of the watched images when the domains began (alarms.Watch)."""
     half: bool
 
 
@@ -83,21 +79,14 @@ def start(
     plan, dataset, batches = _begun(opening, config, console), opening.dataset, opening.batches
     run = Run(Path(config.out))
     run.write_config(plan.config)
-    state = new_state(plan, device)
-    checkpoint = run.latest_checkpoint() if opening.begun else None
-    seconds, first_domains = 0.0, None
-    if checkpoint is not None:
-        runs.check_same_recipe(checkpoint.pop("recipe", None), plan.recipe, run.folder)
-        seconds, first_domains = checkpoint.pop("seconds"), checkpoint.pop("first_domains", None)
-        state.load_state_dict(checkpoint)
-        if state.step < plan.steps:
-            print_line(console, f"going on from step {state.step} of {plan.steps}")
-    elif config.init is not None:
-        _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
-    run.cut_log(state.step)
+    so_far = reached(run, plan, device, run.latest_checkpoint() if opening.begun else None)
+    if 0 < so_far.state.step < plan.steps:
+        print_line(console, f"going on from step {so_far.state.step} of {plan.steps}")
+    batches.retry = so_far.retries
+    run.cut_log(so_far.state.step)
     train, val = dataset.indices("train"), dataset.indices("val")
     samples = choose_samples(dataset.images, train, val, seed=plan.config.seed, device=device)
-    return Start(run, plan, dataset, batches, state, samples, seconds, first_domains, opening.half)
+    return Start(run, plan, dataset, batches, so_far, samples, opening.half)
 
 
 def _agree(opening: Opening, console: Console, clock: Clock, consent: Consent | None) -> None:
@@ -152,22 +141,3 @@ def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: 
         "data": runs.without_many_hashes(about_data(plan.config, dataset)),
         "domain_counts": model.domain_counts.tolist(),
     }
-
-
-def _take_weights(state: State, model: TUNIT, name: str) -> None:
-    """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
-    heads = ("domain_head.", "shape_head.")
-    guiding, fresh = model.E.state_dict(), state.E.state_dict()
-    for key in {key for key in (*guiding, *fresh) if key.startswith(heads)}:
-        if key not in fresh:
-            del guiding[key]
-        elif key not in guiding or guiding[key].shape != fresh[key].shape:
-            guiding[key] = fresh[key]
-    try:
-        for network, values in (
-            *((E, guiding) for E in (state.E, state.E_ema)),
-            *((G, model.G.state_dict()) for G in (state.G, state.G_ema)),
-        ):
-            network.load_state_dict(values)
-    except RuntimeError as error:
-        raise ValueError(f"{name} has networks of other shapes than this run: give its preset and size") from error

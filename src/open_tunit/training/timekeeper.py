@@ -34,6 +34,10 @@ class Timekeeper:
         """Note how long a report took."""
         self.report_seconds = REPORT_MARGIN * seconds
 
+    def went_back(self) -> None:
+        """Forget the steps at which phases were begun or reported: they are taken anew."""
+        self.joint_report = self.pairs_began = None
+
     def is_up(self, plan: Plan) -> bool:
         """Whether one more report would end beyond the run's minutes."""
         if plan.config.minutes is None:
