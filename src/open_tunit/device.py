@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -72,6 +74,28 @@ def memory_for(work: str, remedy: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise MemoryError(f"not enough memory for {work}: {remedy}") from error
+
+
+def memory_size(device: torch.device) -> int | None:
+    """Bytes of the GPU's memory, or of the machine's; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes of it that this process has used so far; None where that is not known, as on Windows."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type != "cpu" or sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def describe(device: torch.device) -> str:

@@ -10,16 +10,17 @@ import platform
 import re
 import shutil
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from open_tunit import runs
 from open_tunit.card import Publication, own_held_out, published_card
-from open_tunit.device import choose_device, describe
+from open_tunit.device import choose_device, describe, peak_memory
 from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
 from open_tunit.files import read_json, write_text_atomic
@@ -166,9 +167,5 @@ def _images_per_second(evaluation: Evaluation) -> float:
 
 def _peak_memory() -> str:
     """Of this process so far; not known on Windows."""
-    if sys.platform == "win32":
-        return "memory not measured"
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:.0f} MiB at most"
+    peak = peak_memory(torch.device("cpu"))
+    return "memory not measured" if peak is None else f"{peak / 2**20:.0f} MiB at most"
