@@ -14,7 +14,7 @@ from typing import Any
 from open_tunit.data.dataset import Dataset, same_images, same_labels
 from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
-from open_tunit.model_files.places import BUNDLED, MODEL, TRAINING_HASHES
+from open_tunit.model_files.places import BUNDLED, MODEL, TRAINING_HASHES, model_folder
 from open_tunit.model_files.places import CONFIG as MODEL_CONFIG
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
@@ -233,6 +233,19 @@ def claim(config: Config, about_data: Mapping[str, Any]) -> None:
         write_text_atomic(Path(config.out) / DATA, json.dumps(about_data, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
+
+
+def training_hashes_of(place: str | Path) -> str | None:
+    """The training images of a model, by content; None where neither it nor the run that it lies in has them.
+
+    `place` is a run, a model folder, a hub id or `critters`. Raises what model_folder raises.
+    """
+    folder = model_folder(place)
+    data = _about(folder).get("data")
+    found = data.get(TRAINING_HASHES) if isinstance(data, dict) else None
+    if found is None and (folder.parent / CONFIG).is_file():
+        found = read_json(folder.parent / DATA).get(TRAINING_HASHES)
+    return found if isinstance(found, str) else None
 
 
 def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from open_tunit.evaluation.translations import (
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import TRAINING_HASHES
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
 from open_tunit.settings.config import Data
 
 PROTOCOL_VERSION = 2
@@ -151,6 +151,8 @@ def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Sel
         figures.notes.append(UNKNOWN)
     elif selection.part == "train":
         figures.notes.append("these images are of the training part: they are not held out")
+    if model.about.get("data", {}).get(PARENT_UNKNOWN):
+        figures.notes.append("the model was begun with another one, whose training images are not known")
 
 
 def _is_own(model: TUNIT, dataset: Dataset) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.console import Console
 
@@ -79,6 +80,7 @@ def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock:
         run=begun.run,
         plan=begun.plan,
         dataset=begun.dataset,
+        about_data=begun.about_data,
         batches=begun.batches,
         reached=begun.reached,
         half=begun.half,
@@ -97,6 +99,7 @@ class _Session:
     run: Run
     plan: Plan
     dataset: Dataset
+    about_data: Mapping[str, Any]
     batches: Batches
     reached: Reached
     half: bool
@@ -241,7 +244,7 @@ class _Session:
             return
         validation = model.about.get("validation")
         seconds = self.monitor.elapsed() if phase is not None else self.monitor.seconds
-        model.about = about_model(self.plan, self.dataset, model, self.state.step, seconds) | model.about
+        model.about = about_model(self.plan, self.about_data, model, self.state.step, seconds) | model.about
         card = model_card(self.plan.config, model.about, model.naming.names)
         examples = self.monitor.samples.examples()
         if validation and validation["score"] > self.run.best_score(self.state.step):
@@ -270,9 +273,11 @@ class _Session:
             raise NotFiniteError(f"weights are not finite after step {self.state.step}")
 
     def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
-        """The evaluator's figures at this report; none before G learns, or where they are not asked for."""
+        """The evaluator's figures at this report; none before G learns, where none are asked for, or without images."""
         every = self.plan.config.validate_every * self.plan.report_every
-        if self.evaluator is None or not every or phase is None or not phase.train_generator:
+        possible = self.evaluator is not None and every > 0 and len(self.dataset.indices("val")) > 0
+        if not possible or phase is None or not phase.train_generator:
             return {}
         due = self.state.step % every == 0 or self.state.step == self.plan.steps
+        assert self.evaluator is not None
         return dict(self.evaluator(model, self.dataset)) if due else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from open_tunit.data.dataset import Dataset, fingerprints, is_critters, training
 from open_tunit.device import describe, memory_for
 from open_tunit.files import read_json
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import TRAINING_HASHES
-from open_tunit.runs import Run
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
+from open_tunit.runs import Run, training_hashes_of
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
@@ -42,6 +42,8 @@ class Start:
     run: Run
     plan: Plan
     dataset: Dataset
+    about_data: dict[str, Any]
+    """As its model keeps it."""
     batches: Batches
     reached: Reached
     samples: Samples
@@ -76,7 +78,10 @@ def start(
     opening = open_run(config, recipe, device, console, clock)
     if not opening.begun:
         _agree(opening, console, clock, consent)
-    plan, dataset, batches = _begun(opening, config, console), opening.dataset, opening.batches
+    plan, dataset, batches = opening.plan, opening.dataset, opening.batches
+    about = _claimed(opening, config, console)
+    if config.auto_domains and not opening.begun:
+        plan = find_domains(plan, batches, half=opening.half, console=console)
     run = Run(Path(config.out))
     run.write_config(plan.config)
     so_far = reached(run, plan, device, run.latest_checkpoint() if opening.begun else None)
@@ -85,7 +90,7 @@ def start(
     batches.retry = so_far.retries
     run.cut_log(so_far.state.step)
     samples = choose_samples(dataset, seed=plan.config.seed, device=device)
-    return Start(run, plan, dataset, batches, so_far, samples, opening.half)
+    return Start(run, plan, dataset, about, batches, so_far, samples, opening.half)
 
 
 def _agree(opening: Opening, console: Console, clock: Clock, consent: Consent | None) -> None:
@@ -100,33 +105,39 @@ def _agree(opening: Opening, console: Console, clock: Clock, consent: Consent | 
         raise ValueError(f"nothing was begun: take {advice}, or --preset {preset} to begin unasked")
 
 
-def _begun(opening: Opening, config: Config, console: Console) -> Plan:
-    """The plan of a run whose data.json is written, with the number of domains where it is to be found."""
-    plan = opening.plan
-    about = about_data(config, opening.dataset)
-    about |= {} if opening.init_hash is None else {runs.INIT: opening.init_hash}
-    if opening.begun:
-        if not read_json(Path(config.out) / runs.DATA):
-            print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
-            runs.claim(plan.config, about)
-        return plan
-    runs.claim(plan.config, about)
-    return find_domains(plan, opening.batches, half=opening.half, console=console) if config.auto_domains else plan
+def _claimed(opening: Opening, config: Config, console: Console) -> dict[str, Any]:
+    """What the run's model keeps of its images. A new run's data.json is written, and one that is damaged.
+
+    Images that the model it starts from was trained on count as its own.
+    """
+    known = read_json(Path(config.out) / runs.DATA)
+    others = known.get(TRAINING_HASHES)
+    if not known and config.init is not None and opening.init_hash is not None:
+        others = training_hashes_of(config.init)
+    about = about_data(config, opening.dataset, others or "")
+    if config.init is not None and others is None:
+        about[PARENT_UNKNOWN] = True
+    if opening.begun and not known:
+        print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
+    if not (opening.begun and known):
+        init = {} if opening.init_hash is None else {runs.INIT: opening.init_hash}
+        runs.claim(opening.plan.config, about | init)
+    return about
 
 
-def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """What a run and its model keep of the images that it was trained on."""
+def about_data(config: Config, dataset: Dataset, others: str) -> dict[str, Any]:
+    """What a run and its model keep of the images that it was trained on, and of `others`, known by their hashes."""
     folder = config.data.folder
     return {
         "name": folder if is_critters(folder) else Path(folder).name,
         **fingerprints(dataset),
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
-        TRAINING_HASHES: training_hashes(dataset),
+        TRAINING_HASHES: " ".join(sorted({*training_hashes(dataset).split(), *others.split()})),
     }
 
 
-def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: float) -> dict[str, Any]:
+def about_model(plan: Plan, data: Mapping[str, Any], model: TUNIT, step: int, seconds: float) -> dict[str, Any]:
     """What a model folder says of its training."""
     return {
         "version": importlib.metadata.version("open-tunit"),
@@ -137,6 +148,6 @@ def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: 
         "seconds": round(seconds, 1),
         "device": describe(model.domain_styles.device),
         "supervision": plan.supervision,
-        "data": runs.without_many_hashes(about_data(plan.config, dataset)),
+        "data": runs.without_many_hashes(data),
         "domain_counts": model.domain_counts.tolist(),
     }
