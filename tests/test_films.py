@@ -55,6 +55,23 @@ def test_few_large_frames_at_once(
     assert seen == [2, 2, 1]
 
 
+def test_a_film_under_a_mask_and_whole(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    write_film(tmp_path / "a.mp4", frames[:3], 5)
+    left = Image.new("L", (48, 40))
+    left.paste(255, (0, 0, 24, 40))
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, mask=left, whole=True)
+    shown = _read(tmp_path / "a.mp4")
+    for before, after in zip(shown, _read(tmp_path / "b.mp4"), strict=True):
+        assert np.abs(after - before)[:, 28:].mean() < 2
+        expected = random_model.translate(Image.fromarray(before.astype(np.uint8)), domain=1, whole=True)
+        assert np.abs(after - np.asarray(expected))[:, :20].mean() < 2
+        assert np.abs(after - before)[:, :20].mean() > 10
+    for mask, named in (("alpha", "film"), (Image.new("L", (9, 40)), r"a\.mp4 has 48 x 40")):
+        with pytest.raises(ValueError, match=named):
+            translate_film(random_model, tmp_path / "a.mp4", tmp_path / "c.mp4", domain=1, mask=mask)
+    assert not (tmp_path / "c.mp4").exists()
+
+
 def _cut(source: Path, target: Path) -> Path:
     whole = source.read_bytes()
     target.write_bytes(whole[: len(whole) * 2 // 3])

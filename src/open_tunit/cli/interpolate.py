@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from open_tunit.media.images import UnreadableImage
+    from open_tunit.media.images import RefusedPicture
     from open_tunit.model import TUNIT
 
 
@@ -62,7 +62,7 @@ def interpolate(
     if film:
         ffmpeg()
     network = open_model(model, device)
-    failed: list[UnreadableImage] = []
+    failed: list[RefusedPicture] = []
     sources = readable_files((file for _, file in named_files(source, left_out=failed.append)), left_out=failed.append)
     if not sources:
         raise failed[-1]
@@ -79,7 +79,7 @@ def interpolate(
 
 
 def _stops(
-    reference: tuple[Path, ...], domain: tuple[str, ...], network: TUNIT, failed: list[UnreadableImage]
+    reference: tuple[Path, ...], domain: tuple[str, ...], network: TUNIT, failed: list[RefusedPicture]
 ) -> Tensor:
     """The style codes (P, style_dim) of the references or domains; appends to `failed` what could not be read."""
     import torch

@@ -17,7 +17,7 @@ from open_tunit.media.whole import TooLong, restored, scaled
 Mask = str | os.PathLike[str] | Image.Image
 """A picture, white where the source is redrawn; or `alpha`, for the source's own alpha channel."""
 ALPHA = "alpha"
-ASPECTS_APART = 0.02
+ASPECTS_APART = 0.03
 """What rounding to whole pixels may make of one aspect, as a share, so that masks of another size fit."""
 
 
@@ -122,6 +122,11 @@ def to_redraw(pictures: Pictures, *, whole: bool, mask: Mask | Sequence[Mask] | 
     return [Source(picture, whole, its) for picture, its in zip(several, masks, strict=True)]  # type: ignore[arg-type]
 
 
+def read_mask(mask: Mask) -> Image.Image:
+    """A mask as 8-bit grey; what is transparent in it is black. Raises FileNotFoundError, UnreadableImage."""
+    return images.read_image(mask, background="#000000").convert("L")
+
+
 def listed(pictures: Picture | Sequence[Picture]) -> Sequence[Picture]:
     """One or several pictures as a list. Raises ValueError for an empty one."""
     several: Sequence[Picture] = pictures if isinstance(pictures, (list, tuple)) else [pictures]  # type: ignore[list-item]
@@ -136,12 +141,13 @@ def _mask(mask: Mask, name: str, shape: tuple[int, int], transparency: Image.Ima
         if transparency is None:
             raise RefusedPicture(name, "has no transparent pixels, which could serve as a mask")
         return transparency
-    layer = images.read_image(mask, background="#000000").convert("L")
+    layer = read_mask(mask)
     if layer.size == shape:
         return layer
     if abs(layer.width * shape[1] / (layer.height * shape[0]) - 1) > ASPECTS_APART:
-        sizes = "{} x {} pixels, its mask {} {} x {}".format(*shape, _name(mask), *layer.size)
-        raise RefusedPicture(name, f"has {sizes}; expected a mask of the same aspect")
+        sizes = "{} x {} pixels, and its mask {} x {}".format(*shape, *layer.size)
+        where = "" if isinstance(mask, Image.Image) else f" ({os.fspath(mask)})"
+        raise RefusedPicture(name, f"has {sizes}{where}; expected the same aspect")
     return layer.resize(shape, Image.Resampling.BILINEAR)
 
 

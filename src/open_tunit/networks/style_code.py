@@ -30,7 +30,7 @@ def strengths(strength: float, colours: Colours | None = None) -> Strength:
     Raises ValueError for what is neither, and outside 0 to 1.
     """
     if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}; expected 0 (the source's own style) to 1 (the reference's)")
+        raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
     if colours is None:
         return strength
     if isinstance(colours, str):
@@ -38,7 +38,7 @@ def strengths(strength: float, colours: Colours | None = None) -> Strength:
             raise ValueError(f"colours is {colours!r}; expected source, reference, or a strength from 0 to 1")
         return Strengths(strength, 0.0) if colours == "source" else Strengths(0.0, strength)
     if not 0 <= colours <= 1:
-        raise ValueError(f"colours is {colours}; expected 0 (the source's) to 1 (the reference's)")
+        raise ValueError(f"colours is {colours:g}; expected 0 (the source's) to 1 (the reference's)")
     return Strengths(strength, colours)
 
 
