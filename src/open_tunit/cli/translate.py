@@ -23,6 +23,8 @@ def translate(
     model: Path = BUNDLED,
     reference: Path | None = None,
     domain: str | None = None,
+    sample: int | None = None,
+    seed: int | None = None,
     strength: float = 1.0,
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     device: str = "auto",
@@ -37,6 +39,8 @@ def translate(
         model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
+        sample: Number of styles to draw at random from the domain, in place of its mean style.
+        seed: Random seed of the samples (0).
         strength: Interpolation between the source's own style code (0) and the reference's (1).
         overwrite: Replace pictures that are there already.
         device: auto, cpu, cuda, cuda:1, ...
@@ -44,6 +48,10 @@ def translate(
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
+    if domain is None and sample is not None:
+        raise ValueError(f"--sample {sample} needs --domain K (or all): styles are drawn from a domain")
+    if sample is None and seed is not None:
+        raise ValueError(f"--seed is {seed}, but nothing is drawn at random; give --sample N with it")
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
     import torch
@@ -60,7 +68,10 @@ def translate(
     pictures = [path for _, path in sources if not is_film(path)]
     if films:
         ffmpeg()
-    styles = _domain_styles(network, domain or "") if reference is None else _styles(network, reference, failed)
+    if reference is not None:
+        styles = _styles(network, reference, failed)
+    else:
+        styles = _domain_styles(network, domain or "", sample, seed or 0)
     codes = torch.cat(list(styles.values()))
     results = Results(out, {path: name for name, path in sources}, list(styles))
     results.check(overwrite=overwrite)
@@ -90,12 +101,15 @@ def _styles(network: TUNIT, reference: Path, failed: list[ValueError | OSError])
     return {names[path]: code for path, code in styles.items()}
 
 
-def _domain_styles(network: TUNIT, domain: str) -> dict[str, Tensor]:
-    """Label -> mean style of the domain, or of all."""
-    from open_tunit.translation.folders import styles_of_domains
+def _domain_styles(network: TUNIT, domain: str, sample: int | None, seed: int) -> dict[str, Tensor]:
+    """Label -> mean style of the domain, or of all; or its samples."""
+    from open_tunit.translation.folders import sampled_styles, styles_of_domains
 
-    found = dict(styles_of_domains(network, (domain,)))
-    empty = len(set(network.naming.heads)) - len(found)
+    if sample is None:
+        found = dict(styles_of_domains(network, (domain,)))
+    else:
+        found = dict(sampled_styles(network, domain, sample, seed=seed))
+    empty = len(set(network.naming.heads)) - len(found) // (sample or 1)
     if domain == "all" and empty:
         print(f"warning: {empty} domain{'s have' if empty != 1 else ' has'} no images, and so no mean style")
     return found
