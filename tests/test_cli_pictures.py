@@ -83,6 +83,39 @@ def test_domains_without_images_are_told(
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_styles_sampled_without_a_reference(
+    capsys: Capture, tmp_path: Path, random_model: TUNIT, picture_folder: Path
+) -> None:
+    files = sorted(picture_folder.iterdir())
+    random_model.measure_domains([random_model.squares(files)])
+    domain, out = int(random_model.domain_counts.argmax()), tmp_path / "out"
+    random_model.save_pretrained(tmp_path / "model")
+    words = ("translate", "--model", tmp_path / "model", "--source", files[0], "--domain")
+    assert _main(*words, domain, "--sample", 2, "--out", out) == 0
+    assert _main(*words, domain, "--sample", 2, "--seed", 7, "--out", out) == 0
+    assert "2 translations in" in capsys.readouterr().out
+    names = [f"disc_00--domain{domain}-seed{seed}-{k}.png" for seed in (0, 7) for k in (0, 1)]
+    assert sorted(path.name for path in out.iterdir()) == names
+    expected = random_model.translate(files[0], domain=domain, samples=2, seed=7)
+    assert np.array_equal(_pixels(out / names[3]), np.asarray(expected[1]))
+    assert f"{names[0]} exists already" in _refused(capsys, *words, domain, "--sample", 1, "--out", out)
+    assert _main(*words, "all", "--sample", 1, "--out", tmp_path / "all") == 0
+    filled = int((random_model.domain_counts > 0).sum())
+    assert len(list((tmp_path / "all").iterdir())) == filled
+    told = f"warning: {3 - filled} domain" if filled < 3 else ""
+    assert told in capsys.readouterr().out
+    assert _main(*words, domain, "--sample", 1, "--out", tmp_path / "one.png") == 0
+    refusals = {
+        ("--domain", domain, "--sample", 0): "samples is 0",
+        ("--domain", domain, "--sample", 1, "--seed", -1): "seed is -1",
+        ("--reference", files[1], "--sample", 2): "--sample 2 needs --domain",
+        ("--domain", domain, "--seed", 2): "--seed is 2",
+    }
+    for more, said in refusals.items():
+        assert said in _refused(capsys, *words[:-1], *more, "--out", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_file_where_the_results_folder_should_be(
     capsys: Capture, tmp_path: Path, model: Path, picture_folder: Path
 ) -> None:

@@ -16,7 +16,7 @@ from open_tunit import TUNIT
 from open_tunit.media import images
 from open_tunit.media.images import UnreadableImage
 from open_tunit.parts import AT_ONCE
-from open_tunit.translation.folders import ahead, redraw_files, styles_of
+from open_tunit.translation.folders import ahead, redraw_files, sampled_styles, styles_of
 
 
 @pytest.fixture
@@ -57,6 +57,19 @@ def test_files_are_redrawn_with_every_style(random_model: TUNIT, files: list[Pat
         expected = random_model.translate(file, references[position])
         assert np.abs(np.asarray(picture, dtype=int) - np.asarray(expected, dtype=int)).max() <= 1
     assert told == []
+
+
+def test_samples_of_one_domain_or_of_all(random_model: TUNIT, files: list[Path]) -> None:
+    random_model.measure_domains([random_model.squares(files)])
+    filled = [k for k in range(3) if random_model.domain_counts[k]]
+    one = sampled_styles(random_model, str(filled[-1]), 2, seed=4)
+    assert [name for name, _ in one] == [f"domain{filled[-1]}-seed4-{k}" for k in (0, 1)]
+    assert torch.equal(torch.cat([code for _, code in one]), random_model.sample_styles(filled[-1], 2, seed=4))
+    everything = sampled_styles(random_model, "all", 2, seed=4)
+    assert len(dict(everything)) == 2 * len(filled) > 2
+    assert torch.equal(dict(everything)[one[1][0]], one[1][1])
+    with pytest.raises(ValueError, match="domain is 7"):
+        sampled_styles(random_model, 7, 2)
 
 
 def test_files_without_a_picture_are_told(random_model: TUNIT, files: list[Path], tmp_path: Path) -> None:

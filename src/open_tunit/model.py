@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
+from open_tunit.domain_styles import SPREADS, DomainStyles
 from open_tunit.files import write_text_atomic
 from open_tunit.media import images
 from open_tunit.media.pictures import Frame, Mask, Opened, Picture, Pictures, listed, open_picture, to_redraw
 from open_tunit.model_files.model_config import ModelConfig, read_model_config, write_model_config
-from open_tunit.model_files.naming import Naming, read_naming, write_naming
+from open_tunit.model_files.naming import read_naming, write_naming
 from open_tunit.model_files.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
 from open_tunit.model_files.weights import ShapesOnly, read_weights, write_weights
 from open_tunit.networks.generator import Generator
@@ -31,8 +32,8 @@ SQUARES_AT_ONCE = 256
 """Of a list of pictures that E sees."""
 
 
-class TUNIT(nn.Module):
-    """E, G and the domains' mean styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
+class TUNIT(DomainStyles):
+    """E, G and the domains' styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
 
     Pictures come as paths or PIL images (any size; a list for several), read already or not (`open`), or as a float
     tensor (N, 3, S, S) in [-1, 1]. Those give PIL back, in the source's shape and with its transparency; tensors give
@@ -42,19 +43,13 @@ class TUNIT(nn.Module):
     in_bfloat16: bool = False
     """Whether G and the style codes are computed in bfloat16; domains never are. Results are float32 all the same."""
 
-    domain_styles: Tensor
-    domain_counts: Tensor
-
     def __init__(self, config: Model, *, fit: Fit = "crop", background: str = "#ffffff") -> None:
-        super().__init__()
-        self.config, self.fit, self.background = config, fit, background
+        super().__init__(config)
+        self.fit, self.background = fit, background
         self.E = guiding_network(config)
         self.G = Generator(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
-        self.register_buffer("domain_counts", torch.zeros(config.domains, dtype=torch.int64))
         self.about: dict[str, Any] = {}
-        self.naming = Naming.plain(config.domains)
 
     @torch.inference_mode()
     def translate(
@@ -63,6 +58,8 @@ class TUNIT(nn.Module):
         reference: Pictures | None = None,
         *,
         domain: int | str | None = None,
+        samples: int | None = None,
+        seed: int = 0,
         strength: float = 1.0,
         colours: Colours | None = None,
         whole: bool = False,
@@ -70,27 +67,29 @@ class TUNIT(nn.Module):
     ) -> Any:
         """Redraw each source in the style of its reference, or in the mean style of `domain` (number or name).
 
-        N sources with N references (pairwise), 1 with N, or N with 1. `strength` walks from the source's own style
-        (0) to the reference's (1). `colours` are those of the `source`; of the `reference`, and nothing else of it; or
-        a strength of their own. With `whole` all of a picture is redrawn, not its middle square. A `mask`, for all
-        sources or one each, is white where they are redrawn, grey where both are mixed, and black where each pixel
-        stays the source's; "alpha" stands for the source's own alpha channel.
+        N sources with N references (pairwise), 1 with N, or N with 1; `samples` styles of the domain, drawn by the
+        `seed`, count as so many references. `strength` walks from the source's own style (0) to the reference's (1).
+        `colours` are those of the `source`; of the `reference`, and nothing else of it; or a strength of their own.
+        With `whole` all of a picture is redrawn, not its middle square. A `mask`, for all sources or one each, is white
+        where they are redrawn, grey where both are mixed, and black where each pixel stays the source's; "alpha" stands
+        for the source's own alpha channel.
 
-        Returns a PIL image for one picture and one reference, a list when either is a list, a tensor (N, 3, S, S) for
-        tensors. Raises ValueError, FileNotFoundError.
+        Returns a PIL image for one picture and one reference, a list when there may be several of either, a tensor
+        (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
         """
         walk = strengths(strength, colours)
-        styles = self.target_styles(reference, domain)
+        styles = self.target_styles(reference, domain, samples, seed)
         drawn = self.redraw(to_redraw(source, whole=whole, mask=mask), styles, strength=walk)
-        one = not isinstance(source, (list, tuple, Tensor)) and not isinstance(reference, (list, tuple, Tensor))
+        several = (list, tuple, Tensor)
+        one = samples is None and not isinstance(source, several) and not isinstance(reference, several)
         return drawn[0] if one else drawn
 
     @torch.inference_mode()
     def redraw(self, source: Pictures, styles: Tensor, *, strength: Strength = 1.0) -> Any:
         """Redraw each source with its style code, of `styles` (N, style_dim): N with N, 1 with N, or N with 1.
 
-        The codes are those of `style` and `domain_style`, or mixtures; `strength` as in `translate`. Returns a list of
-        PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
+        The codes are those of `style`, `domain_style` and `sample_styles`, or mixtures; `strength` as in `translate`.
+        Returns a list of PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
         """
         several = source if isinstance(source, Tensor) else listed(source)
         count = max(len(several), len(styles))
@@ -154,41 +153,12 @@ class TUNIT(nn.Module):
         """
         return self._probabilities(self._guidance(pictures))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def measure_domains(self, batches: Iterable[Tensor]) -> None:
-        """Set each domain's mean style and count from batches of images (N, 3, S, S)."""
-        styles = torch.zeros_like(self.domain_styles, dtype=torch.float64)
-        counts = torch.zeros_like(self.domain_counts)
-        for batch in batches:
-            guidance = self._guidance(batch)
-            labels = self._probabilities(guidance).argmax(dim=1)
-            member = nn.functional.one_hot(labels, self.config.domains)  # (N, K)
-            styles += member.T.to(styles) @ guidance.style.to(styles)
-            counts += member.sum(dim=0)
-        self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
-        self.domain_counts.copy_(counts)
-
-    def take_domain_means(self, styles: Tensor, domains: Tensor) -> None:
-        """Set each domain's mean style and count from the style codes (N, style_dim) and domains (N,) of images."""
-        member = nn.functional.one_hot(domains.to(styles.device), self.config.domains)  # (N, K)
-        counts = member.sum(dim=0)
-        sums = member.T.double() @ styles.double()
-        self.domain_styles.copy_(sums / counts.clamp(min=1)[:, None])
-        self.domain_counts.copy_(counts)
-
-    def domain_style(self, domain: int | str) -> Tensor:
-        """The mean style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
-        number = self.naming.number(domain)
-        if not self.domain_counts[number]:
-            raise ValueError(f"domain {domain} has no mean style: no training image was sorted into it")
-        return self.domain_styles[number]
-
-    def name_domains(self, naming: Naming) -> None:
-        """Call the domains by the user's names, and count those that are merged as one from now on."""
-        self.naming = naming
-        styles, counts = naming.merged_means(self.domain_styles, self.domain_counts)
-        self.domain_styles.copy_(styles)
-        self.domain_counts.copy_(counts)
+        """Set each domain's mean style, spread and count from batches of images (N, 3, S, S)."""
+        seen = [self._guidance(batch) for batch in batches]
+        domains = torch.cat([self._probabilities(guidance).argmax(dim=1) for guidance in seen])
+        self.take_domain_styles(torch.cat([guidance.style for guidance in seen]), domains)
 
     def save_pretrained(
         self,
@@ -228,21 +198,28 @@ class TUNIT(nn.Module):
         config = read_model_config(source / CONFIG)
         naming = read_naming(source, config.model.domains)
         with ShapesOnly():
-            expected = cls(config.model).state_dict()
-        weights = read_weights(source / WEIGHTS, expected)
+            shapes = cls(config.model)
+            spreads = torch.empty(shapes.spreads_shape)
+        weights = read_weights(source / WEIGHTS, shapes.state_dict(), optional={SPREADS: spreads})
         model = cls(config.model, fit=config.fit, background=config.background)
         model.about = config.about
+        if SPREADS in weights:
+            model.domain_spreads = torch.empty(model.spreads_shape)
         model.load_state_dict(weights)
         model.name_domains(naming)
         return model.eval()
 
-    def target_styles(self, reference: Pictures | None, domain: int | str | None) -> Tensor:
-        """The style codes (N, style_dim) of N references, or that of a domain: one of both is needed."""
+    def target_styles(
+        self, reference: Pictures | None, domain: int | str | None, samples: int | None = None, seed: int = 0
+    ) -> Tensor:
+        """The style codes (N, style_dim) of N references, of N samples of a domain, or its mean: as `translate`."""
         if reference is not None and domain is None:
+            if samples is not None:
+                raise ValueError(f"samples is {samples}, and there is a reference; a domain's styles are sampled")
             return self.style(reference)
-        if domain is not None and reference is None:
-            return self.domain_style(domain)[None]
-        raise ValueError("translate needs a reference or a domain, and not both")
+        if domain is None or reference is not None:
+            raise ValueError("translate needs a reference or a domain, and not both")
+        return self.domain_style(domain)[None] if samples is None else self.sample_styles(domain, samples, seed=seed)
 
     def _probabilities(self, guidance: Guidance) -> Tensor:
         return self.naming.merged(guidance.logits.softmax(dim=1))

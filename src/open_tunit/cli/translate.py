@@ -17,6 +17,8 @@ def translate(
     model: Path = BUNDLED,
     reference: Path | None = None,
     domain: str | None = None,
+    sample: int | None = None,
+    seed: int | None = None,
     strength: float = 1.0,
     colours: Literal["source", "reference"] | float | None = None,
     whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -34,6 +36,8 @@ def translate(
         model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
+        sample: Number of styles to draw at random from the domain, in place of its mean style.
+        seed: Random seed of the samples (0).
         strength: Interpolation between the source's own style code (0) and the reference's (1).
         colours: source: its colours stay; reference: nothing but colours is taken; or a strength for colours, 0 to 1.
         whole: Translate all of each picture, not its middle square.
@@ -45,6 +49,10 @@ def translate(
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
+    if domain is None and sample is not None:
+        raise ValueError(f"--sample {sample} needs --domain K (or all): styles are drawn from a domain")
+    if sample is None and seed is not None:
+        raise ValueError(f"--seed is {seed}, but nothing is drawn at random; give --sample N with it")
     from open_tunit.media.video import DamagedFilm
     from open_tunit.networks.style_code import strengths
     from open_tunit.translation.translating import translate_files
@@ -56,6 +64,8 @@ def translate(
         out,
         reference,
         domain=domain,
+        samples=sample,
+        seed=seed or 0,
         strength=strength,
         colours=colours,
         whole=whole,

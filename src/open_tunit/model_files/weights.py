@@ -24,16 +24,21 @@ KINDS = {"F64", "F32", "F16", "BF16"}, {"I64"}
 """The header's names of what may stand for floats and for integers."""
 
 
-def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_weights(
+    path: Path, expected: Mapping[str, Tensor], *, optional: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """The tensors of the file, which has the names and shapes of `expected` (they may be on the meta device).
 
-    Raises ValueError, in a line, where the file is another one; nothing of its size is allocated before that is known.
+    Those of `optional` may be missing. Raises ValueError, in a line, where the file is another one; nothing of its
+    size is allocated before that is known.
     """
+    optional = optional or {}
     try:
-        _check_start(path, most_bytes=sum(value.numel() * 8 for value in expected.values()))
+        _check_start(path, most_bytes=sum(value.numel() * 8 for value in (*expected.values(), *optional.values())))
         with safetensors.safe_open(path, framework="pt") as file:
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            _compare({name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}, expected)
+            wanted = {**expected, **{name: value for name, value in optional.items() if name in found}}
+            _compare({name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}, wanted)
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError) as error:
         reason = " ".join(str(error).split())[:LONGEST_MESSAGE]

@@ -287,7 +287,7 @@ class _Session:
         if codes is None:
             self.monitor.samples.measure(model)
         else:
-            model.take_domain_means(codes.styles, torch.from_numpy(codes.domains))
+            model.take_domain_styles(codes.styles, torch.from_numpy(codes.domains))
         return model
 
     def _guide(self) -> Guide:

@@ -17,6 +17,7 @@ from open_tunit.media.pictures import Opened
 from open_tunit.model import TUNIT
 from open_tunit.parts import AT_ONCE, PIXELS_AT_ONCE, groups
 from open_tunit.translation.manner import PLAIN, Manner
+from open_tunit.translation.results import sample_name
 
 THREADS = 4
 Item = TypeVar("Item")
@@ -82,6 +83,23 @@ def styles_of_domains(model: TUNIT, domains: Iterable[int | str]) -> list[tuple[
 
     Raises ValueError for what is no domain, for one without images, and where there is none.
     """
+    return [(model.naming.label(k), model.domain_style(k)[None]) for k in _numbers(model, domains)]
+
+
+def sampled_styles(model: TUNIT, domain: int | str, count: int, *, seed: int = 0) -> list[tuple[str, Tensor]]:
+    """File names and style codes (1, style_dim) of `count` samples of a domain, or of each of `all` that have a mean.
+
+    Raises ValueError as `styles_of_domains` and `TUNIT.sample_styles`.
+    """
+    found: list[tuple[str, Tensor]] = []
+    for number in _numbers(model, (domain,)):
+        codes = model.sample_styles(number, count, seed=seed).split(1)
+        found += [(sample_name(model.naming.label(number), seed, k), code) for k, code in enumerate(codes)]
+    return found
+
+
+def _numbers(model: TUNIT, domains: Iterable[int | str]) -> list[int]:
+    """The numbers of domains, as `styles_of_domains` takes them."""
     numbers: list[int] = []
     for domain in domains:
         if domain == "all":
@@ -90,7 +108,7 @@ def styles_of_domains(model: TUNIT, domains: Iterable[int | str]) -> list[tuple[
             numbers.append(model.naming.number(domain))
     if not numbers:
         raise ValueError("the model has no mean styles; give a reference")
-    return [(model.naming.label(k), model.domain_style(k)[None]) for k in numbers]
+    return numbers
 
 
 def redraw_files(

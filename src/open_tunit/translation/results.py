@@ -1,4 +1,4 @@
-"""What translations are called: one file per source and reference (or domain)."""
+"""What translations are called: one file per source and reference (or domain, or sample of one)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Results(NamedTuple):
     names: dict[Path, str]
     """Of the sources."""
     labels: list[str]
-    """Of the references or domains."""
+    """Of the references, domains or samples."""
 
     @property
     def is_file(self) -> bool:
@@ -51,7 +51,7 @@ class Results(NamedTuple):
         refuse_taken(taken, overwrite)
 
     def of(self, source: Path, position: int) -> Path:
-        """The file of a source translated to the reference or domain at `position`."""
+        """The file of a source translated to the reference, domain or sample at `position`."""
         if self.is_file:
             return self.out
         suffix = ".mp4" if is_film(source) else ".png"
@@ -83,6 +83,11 @@ def named_files(
     plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
     uses = Counter(plain) + Counter({name for name, _ in found})
     return [(name if uses[short] > 1 else short, path) for short, (name, path) in zip(plain, found, strict=True)]
+
+
+def sample_name(domain: str, seed: int, number: int) -> str:
+    """What files in the n-th style sampled of a domain are called after; the domain by its own files' name."""
+    return f"{domain}-seed{seed}-{number}"
 
 
 def refuse_taken(paths: Iterable[Path], overwrite: bool) -> None:

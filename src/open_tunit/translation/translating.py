@@ -16,7 +16,7 @@ from open_tunit.media.video import FILMS, ffmpeg, is_film
 from open_tunit.model import TUNIT
 from open_tunit.networks.style_code import Colours, strengths
 from open_tunit.translation.films import redraw_films
-from open_tunit.translation.folders import save_redrawn, styles_of, styles_of_domains
+from open_tunit.translation.folders import sampled_styles, save_redrawn, styles_of, styles_of_domains
 from open_tunit.translation.manner import Manner, masks_for
 from open_tunit.translation.results import Results, named_files
 
@@ -41,6 +41,8 @@ def translate_files(
     reference: Place | None = None,
     *,
     domain: int | str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
     strength: float = 1.0,
     colours: Colours | None = None,
     whole: bool = False,
@@ -68,7 +70,7 @@ def translate_files(
         styles = _styles(model, Path(reference), failed.append)
     else:
         assert domain is not None
-        styles = _domain_styles(model, domain, failed.append)
+        styles = _domain_styles(model, domain, samples, seed, failed.append)
     codes = torch.cat(list(styles.values()))
     results = Results(Path(out), names, list(styles))
     results.check(overwrite=overwrite)
@@ -95,10 +97,15 @@ def _styles(model: TUNIT, reference: Path, left_out: Failure) -> dict[str, Tenso
     return {names[path]: code for path, code in styles.items()}
 
 
-def _domain_styles(model: TUNIT, domain: int | str, left_out: Failure) -> dict[str, Tensor]:
-    """Label -> mean style of the domain, or of all."""
-    found = dict(styles_of_domains(model, (domain,)))
-    empty = len(set(model.naming.heads)) - len(found)
+def _domain_styles(
+    model: TUNIT, domain: int | str, samples: int | None, seed: int, left_out: Failure
+) -> dict[str, Tensor]:
+    """Label -> mean style of the domain, or of all; or its samples."""
+    if samples is None:
+        found = dict(styles_of_domains(model, (domain,)))
+    else:
+        found = dict(sampled_styles(model, domain, samples, seed=seed))
+    empty = len(set(model.naming.heads)) - len(found) // (samples or 1)
     if domain == "all" and empty:
         left_out(ValueError(f"{empty} domain{'s have' if empty != 1 else ' has'} no images, and so no mean style"))
     return found
