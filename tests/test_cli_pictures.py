@@ -261,7 +261,7 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 0, 2)
     assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 0, "cats")
     assert "frames is 0" in _refused(capsys, *words, "--domain", "all", "--frames", 0)
-    assert "--fps is 0.0" in _refused(capsys, *words, "--domain", "all", "--fps", 0)
+    assert "fps is 0;" in _refused(capsys, *words, "--domain", "all", "--fps", 0)
     assert "no.png does not exist" in _refused(capsys, *words, "--reference", source, tmp_path / "no.png")
     wrong = _refused(capsys, *words, "--domain", "all", "--out", tmp_path / "a.xyz")
     assert "ends in '.xyz'; expected .png, .jpg or .webp (a strip), .gif or .mp4" in wrong

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -18,20 +17,10 @@ from open_tunit.networks.style_code import Colours, strengths
 from open_tunit.translation.films import redraw_films
 from open_tunit.translation.folders import sampled_styles, save_redrawn, styles_of, styles_of_domains
 from open_tunit.translation.manner import Manner, masks_for
-from open_tunit.translation.results import Results, named_files
+from open_tunit.translation.results import Results, Written, named_files
 
 Place = str | os.PathLike[str]
 Failure = Callable[[ValueError | OSError], object]
-
-
-@dataclasses.dataclass(frozen=True)
-class Written:
-    """What `translate_files` did."""
-
-    count: int
-    """Translations that were written."""
-    left_out: tuple[ValueError | OSError, ...]
-    """Why others were not, one each; a DamagedFilm was written as far as it could be read."""
 
 
 def translate_files(
@@ -59,6 +48,8 @@ def translate_files(
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs a reference or a domain, and not both")
+    if reference is not None and samples is not None:
+        raise ValueError(f"samples is {samples}, and there is a reference; a domain's styles are sampled")
     walk = strengths(strength, colours)
     failed: list[ValueError | OSError] = []
     names = {path: name for name, path in named_files(Path(source), FILMS, left_out=failed.append)}
