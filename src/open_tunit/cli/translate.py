@@ -17,6 +17,8 @@ def translate(
     model: Path = BUNDLED,
     reference: Path | None = None,
     domain: str | None = None,
+    neighbours: int | None = None,
+    among: Path | None = None,
     sample: int | None = None,
     seed: int | None = None,
     strength: float = 1.0,
@@ -36,6 +38,8 @@ def translate(
         model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
+        neighbours: Number of pictures of the folder --among that take the reference's place: those nearest in style.
+        among: Folder of pictures, such as the one that was trained on.
         sample: Number of styles to draw at random from the domain, in place of its mean style.
         seed: Random seed of the samples (0).
         strength: Interpolation between the source's own style code (0) and the reference's (1).
@@ -63,6 +67,8 @@ def translate(
         source,
         out,
         reference,
+        neighbours=neighbours,
+        among=among,
         domain=domain,
         samples=sample,
         seed=seed or 0,

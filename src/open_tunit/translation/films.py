@@ -1,12 +1,14 @@
-"""Films of any length through a model at constant memory: a few frames at once."""
+"""Films of any length through a model at constant memory: a few frames at once, all in one style."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL.Image import Image
 from torch import Tensor
 
@@ -14,9 +16,11 @@ from open_tunit.media.images import RefusedPicture
 from open_tunit.media.pictures import Mask, Pictures, Source, read_mask
 from open_tunit.media.video import DamagedFilm, UnreadableFilm, UnwritableFilm, read_film, write_film
 from open_tunit.model import TUNIT
-from open_tunit.networks.style_code import Colours, strengths
+from open_tunit.networks.inference import translations
+from open_tunit.networks.style_code import Colours, needs_own, strengths, walked
 from open_tunit.parts import groups
 from open_tunit.translation.manner import PLAIN, Manner, masks_for
+from open_tunit.translation.smoothing import Smoother
 
 Target = str | os.PathLike[str]
 
@@ -46,15 +50,20 @@ def translate_film(
     redraw_film(model, Path(source), Path(out), styles, manner)
 
 
+@torch.inference_mode()
 def redraw_film(model: TUNIT, source: Path, target: Path, style: Tensor, manner: Manner) -> None:
     """Write the film `source` with each frame redrawn in the style code `style` (1, style_dim); as `translate_film`."""
+    if needs_own(manner.strength):
+        style = walked(
+            _own_style(model, source), style.to(model.domain_styles), manner.strength, model.config.palette_dim
+        )
     damage: list[DamagedFilm] = []
     mask = manner.masks.get(source)
     mask = None if mask is None else read_mask(mask)
     with read_film(source) as film:
         target.parent.mkdir(parents=True, exist_ok=True)
         frames = (Source(frame, manner.whole, mask) for frame in _until_damage(film.frames, damage))
-        drawn = _redrawn(model, frames, style, manner)
+        drawn = _redrawn(model, frames, style)
         try:
             write_film(target, drawn, film.frames_per_second, look=film.look, sound_of=source)
         except RefusedPicture as error:
@@ -99,6 +108,22 @@ def _until_damage(frames: Iterator[Image], damage: list[DamagedFilm]) -> Iterato
         damage.append(error)
 
 
-def _redrawn(model: TUNIT, frames: Iterator[Source], style: Tensor, manner: Manner) -> Iterator[Image]:
+def _own_style(model: TUNIT, source: Path) -> Tensor:
+    """The film's own style code (1, style_dim), the mean of a frame a second: one for all frames, so none flickers."""
+    with read_film(source) as film:
+        each = max(1, round(film.frames_per_second))
+        seconds = itertools.islice(_until_damage(film.frames, []), None, None, each)
+        codes = [model.style(some) for some in groups(map(model.open, seconds), lambda frame: frame.pixels)]
+    if not codes:
+        raise UnreadableFilm(f"{source} has no frame that can be read")
+    return torch.cat(codes).mean(dim=0, keepdim=True)
+
+
+def _redrawn(model: TUNIT, frames: Iterator[Source], style: Tensor) -> Iterator[Image]:
+    smoother = Smoother()
     for some in groups(map(model.open, frames), lambda frame: frame.pixels):
-        yield from model.redraw(some, style, strength=manner.strength)
+        x = torch.stack([frame.content for frame in some]).to(model.domain_styles)
+        codes = style.to(x).expand(len(x), 1, -1)
+        drawn = torch.cat(list(translations(model.G, x, codes, half=model.in_bfloat16)))
+        for frame, content, output in zip(some, x, drawn, strict=True):
+            yield frame.with_output(smoother(content, output))
