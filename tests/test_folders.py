@@ -91,9 +91,9 @@ def test_each_file_is_read_and_encoded_once(
     read: list[object] = []
     read_layers = images.read_layers
 
-    def reading(source: Path, *, background: str) -> tuple[Image.Image, Image.Image | None]:
+    def reading(source: Path) -> tuple[Image.Image, Image.Image | None]:
         read.append(source)
-        return read_layers(source, background=background)
+        return read_layers(source)
 
     monkeypatch.setattr(images, "read_layers", reading)
     with counted(random_model) as networks:
