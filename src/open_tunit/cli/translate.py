@@ -57,10 +57,12 @@ def translate(
         raise ValueError(f"--sample {sample} needs --domain K (or all): styles are drawn from a domain")
     if sample is None and seed is not None:
         raise ValueError(f"--seed is {seed}, but nothing is drawn at random; give --sample N with it")
+    from open_tunit.media.images import free_large_pictures
     from open_tunit.media.video import DamagedFilm
     from open_tunit.networks.style_code import strengths
     from open_tunit.translation.translating import translate_files
 
+    free_large_pictures()
     strengths(strength, colours)  # so that nothing is loaded for numbers that are out of range
     done = translate_files(
         open_model(model, device, precision),

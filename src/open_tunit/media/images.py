@@ -27,6 +27,9 @@ PIXELS_DECODED = 2**26
 """Decoded at the same time by all threads together, 200 MB of them; a larger picture is decoded alone."""
 LONGEST_FRAME_MS, SHORTEST_FRAME_MS = 10 * 65535, 20
 """What a GIF holds, and what browsers heed: they show shorter frames for 100 ms."""
+_BAND_PIXELS, _BLOCK_BYTES = 2**22, 2**27
+"""Of a large picture: what is resized at a time, and what its memory is taken in, above glibc's largest from the heap.
+"""
 SHRINK_FIRST = 3.0
 """Big reductions start with whole-pixel averages, down to this many times the final side (Pillow: no visible loss)."""
 _LOSSY_QUALITY = 95
@@ -146,8 +149,13 @@ def unfit(square: Image.Image, shape: tuple[int, int], how: str, original: Image
         came = "none" if original is None else "{} x {}".format(*original.size)
         raise ValueError(f"original is {came}; undoing a crop needs the source of {shape[0]} x {shape[1]} pixels")
     whole = original.convert("RGB")
-    left, top, right, bottom = _crop_box(*shape)
-    whole.paste(_resize(square, (right - left, bottom - top)), (left, top))
+    left, top, right, _ = _crop_box(*shape)
+    side = right - left
+    rows = max(1, _BAND_PIXELS // side)  # a band at a time: the resized square would be as large as the picture
+    for begin in range(0, side, rows):
+        end = min(begin + rows, side)
+        part = (0, begin * square.height / side, square.width, end * square.height / side)
+        whole.paste(_resize(square, (side, end - begin), part), (left, top + begin))
     return whole
 
 
@@ -224,6 +232,14 @@ def save_animation(frames: Iterable[Image.Image], path: str | os.PathLike[str], 
     write_atomic(path, lambda target: ordered[0].save(target, format="GIF", **options))
 
 
+def free_large_pictures() -> None:
+    """Let Pillow take a large picture's memory in one piece: glibc keeps smaller ones when they are freed.
+
+    A setting of the process, for commands that see many large pictures.
+    """
+    Image.core.set_block_size(_BLOCK_BYTES)  # type: ignore[attr-defined]
+
+
 def _colour(name: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(name)[:3]
@@ -269,8 +285,10 @@ def _check_fit(how: Any) -> None:
         raise ValueError(f"fit is {how!r}; expected one of {', '.join(FITS)}")
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=SHRINK_FIRST)
+def _resize(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=SHRINK_FIRST)
 
 
 def _crop_box(width: int, height: int) -> tuple[int, int, int, int]:

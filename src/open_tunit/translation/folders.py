@@ -169,5 +169,6 @@ def _opened_groups(
                 yield file, found
             else:
                 left_out(found)
+            del found  # so that it is freed before the next one is read
 
     return groups(readable(), lambda item: item[1].pixels)
