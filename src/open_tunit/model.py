@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from open_tunit.device import alike, in_float64
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.media import images
 from open_tunit.media.pictures import Opened, Picture, Pictures, listed, open_picture
@@ -149,23 +150,24 @@ class TUNIT(nn.Module):
     @torch.inference_mode()
     def measure_domains(self, batches: Iterable[Tensor]) -> None:
         """Set each domain's mean style and count from batches of images (N, 3, S, S)."""
-        styles = torch.zeros_like(self.domain_styles, dtype=torch.float64)
+        sums = in_float64(torch.zeros_like(self.domain_styles))
         counts = torch.zeros_like(self.domain_counts)
         for batch in batches:
             guidance = self._guidance(batch)
             labels = self._probabilities(guidance).argmax(dim=1)
             member = nn.functional.one_hot(labels, self.config.domains)  # (N, K)
-            styles += member.T.to(styles) @ guidance.style.to(styles)
+            sums += in_float64(member.T) @ in_float64(guidance.style)
             counts += member.sum(dim=0)
-        self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
-        self.domain_counts.copy_(counts)
+        self._set_domain_means(sums, counts)
 
     def take_domain_means(self, styles: Tensor, domains: Tensor) -> None:
         """Set each domain's mean style and count from the style codes (N, style_dim) and domains (N,) of images."""
         member = nn.functional.one_hot(domains.to(styles.device), self.config.domains)  # (N, K)
-        counts = member.sum(dim=0)
-        sums = member.T.double() @ styles.double()
-        self.domain_styles.copy_(sums / counts.clamp(min=1)[:, None])
+        self._set_domain_means(in_float64(member.T) @ in_float64(styles), member.sum(dim=0))
+
+    def _set_domain_means(self, sums: Tensor, counts: Tensor) -> None:
+        """From the sums of each domain's style codes (K, style_dim), in float64, and their counts (K,)."""
+        self.domain_styles.copy_(alike(sums / in_float64(counts).clamp(min=1)[:, None], self.domain_styles))
         self.domain_counts.copy_(counts)
 
     def domain_style(self, domain: int | str) -> Tensor:
