@@ -66,8 +66,7 @@ def tried(part: str, count: int | None, out: Path) -> dict[str, Any]:
         if outcome is None:
             break
         lines.append({"case": number, "commit": commit, **outcome.to_dict()})
-        with record.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(lines[-1]) + "\n")
+        write_text_atomic(record, "".join(f"{json.dumps(line)}\n" for line in lines))
     return summary(part, lines)
 
 

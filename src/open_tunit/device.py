@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from open_tunit.settings.config import Precision
 
@@ -45,6 +46,21 @@ def use_half(precision: Precision, device: torch.device) -> bool:
                 return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool(torch.cpu._is_avx512_bf16_supported())
     return precision == "bfloat16"
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether it computes in double precision: Apple's GPUs (mps) do not."""
+    return device.type != "mps"
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """`x` in float64, on its device, or on the CPU where that has no float64; `alike` brings results back."""
+    return x.double() if has_float64(x.device) else x.cpu().double()
+
+
+def alike(x: Tensor, other: Tensor) -> Tensor:
+    """`x` in the type and on the device of `other`; in this order, for a device without float64."""
+    return x.to(other.dtype).to(other.device)
 
 
 @contextlib.contextmanager

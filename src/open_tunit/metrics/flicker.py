@@ -22,7 +22,7 @@ def flicker(films: Iterable[tuple[Tensor, ...]]) -> list[float]:
         if before is not None:
             way = motion(before[0], frames[0])
             apart = [(moved(old, way) - new).abs().mean() for old, new in zip(before, frames, strict=True)]
-            steps.append(torch.stack(apart).double())
+            steps.append(torch.stack(apart).cpu().double())
         before = frames
     if not steps:
         raise ValueError("flicker needs two frames or more")
