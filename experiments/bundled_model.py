@@ -29,7 +29,7 @@ from open_tunit.metrics.agreement import contingency
 from open_tunit.model_files import places
 from open_tunit.model_files.naming import Naming
 
-TARGET = Path(places.__file__).parent / "bundled" / places.BUNDLED
+TARGET = Path(places.__file__).parents[1] / "bundled" / places.BUNDLED
 OTHER_SEED = 1
 """Of the critters that names, comparison and examples are taken from; the run's is 0."""
 COMPARED, EXAMPLES_PER_SPECIES = 500, 2

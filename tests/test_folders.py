@@ -18,7 +18,7 @@ from open_tunit.media import images
 from open_tunit.media.images import UnreadableImage
 from open_tunit.media.pictures import Opened
 from open_tunit.parts import AT_ONCE
-from open_tunit.translation.folders import ahead, redraw_files, save_redrawn, styles_of
+from open_tunit.translation.folders import ahead, redraw_files, sampled_styles, save_redrawn, styles_of
 
 
 @pytest.fixture
@@ -61,6 +61,19 @@ def test_files_are_redrawn_with_every_style(random_model: TUNIT, files: list[Pat
     assert told == []
 
 
+def test_samples_of_one_domain_or_of_all(random_model: TUNIT, files: list[Path]) -> None:
+    random_model.measure_domains([random_model.squares(files)])
+    filled = [k for k in range(3) if random_model.domain_counts[k]]
+    one = sampled_styles(random_model, str(filled[-1]), 2, seed=4)
+    assert [name for name, _ in one] == [f"domain{filled[-1]}-seed4-{k}" for k in (0, 1)]
+    assert torch.equal(torch.cat([code for _, code in one]), random_model.sample_styles(filled[-1], 2, seed=4))
+    everything = sampled_styles(random_model, "all", 2, seed=4)
+    assert len(dict(everything)) == 2 * len(filled) > 2
+    assert torch.equal(dict(everything)[one[1][0]], one[1][1])
+    with pytest.raises(ValueError, match="domain is 7"):
+        sampled_styles(random_model, 7, 2)
+
+
 def test_files_without_a_picture_are_told(random_model: TUNIT, files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_text("no picture")
     told: list[UnreadableImage] = []
@@ -80,9 +93,9 @@ def test_each_file_is_read_and_encoded_once(
     read: list[object] = []
     read_layers = images.read_layers
 
-    def reading(source: Path, *, background: str) -> tuple[Image.Image, Image.Image | None]:
+    def reading(source: Path) -> tuple[Image.Image, Image.Image | None]:
         read.append(source)
-        return read_layers(source, background=background)
+        return read_layers(source)
 
     monkeypatch.setattr(images, "read_layers", reading)
     with counted(random_model) as networks:

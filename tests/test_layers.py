@@ -17,6 +17,7 @@ LAYERS = [
     {"training", "style_map"},
     {"runs", "card"},
     {"model", "data"},
+    {"domain_styles"},
     {"networks", "losses", "metrics", "media", "model_files"},
     {"device"},
     {"settings", "parts"},

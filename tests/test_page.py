@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, UnidentifiedImageError
 from untrained import untrained
 
@@ -111,6 +112,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     examples = [Image.open(_picture(folder / f"e{seed}.png", seed, (40, 32))) for seed in range(4)]
     model = untrained()
+    model.domain_spreads = torch.eye(8).repeat(3, 1, 1)
     model.save_pretrained(folder / "model", examples=examples)
     temporary, port = folder / "temporary", _free_port()
     temporary.mkdir()
@@ -143,6 +145,15 @@ def test_a_script_gets_the_models_translation(server: Server) -> None:
     assert np.array_equal(_ask(client, server.source, server.reference), server.expected)
     expected = server.model.translate(server.source, domain=1, strength=0.5)
     assert np.array_equal(_ask(client, server.source, None, 1, 0.5), np.asarray(expected))
+
+
+def test_a_script_gets_a_sampled_style(server: Server) -> None:
+    from gradio_client import handle_file
+
+    (expected,) = server.model.translate(server.source, domain=1, samples=1, seed=7, strength=0.5)
+    path = _client(server).predict(handle_file(str(server.source)), 1, 7, 0.5, api_name="/sample")
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))
 
 
 def _recipe(server: Server, language: str) -> str:
@@ -277,10 +288,10 @@ def test_two_scripts_at_once_get_their_own(server: Server) -> None:
         assert np.array_equal(picture, np.asarray(server.model.translate(*pair)))
 
 
-def test_only_the_translation_is_offered_to_scripts(server: Server) -> None:
+def test_only_translations_are_offered_to_scripts(server: Server) -> None:
     with urllib.request.urlopen(f"{server.address}/gradio_api/info") as answer:
-        assert b'"/translate"' in (body := answer.read())
-    assert list(json.loads(body)["named_endpoints"]) == ["/translate"]
+        body = answer.read()
+    assert set(json.loads(body)["named_endpoints"]) == {"/sample", "/translate"}
 
 
 def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -> None:
@@ -400,6 +411,21 @@ def test_a_domain_of_the_gallery_and_the_strength(page: Any, server: Server) -> 
     number.press("Enter")
     number.blur()
     _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1, strength=0.5)))
+
+
+@pytest.mark.browser
+def test_a_sampled_style_of_the_gallery(page: Any, server: Server) -> None:
+    _drop(page, "#source", server.source)
+    page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1)))
+    for seed in (0, 1):
+        page.locator("#samples").get_by_text("domain 1, 3", exact=True).wait_for()
+        expected = np.asarray(server.model.translate(server.source, domain=1, samples=3, seed=seed)[2])
+        shown = _image(page, "#samples")
+        page.locator("#samples button.thumbnail-item, #samples .thumbnail-lg").nth(2).click()
+        _wait_for_picture(page, server, expected)
+        page.locator("#sample-others").click()
+        page.wait_for_function("old => document.querySelector('#samples img').src != old", arg=shown)
 
 
 @pytest.mark.browser

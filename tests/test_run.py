@@ -23,8 +23,7 @@ from rich.console import Console
 from open_tunit import TUNIT, Config, train
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.recipes import OURS
-from open_tunit.training import budget, loop, starting
-from open_tunit.training.budget import quickened, repaced_pairs, slowed
+from open_tunit.training import budget, loop, opening
 from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.plan import Plan
 from open_tunit.training.step import Step
@@ -74,11 +73,6 @@ def _train(config: Config, **given: Any) -> tuple[TUNIT, str]:
 def ticking(seconds: float) -> Callable[[], float]:
     """A clock that goes on by so much at each look, and stands still between."""
     return itertools.count(step=seconds).__next__
-
-
-def plan_of(**training: Any) -> Plan:
-    overrides = {f"training.{name}": value for name, value in training.items()}
-    return Plan.of(Config.preset("cpu", data="photos", out="run", overrides=overrides))
 
 
 def _lines(config: Config) -> list[dict[str, Any]]:
@@ -492,7 +486,7 @@ def test_minutes_too_few_to_learn_from(config: Begin, monkeypatch: pytest.Monkey
     def counted(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": steps, "training.joint_start": 2})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", counted)
+    monkeypatch.setattr(opening, "fitted_to_minutes", counted)
     _, said = _train(config(joint_start=None, minutes=0.001, report_every=1000), clock=ticking(0.1))
     assert (f"warning: --minutes 0.001 makes {steps} steps on this machine, too few to learn from" in said) == noted
 
@@ -501,7 +495,7 @@ def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeyp
     def hopeful(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": 1_000_000, "training.joint_start": 2})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", hopeful)
+    monkeypatch.setattr(opening, "fitted_to_minutes", hopeful)
     asked = config(joint_start=None, minutes=0.02, report_every=1_000_000)
     model, said = _train(asked, clock=ticking(0.01))
     steps = _stored(asked)["training"]["steps"]
@@ -541,40 +535,13 @@ def test_unlike_pictures_are_trained_without_pairs(config: Begin, monkeypatch: p
     assert "going on from step 6 of 8" in said
 
 
-def test_a_slow_pair_phase_keeps_its_time() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, pair_steps=1500)
-    assert repaced_pairs(planned, 1100, pace=0.1, left=140) == planned  # 1,500 fit
-    fewer = repaced_pairs(planned, 1100, pace=0.2, left=140)
-    assert (fewer.pair_steps, fewer.steps - fewer.adversarial_start) == (800, 500)
-    assert repaced_pairs(planned, 1100, pace=0.1, left=-5).pair_steps == 100
-
-
-def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, pair_steps=0, prototypes_start=0.5)
-    assert slowed(planned, 100, seconds=10, allowed=100) == planned
-    assert slowed(planned, 100, seconds=5, allowed=100) == planned
-    fewer = slowed(planned, 100, seconds=20, allowed=100)  # twice as slow: half of the steps
-    assert (fewer.joint_start, fewer.steps) == (500, 1500)
-    late = slowed(planned, 400, seconds=80, allowed=100)
-    assert (late.joint_start, late.steps) == (802, 1802)  # prototypes begin at 401, and not before
-    assert slowed(planned, 499, seconds=499, allowed=100).joint_start == 1000
-
-
-def test_time_that_is_left_is_steps_of_g() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, pair_steps=0)
-    assert quickened(planned, 2000, pace=0.1, left=100) == planned  # 950 fit
-    assert quickened(planned, 2000, pace=0.1, left=107) == planned  # 1016: not worth a report
-    assert quickened(planned, 2000, pace=0.05, left=100).steps == 3900
-    assert quickened(planned, 3000, pace=0.1, left=-1) == planned
-
-
 def test_a_run_that_is_faster_than_it_was_timed_uses_its_minutes(
     config: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def timid(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": 6, "training.joint_start": 2})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", timid)
+    monkeypatch.setattr(opening, "fitted_to_minutes", timid)
     monkeypatch.setattr(budget, "WORTHWHILE", 1)
     asked = config(joint_start=None, minutes=0.1, report_every=2)
     _train(asked, clock=ticking(0.05))
@@ -589,7 +556,7 @@ def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.Mon
     def hopeful(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": 4000, "training.joint_start": 2000})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", hopeful)
+    monkeypatch.setattr(opening, "fitted_to_minutes", hopeful)
     share = {"training.guiding_share": 0.5}
     _train(config(joint_start=None, minutes=0.1, report_every=3, set=share), clock=ticking(0.05))
     phases = [line["phase"] for line in _lines(config())]

@@ -11,7 +11,7 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.media.images import UnreadableImage
 from open_tunit.model_files.naming import Naming
-from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, Studio
+from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, SAMPLES, Studio
 from open_tunit.web.uploads import check_upload, check_uploads, sentence
 
 SIZE = 32
@@ -74,6 +74,35 @@ def test_translations_that_cannot_be(studio: Studio, files: list[str]) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             studio.translate(*values)
+
+
+def test_sampled_styles_are_the_models(model: TUNIT, studio: Studio, files: list[str]) -> None:
+    assert not studio.can_sample
+    model.measure_domains([model.squares(files)])
+    studio = Studio(model)
+    assert studio.can_sample
+    domain = studio.domain_of(files[0])
+    assert domain == int(model.domains(files[0]).argmax())
+    several = model.translate(files[-1], domain=domain, samples=3, seed=4, strength=0.5)
+    for number, expected in enumerate(several):
+        drawn = studio.sampled(files[-1], domain, 4, 0.5, number=number)
+        assert np.array_equal(np.asarray(drawn), np.asarray(expected))
+    gallery = studio.sample_gallery(files[-1], domain, 4)
+    assert [caption for _, caption in gallery] == [f"domain {domain}, {k + 1}" for k in range(SAMPLES)]
+    drawn = model.redraw(model.squares(files[-1]), model.sample_styles(domain, SAMPLES, seed=4))
+    expected = (drawn.permute(0, 2, 3, 1).numpy() + 1) * 127.5
+    for number, (tile, _) in enumerate(gallery):
+        shown = np.asarray(tile.resize((SIZE, SIZE), Image.Resampling.BOX))
+        assert np.abs(expected - shown).mean(axis=(1, 2, 3)).argmin() == number
+    assert studio.sample_gallery(None, domain, 0) == studio.sample_gallery(files[0], None, 0) == []
+    for values, said in (
+        ((None, domain), "needs a source and a domain"),
+        ((files[0], None), "needs a source and a domain"),
+        ((files[0], domain, 0, 2.0), "strength is 2.0"),
+        ((files[0], 7), "domain is 7"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            studio.sampled(*values)
 
 
 def test_sorting_is_by_domain_and_surest_first(model: TUNIT, studio: Studio, files: list[str]) -> None:

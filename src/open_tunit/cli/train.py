@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,11 +12,13 @@ import tyro
 from open_tunit.model_files.places import CONFIG, model_folder
 from open_tunit.settings.config import Config
 
+DEFAULT_PRESET = "default"
+
 
 def train(
     data: str = "",
     out: str = "",
-    preset: str = "default",
+    preset: str | None = None,
     domains: int | Literal["auto"] | None = None,
     size: int | None = None,
     minutes: float | None = None,
@@ -24,8 +27,10 @@ def train(
     init: str | None = None,
     seed: int | None = None,
     device: str | None = None,
+    on_nan: Literal["stop", "retry"] | None = None,
     config: Path | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Train on a folder of images; the same command again resumes the run.
 
@@ -41,26 +46,47 @@ def train(
         init: Model folder to start from, a hub id, or critters (bundled checkpoint).
         seed: Random seed (0).
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
+        on_nan: stop (the default), or retry: go back to the last report, with other draws, three times at most.
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
+        dry_run: Say how long it takes, with how much memory, and what would fit; train nothing.
     """
     if minutes is not None and steps is not None:
         raise ValueError("train takes --minutes or --steps, not both")
     given: dict[str, Any] = {"model.size": size, "data.labels": labels, "init": init, "seed": seed, "device": device}
+    given |= {"on_nan": on_nan}
     if domains is not None:
         given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
     overrides = _init_shapes(init) | _not_none(given) | _assignments(set)
     if config is not None:
         asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
-        asked = _from_preset(preset, data, out, minutes, steps, overrides)
+        asked = _from_preset(preset or DEFAULT_PRESET, data, out, minutes, steps, overrides)
     from open_tunit.device import keep_freed_memory
+
+    keep_freed_memory()
+    if dry_run:
+        from open_tunit.training.preview import preview
+
+        preview(asked)
+        return
     from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
 
-    keep_freed_memory()
-    run(asked, evaluator=validate)
+    chosen = any(value is not None for value in (preset, minutes, steps, config))
+    run(asked, evaluator=validate, consent=None if chosen or not _is_terminal() else _yes)
     print(f"model: {asked.out}/model   samples: {asked.out}/samples")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _yes(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _from_preset(

@@ -22,9 +22,11 @@ from open_tunit.evaluation.figures import (
     add_feature_figures,
     add_label_figures,
     add_own_figures,
+    add_sampled_distance,
     names_of,
 )
 from open_tunit.evaluation.ground_truth import answers as truth
+from open_tunit.evaluation.sampled import sampled_diversities, sampled_translations
 from open_tunit.evaluation.selection import Part, Selection, describe_selection, select_pairs
 from open_tunit.evaluation.translations import (
     DIVERSE_REFERENCES,
@@ -39,7 +41,7 @@ from open_tunit.evaluation.translations import (
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import TRAINING_HASHES
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
 from open_tunit.settings.config import Data
 
 PROTOCOL_VERSION = 2
@@ -149,6 +151,8 @@ def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Sel
         figures.notes.append(UNKNOWN)
     elif selection.part == "train":
         figures.notes.append("these images are of the training part: they are not held out")
+    if model.about.get("data", {}).get(PARENT_UNKNOWN):
+        figures.notes.append("the model was begun with another one, whose training images are not known")
 
 
 def _is_own(model: TUNIT, dataset: Dataset) -> bool:
@@ -183,7 +187,16 @@ def _on_features(
         figures.mean(name("diversity"), translated.numpy())
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
-    figures.attempt(diverse)
+    def sampled() -> None:
+        add_sampled_distance(
+            figures, network, real, sampled_translations(model, dataset, selection, encoded, network), selection
+        )
+        samples, references = sampled_diversities(model, dataset, selection, encoded, network)
+        figures.mean(name("diversity") + "_of_samples", samples.numpy())
+        figures.mean(name("diversity") + "_of_domain_references", references.numpy())
+
+    for part in (diverse, sampled):
+        figures.attempt(part)
     if _is_foreign(model, dataset):
         figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]
         return None

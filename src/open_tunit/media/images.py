@@ -30,14 +30,14 @@ LONGEST_FRAME_MS, SHORTEST_FRAME_MS = 10 * 65535, 20
 _BAND_PIXELS, _BLOCK_BYTES = 2**22, 2**27
 """Of a large picture: what is resized at a time, and what its memory is taken in, above glibc's largest from the heap.
 """
-_SHRINK_FIRST = 3.0
+SHRINK_FIRST = 3.0
 """Big reductions start with whole-pixel averages, down to this many times the final side (Pillow: no visible loss)."""
 _LOSSY_QUALITY = 95
 """For JPEG and WebP: the highest that Pillow's manual advises."""
 
 
-class UnreadableImage(ValueError):
-    """A file or picture that cannot be decoded; `args` are its name and the reason."""
+class RefusedPicture(ValueError):
+    """A picture that cannot be taken; `args` are its name and the reason."""
 
     def __str__(self) -> str:
         return " ".join(map(str, self.args))
@@ -46,6 +46,10 @@ class UnreadableImage(ValueError):
     def reason(self) -> str:
         """What is wrong, without the name."""
         return str(self.args[-1])
+
+
+class UnreadableImage(RefusedPicture):
+    """A file or picture that cannot be decoded."""
 
 
 def read_image(
@@ -58,17 +62,20 @@ def read_image(
     UnreadableImage for what cannot be decoded (truncated, of a kind not in READ, more than twice
     `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
     """
-    return read_layers(source, background=background, at_least=at_least)[0]
+    _colour(background)
+    return laid_over(*read_layers(source, at_least=at_least), background)
 
 
 def read_layers(
-    source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
+    source: str | os.PathLike[str] | Image.Image, *, at_least: int | None = None
 ) -> tuple[Image.Image, Image.Image | None]:
-    """The picture of `read_image`, and its transparency as 8-bit grey of the same shape; None where all is opaque."""
-    colour = _colour(background)
+    """The picture of `read_image` as if it were opaque, and its transparency as 8-bit grey of the same shape.
+
+    The transparency is None where all is opaque.
+    """
     try:
         if isinstance(source, Image.Image):
-            return _decoded(ImageOps.exif_transpose(source), colour)
+            return to_srgb(ImageOps.exif_transpose(source))
         if not os.path.exists(source):
             raise FileNotFoundError(f"{os.fspath(source)} does not exist")
         with Image.open(source, formats=READ) as image:
@@ -76,12 +83,21 @@ def read_layers(
                 image.draft(None, (2 * at_least, 2 * at_least))
             with _DECODING.of(image.width * image.height):
                 ImageOps.exif_transpose(image, in_place=True)
-                return _decoded(image, colour)
+                return to_srgb(image)
     except FileNotFoundError:
         raise
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
         name = "the picture" if isinstance(source, Image.Image) else os.fspath(source)
         raise UnreadableImage(name, _reason(error)) from error
+
+
+def laid_over(colours: Image.Image, transparency: Image.Image | None, background: str) -> Image.Image:
+    """The layers of `read_layers` over a background. Raises ValueError for a bad colour."""
+    if transparency is None:
+        return colours
+    canvas = Image.new("RGB", colours.size, _colour(background))
+    canvas.paste(colours, mask=transparency)
+    return canvas
 
 
 def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -231,15 +247,6 @@ def _colour(name: str) -> tuple[int, int, int]:
         raise ValueError(f"background is {name!r}; expected a colour such as #ffffff or white") from error
 
 
-def _decoded(image: Image.Image, background: tuple[int, int, int]) -> tuple[Image.Image, Image.Image | None]:
-    colours, alpha = to_srgb(image)
-    if alpha is None:
-        return colours, None
-    canvas = Image.new("RGB", colours.size, background)
-    canvas.paste(colours, mask=alpha)
-    return canvas, alpha
-
-
 class _PixelBudget:
     """Lets threads work on so many pixels at once, or one of them on more."""
 
@@ -281,7 +288,7 @@ def _check_fit(how: Any) -> None:
 def _resize(
     image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> Image.Image:
-    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_SHRINK_FIRST)
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=SHRINK_FIRST)
 
 
 def _crop_box(width: int, height: int) -> tuple[int, int, int, int]:

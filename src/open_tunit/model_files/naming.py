@@ -12,6 +12,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from open_tunit.device import alike, in_float64
 from open_tunit.files import write_text_atomic
 from open_tunit.model_files.places import NAMES
 from open_tunit.settings.conversion import ConfigError, require
@@ -87,13 +88,13 @@ class Naming:
 
         A merged domain's mean weighs its parts by their counts; the parts are left with a count of 0.
         """
-        heads = torch.tensor(self.heads, device=means.device)
-        weights = counts.to(torch.float64)
-        sums = torch.zeros_like(means, dtype=torch.float64).index_add(0, heads, means.double() * weights[:, None])
-        totals = torch.zeros_like(counts).index_add(0, heads, counts)
-        merged = (sums / totals.clamp(min=1)[:, None]).to(means)
+        rows, weights = in_float64(means), in_float64(counts)
+        heads = torch.tensor(self.heads, device=rows.device)
+        sums = torch.zeros_like(rows).index_add(0, heads, rows * weights[:, None])
+        totals = torch.zeros_like(weights).index_add(0, heads, weights)
+        merged = sums / totals.clamp(min=1)[:, None]
         alone = torch.bincount(heads, minlength=len(heads)) == 1
-        return torch.where(alone[:, None], means, merged), totals
+        return alike(torch.where(alone[:, None], rows, merged), means), alike(totals, counts)
 
     def to_yaml(self) -> str:
         """The text of domains.yaml; empty where the user named nothing."""

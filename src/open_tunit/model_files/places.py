@@ -14,6 +14,8 @@ MODEL = "model"
 """The folder of a run's model, for which the run stands."""
 TRAINING_HASHES = "training_hashes"
 """Under which a run's data.json, and a model's config.json where they are few, hold the training images by content."""
+PARENT_UNKNOWN = "parent_images_unknown"
+"""Beside them where the run began with a model whose training images are not known."""
 BUNDLED = "critters"
 """The bundled checkpoint, so that commands work before anything has been trained."""
 

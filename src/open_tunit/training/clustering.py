@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from open_tunit import losses
+from open_tunit.device import alike, in_float64
 
 RESTARTS, ROUNDS = 10, 30
 STARTS, MOST_WORK = 32, 2**16
@@ -79,11 +80,11 @@ def within_class_whitening(codes: Tensor) -> Tensor:
 
     Within-class covariance normalisation (Hatch et al. 2006).
     """
-    changes = (codes[1:] - codes[0]).flatten(0, 1).double()
+    changes = in_float64((codes[1:] - codes[0]).flatten(0, 1))
     values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
     floor = RIDGE * values.mean().clamp(min=SMALLEST)
     whitening: Tensor = (vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T
-    return whitening.to(codes)
+    return alike(whitening, codes)
 
 
 def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
@@ -120,7 +121,7 @@ def _spread_centres(points: Tensor, count: int, generator: np.random.Generator) 
     chosen = [int(generator.integers(len(points)))]
     nearest = points @ points[chosen[0]]  # (N,) cosine to the nearest of the chosen
     for _ in range(count - 1):
-        distance = (1 - nearest).clamp(min=0).double().cpu().numpy()
+        distance = (1 - nearest).clamp(min=0).cpu().double().numpy()
         total = distance.sum()
         weights = distance / total if total > 0 else None
         chosen.append(int(generator.choice(len(points), p=weights)))
@@ -151,9 +152,9 @@ def agreement(nearest: Tensor, domains: Tensor) -> float:
 
     Also 0 where there is but one domain.
     """
-    shares = domains.bincount().double() / len(domains)
+    shares = in_float64(domains.bincount()) / len(domains)
     chance = float(shares.square().sum())
-    agreeing = float((domains[nearest] == domains[:, None]).double().mean())
+    agreeing = float(in_float64(domains[nearest] == domains[:, None]).mean())
     return (agreeing - chance) / max(1 - chance, SMALLEST)
 
 

@@ -229,7 +229,7 @@ def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) ->
     count, supervision = len(dataset.indices("train")), supervision_of(dataset)
     labelled = supervision != "none"
     require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
-    notes, changes = [*_about_files(dataset)], {}
+    notes, changes = [*_about_files(dataset), *_about_validation(config, dataset)], {}
     if labelled and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
@@ -266,6 +266,12 @@ def _about_labels(dataset: Dataset) -> list[str]:
         return []
     shown = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
     return [f"no training image is labelled {shown}: there is nothing to learn that domain from, and it stays empty"]
+
+
+def _about_validation(config: Config, dataset: Dataset) -> list[str]:
+    if not config.validate_every or len(dataset.indices("val")):
+        return []
+    return [f"validate_every is {config.validate_every}, but there are no validation images: no best model is kept"]
 
 
 def _about_count(config: Config, count: int) -> list[str]:

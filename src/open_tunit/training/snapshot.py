@@ -32,7 +32,7 @@ def snapshot(state: State, plan: Plan, dataset: Dataset, batches: Batches, sampl
     model.G.load_state_dict(state.G_ema.state_dict())
     model.to(batches.device).eval()
     if batches.codes is not None:
-        model.take_domain_means(batches.codes.styles, torch.from_numpy(batches.codes.domains))
+        model.take_domain_styles(batches.codes.styles, torch.from_numpy(batches.codes.domains))
     elif plan.supervision == "none":
         samples.measure(model)
     else:
@@ -59,4 +59,4 @@ def _measure_labelled(model: TUNIT, plan: Plan, samples: Samples) -> None:
     if plan.label_weight == 0:
         fit_domain_head(model.E.domain_head, features, labels)
     guidance = model.E.read(features, colours)
-    model.take_domain_means(guidance.style, torch.where(labels >= 0, labels, guidance.logits.argmax(dim=1)))
+    model.take_domain_styles(guidance.style, torch.where(labels >= 0, labels, guidance.logits.argmax(dim=1)))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import html
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from open_tunit.web.components import picture, pictures
+from open_tunit.web.components import AT_ONCE, answer_on, picture, result_picture, said, uploads
 from open_tunit.web.studio import MAX_SIDE, Studio
-from open_tunit.web.uploads import sentence
 
 TITLE = "open-tunit"
-AT_ONCE, WAITING = 2, 32
-"""Answers computed at the same time, and visitors who may wait for theirs."""
+WAITING = 32
+"""Visitors who may wait for their answers."""
 STEPS_BETWEEN = 7
 REFERENCE = "reference"
 """The choice of the style menu that is no domain."""
@@ -60,7 +57,7 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
             reference_about = gr.HTML(elem_classes="about", elem_id="reference-about")
             reference_examples = _examples(studio, "reference-examples")
         with gr.Column(min_width=220):
-            result = _result("Translation", "result", height=CARD_HEIGHT)
+            result = result_picture("Translation", "result", height=CARD_HEIGHT)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", elem_id="strength")
             style = gr.Dropdown(menu, value=REFERENCE, label="Take the style of", elem_id="style", filterable=False)
     gallery = gr.Gallery(
@@ -83,9 +80,9 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
         return studio.translate(source, reference, domain, strength), *about
 
     changes = [page.load, source.change, reference.change, style.change, strength.release]
-    _on(changes, redraw, [source, reference, style, strength], [result, source_about, reference_about])
-    _on([page.load, source.change], studio.domain_gallery, [source], [gallery])
-    _on([reference.upload], lambda: REFERENCE, [], [style])
+    answer_on(changes, redraw, [source, reference, style, strength], [result, source_about, reference_about])
+    answer_on([page.load, source.change], studio.domain_gallery, [source], [gallery])
+    answer_on([reference.upload], lambda: REFERENCE, [], [style])
 
     def choose_domain(chosen: gr.SelectData) -> str:
         return str(studio.filled[chosen.index])
@@ -100,22 +97,58 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
     source_examples.select(choose_example, None, source, api_visibility="private", show_progress="hidden")
     chosen = [reference, style]
     reference_examples.select(choose_reference, None, chosen, api_visibility="private", show_progress="hidden")
+    if studio.can_sample:
+        _samples(page, studio, source, reference, style, strength, result)
     _api(studio)
+
+
+def _samples(
+    page: gr.Blocks, studio: Studio, source: Any, reference: Any, style: gr.Dropdown, strength: gr.Slider, result: Any
+) -> None:
+    """Styles drawn at random from the domain of the menu, or that of the reference."""
+    gallery = gr.Gallery(
+        label="Or a style sampled at random from the domain",
+        columns=8,
+        allow_preview=False,
+        object_fit="contain",
+        height="auto",
+        format="png",
+        elem_id="samples",
+        buttons=[],
+    )
+    again = gr.Button("Sample others", elem_id="sample-others", size="sm")
+    seed = gr.State(0)
+
+    def domain_of(reference: str | None, style: str) -> int | None:
+        return studio.domain_of(reference) if style == REFERENCE else int(style)
+
+    def draw(source: str | None, reference: str | None, style: str, seed: int) -> list[tuple[Image.Image, str]]:
+        return studio.sample_gallery(source, domain_of(reference, style), seed)
+
+    def choose(
+        chosen: gr.SelectData, source: str | None, reference: str | None, style: str, seed: int, strength: float
+    ) -> Image.Image:
+        return studio.sampled(source, domain_of(reference, style), seed, strength, number=chosen.index)
+
+    asked = [source, reference, style, seed]
+    answer_on([page.load, source.change, reference.change, style.change, seed.change], draw, asked, [gallery])
+    again.click(lambda seed: seed + 1, seed, seed, api_visibility="private", show_progress="hidden")
+    gallery.select(said(choose), [*asked, strength], result, api_visibility="private", concurrency_id="model")
 
 
 def _grid_tab(tab: gr.Tab, studio: Studio) -> None:
     half = min(len(studio.examples) // 2, MAX_SIDE)
     with gr.Row():
         with gr.Column(min_width=220):
-            sources = _uploads(f"Sources, up to {MAX_SIDE}", studio.examples[:half], "grid-sources")
+            sources = uploads(f"Sources, up to {MAX_SIDE}", studio.examples[:half], "grid-sources")
         with gr.Column(min_width=220):
-            references = _uploads(f"References, up to {MAX_SIDE}", studio.examples[half : 2 * half], "grid-references")
-    result = _result("Every source after every reference", "grid-result", elem_classes="sheet")
+            references = uploads(f"References, up to {MAX_SIDE}", studio.examples[half : 2 * half], "grid-references")
+    result = result_picture("Every source after every reference", "grid-result", elem_classes="sheet")
 
     def draw(sources: list[str], references: list[str]) -> Image.Image | None:
         return studio.grid(sources, references) if sources and references else None
 
-    _on([tab.select, sources.change, references.change], draw, [sources, references], [result])
+    answer_on([tab.select, sources.change, references.change], draw, [sources, references], [result])
 
 
 def _between_tab(tab: gr.Tab, studio: Studio) -> None:
@@ -128,9 +161,9 @@ def _between_tab(tab: gr.Tab, studio: Studio) -> None:
         with gr.Column(min_width=160):
             end = picture(label="To this one", value=second, elem_id="between-end", height=CARD_HEIGHT)
         with gr.Column(min_width=160):
-            here = _result("Here", "between-here", height=CARD_HEIGHT)
+            here = result_picture("Here", "between-here", height=CARD_HEIGHT)
     position = gr.Slider(0, 1, value=0.5, step=0.05, label="Position", elem_id="between-position")
-    strip = _result("The whole way", "between-strip", elem_classes="strip")
+    strip = result_picture("The whole way", "between-strip", elem_classes="strip")
 
     def draw(source: str | None, start: str | None, end: str | None, position: float) -> list[Any]:
         if source is None or start is None or end is None:
@@ -138,11 +171,11 @@ def _between_tab(tab: gr.Tab, studio: Studio) -> None:
         return studio.between(source, (start, end), position, STEPS_BETWEEN)
 
     changes = [tab.select, source.change, start.change, end.change, position.release]
-    _on(changes, draw, [source, start, end, position], [here, strip])
+    answer_on(changes, draw, [source, start, end, position], [here, strip])
 
 
 def _sort_tab(tab: gr.Tab, studio: Studio) -> None:
-    unsorted = _uploads("Pictures", studio.examples, "sort-pictures")
+    unsorted = uploads("Pictures", studio.examples, "sort-pictures")
     result = gr.Gallery(
         label="By domain",
         columns=6,
@@ -157,14 +190,15 @@ def _sort_tab(tab: gr.Tab, studio: Studio) -> None:
         rows = studio.sort(files) if files else []
         return [(file, f"{studio.label(domain)}, {sure:.0%}") for file, domain, sure in rows]
 
-    _on([tab.select, unsorted.change], draw, [unsorted], [result])
+    answer_on([tab.select, unsorted.change], draw, [unsorted], [result])
 
 
 def _api(studio: Studio) -> None:
-    """The one endpoint for scripts; it has no place on the page."""
+    """What scripts may ask for; it has no place on the page."""
     with gr.Row(visible=False):
         source, reference = picture(label="source"), picture(label="reference")
         domain, strength = gr.Number(label="domain", precision=0), gr.Number(1, label="strength")
+        seed = gr.Number(0, label="seed", precision=0)
         output = gr.Image(format="png", label="translation")
 
         def translate(
@@ -173,42 +207,22 @@ def _api(studio: Studio) -> None:
             """Redraw the source after the reference, or in a domain's mean style."""
             return studio.translate(source, reference, domain, strength)
 
-        gr.Button().click(
-            _said(translate),
-            [source, reference, domain, strength],
-            output,
-            api_name="translate",
-            concurrency_id="model",
-            concurrency_limit=AT_ONCE,
-        )
+        def sample(source: str | None, domain: int | None = None, seed: int = 0, strength: float = 1.0) -> Image.Image:
+            """Redraw the source in a style sampled from a domain."""
+            return studio.sampled(source, domain, seed, strength)
 
-
-def _on(triggers: list[Any], answer: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:
-    """Answer at once, and after a burst of changes the last one."""
-    gr.on(
-        triggers,
-        _said(answer),
-        inputs,
-        outputs,
-        trigger_mode="always_last",
-        show_progress="minimal",
-        api_visibility="private",
-        concurrency_id="model",
-        concurrency_limit=AT_ONCE,
-    )
-
-
-def _said(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """`answer`, whose errors the visitor reads as a sentence."""
-
-    @functools.wraps(answer)
-    def said(*values: Any) -> Any:
-        try:
-            return answer(*values)
-        except (ValueError, FileNotFoundError) as error:
-            raise gr.Error(sentence(error), title="That did not work", print_exception=False) from error
-
-    return said
+        for answer, asked in (
+            (translate, [source, reference, domain, strength]),
+            (sample, [source, domain, seed, strength]),
+        ):
+            gr.Button().click(
+                said(answer),
+                asked,
+                output,
+                api_name=answer.__name__,
+                concurrency_id="model",
+                concurrency_limit=AT_ONCE,
+            )
 
 
 def _examples(studio: Studio, name: str) -> gr.Gallery:
@@ -226,24 +240,6 @@ def _examples(studio: Studio, name: str) -> gr.Gallery:
         elem_classes="examples",
         visible=bool(studio.examples),
     )
-
-
-def _uploads(label: str, files: list[Path], name: str) -> Any:
-    return pictures(
-        label=label,
-        value=[str(file) for file in files],
-        columns=4,
-        height="auto",
-        object_fit="cover",
-        buttons=[],
-        elem_id=name,
-        elem_classes="uploads",
-    )
-
-
-def _result(label: str, name: str, **options: Any) -> gr.Image:
-    options = {"interactive": False, "buttons": ["download", "fullscreen"], **options}
-    return gr.Image(label=label, format="png", elem_id=name, **options)
 
 
 def _about(studio: Studio, file: str | None) -> str:
@@ -274,8 +270,10 @@ from gradio_client import Client, handle_file  # pip install gradio_client
 page = Client("{address}")
 path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="/translate")
 path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="/translate")  # in domain 0's mean style
+path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="/sample")  # in a style of domain 0, drawn by seed 7
 ```
 
-`path` is a PNG of the source's shape. The arguments are source, reference, domain and strength (0 to 1); a domain goes
-before a reference. What cannot be comes back as an `AppError` with a sentence.
+`path` is a PNG of the source's shape. The arguments of `/translate` are source, reference, domain and strength (0 to
+1); a domain goes before a reference. Those of `/sample` are source, domain, seed and strength. What cannot be comes
+back as an `AppError` with a sentence.
 """

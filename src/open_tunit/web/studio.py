@@ -19,6 +19,8 @@ from open_tunit.web.uploads import check_upload, check_uploads
 MAX_SIDE = 6
 """Most sources, and most references, of a grid."""
 MAX_SORTED = 100
+SAMPLES = 8
+"""Sampled styles that are shown at once."""
 MAX_EXAMPLES = 24
 TILE, TILE_EXAMPLES = 180, 3
 """Side of a domain's picture in the gallery, and how many of its examples stand below it."""
@@ -32,6 +34,7 @@ class Studio:
         self.examples = _examples(examples) if examples is not None and examples.is_dir() else []
         self.example_domains = self._likeliest(self.examples) if self.examples else []
         self.filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
+        self.can_sample = model.domain_spreads is not None and bool(self.filled)
 
     def translate(
         self, source: str | None, reference: str | None, domain: int | None = None, strength: float = 1.0
@@ -41,11 +44,33 @@ class Studio:
             raise ValueError("There is no source. Please drop a picture.")
         if reference is None and domain is None:
             raise ValueError("There is no reference. Please drop a picture, or choose a domain.")
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength is {strength}; expected 0 to 1")
+        _check_strength(strength)
         after = check_upload(reference) if domain is None and reference is not None else None
         drawn: Image.Image = self.model.translate(check_upload(source), after, domain=domain, strength=strength)
         return drawn
+
+    def sampled(
+        self, source: str | None, domain: int | None, seed: int = 0, strength: float = 1.0, *, number: int = 0
+    ) -> Image.Image:
+        """The source redrawn in the style that is the `number`-th of those that the seed draws from a domain."""
+        if source is None or domain is None:
+            raise ValueError("A sampled style needs a source and a domain.")
+        _check_strength(strength)
+        code = self.model.sample_styles(domain, number + 1, seed=seed)[-1:]
+        drawn: Image.Image = self.model.redraw(check_upload(source), code, strength=strength)[0]
+        return drawn
+
+    def sample_gallery(self, source: str | None, domain: int | None, seed: int) -> list[tuple[Image.Image, str]]:
+        """The source redrawn in SAMPLES styles of a domain, and a caption for each; nothing where either is missing."""
+        if source is None or domain is None or domain not in self.filled:
+            return []
+        codes = self.model.sample_styles(domain, SAMPLES, seed=seed)
+        drawn = self.model.redraw(self.model.squares(check_upload(source)), codes)
+        return [(_tile(image), f"{self.label(domain)}, {number + 1}") for number, image in enumerate(drawn)]
+
+    def domain_of(self, file: str | None) -> int | None:
+        """The likeliest domain of an upload."""
+        return None if file is None else self._likeliest([check_upload(file)])[0]
 
     def label(self, domain: int) -> str:
         """What the visitor reads of a domain: its name, or its number."""
@@ -103,7 +128,7 @@ class Studio:
         return likeliest
 
     def _domain_tile(self, domain: int, mean: Tensor) -> Image.Image:
-        big = images.to_pil(mean).resize((TILE, TILE), Image.Resampling.LANCZOS)
+        big = _tile(mean)
         if not self.examples:
             return big
         side = TILE // TILE_EXAMPLES
@@ -113,6 +138,15 @@ class Studio:
         for place, file in enumerate(members[:TILE_EXAMPLES]):
             tile.paste(images.fit(images.read_image(file), side, "crop"), (place * side, TILE))
         return tile
+
+
+def _tile(image: Tensor) -> Image.Image:
+    return images.to_pil(image).resize((TILE, TILE), Image.Resampling.LANCZOS)
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength}; expected 0 to 1")
 
 
 def _examples(folder: Path) -> list[Path]:
