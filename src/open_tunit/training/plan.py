@@ -229,7 +229,8 @@ def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) ->
     count, supervision = len(dataset.indices("train")), supervision_of(dataset)
     labelled = supervision != "none"
     require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
-    notes, changes = [*_about_files(dataset)], {}
+    notes: list[str] = []
+    changes: dict[str, int] = {}
     if labelled and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
@@ -248,13 +249,6 @@ def supervision_of(dataset: Dataset) -> Supervision:
     """Whether none, some or all of the training images are labelled."""
     known = dataset.labels[dataset.indices("train")] >= 0
     return "all" if known.all() else "some" if known.any() else "none"
-
-
-def _about_files(dataset: Dataset) -> list[str]:
-    if not dataset.unreadable:
-        return []
-    path, reason = dataset.unreadable[0]
-    return [f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}, which {reason}"]
 
 
 def _about_count(config: Config, count: int) -> list[str]:

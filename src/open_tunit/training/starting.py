@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,16 @@ from rich.console import Console
 
 from open_tunit import runs
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
-from open_tunit.data.scan import content_hash
+from open_tunit.data.dataset import (
+    Dataset,
+    fingerprints,
+    for_training,
+    is_critters,
+    open_dataset,
+    training_hashes,
+)
+from open_tunit.data.doctor import Finding, examined, findings
+from open_tunit.data.scan import FILE_MANAGERS, NO_PICTURE, content_hash
 from open_tunit.device import describe, memory_for, use_half
 from open_tunit.files import read_json
 from open_tunit.model import TUNIT
@@ -29,6 +37,9 @@ from open_tunit.training.domain_count import find_domains
 from open_tunit.training.plan import Plan, make_plan
 from open_tunit.training.samples import Samples, choose_samples
 from open_tunit.training.state import State, new_state
+
+MOST_TOLD = 12
+"""Lines on the files of the folder that a session begins with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +71,9 @@ def start(config: Config, recipe: Recipe | None, device: torch.device, console: 
     """Open the data, resolve the plan, and begin the run or take up its newest checkpoint."""
     config, stored = config.placed(), runs.stored_config(Path(config.out))
     dataset = _open(config, console)
+    examination = examined(dataset, config.data.folder)
+    found = [] if examination is None else findings(examination)
+    _tell(found, console)
     plan = make_plan(config, dataset, recipe)
     for note in plan.notes:
         print_warning(console, note)
@@ -76,6 +90,9 @@ def start(config: Config, recipe: Recipe | None, device: torch.device, console: 
         plan = _resolved(plan, batches, about_data(config, dataset) | first, half, console, clock)
     run = Run(Path(config.out))
     run.write_config(plan.config)
+    if examination is not None:
+        files = run.write_files(examination, found)
+        print_line(console, f"what became of each file is in {files}")
     state = new_state(plan, device)
     checkpoint = run.latest_checkpoint() if stored is not None else None
     seconds, first_domains = 0.0, None
@@ -126,7 +143,21 @@ def _open(config: Config, console: Console) -> Dataset:
         if done == total or done % 2000 == 0:
             print_line(console, f"reading images: {done}/{total}")
 
-    return open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
+    dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
+    dataset, empty = for_training(dataset)
+    if empty:
+        print_warning(console, f"labels without a training picture that can be read are no domains: {', '.join(empty)}")
+    return dataset
+
+
+def _tell(found: Sequence[Finding], console: Console) -> None:
+    """Lines on the folder's files, at most MOST_TOLD; what belongs to no picture is left to `tunit doctor`."""
+    telling = [finding for finding in found if finding.what not in (NO_PICTURE, FILE_MANAGERS)]
+    for finding in telling[:MOST_TOLD]:
+        tell = print_warning if finding.use == "left out" else print_line
+        tell(console, finding.line())
+    if len(telling) > MOST_TOLD:
+        print_line(console, f"and {len(telling) - MOST_TOLD} more kinds of findings, which tunit doctor shows")
 
 
 def _resolved(
