@@ -49,10 +49,6 @@ def noisy(frames: np.ndarray, deviation: float, seed: int) -> np.ndarray:
     return (frames + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def levels(x: torch.Tensor) -> torch.Tensor:
-    return x * 127.5
-
-
 def smoothed(seen: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
     smoother = Smoother()
     return torch.stack([smoother(*frames) for frames in zip(seen, drawn, strict=True)])
@@ -85,8 +81,8 @@ def main() -> None:
                 "half the strength, each frame's own style": model.redraw(seen, style, strength=0.5),
                 "half the strength, one own style": model.redraw(seen, walked(own[:1], style, 0.5, palette)),
             }
-            figures = flicker(zip(*map(levels, ways.values()), strict=True))
-            errors = [float((levels(way) - levels(answer)).abs().mean()) for way in ways.values()]
+            figures = flicker(zip(*ways.values(), strict=True))
+            errors = [127.5 * float((way - answer).abs().mean()) for way in ways.values()]
             found.append(list(zip(figures, errors, strict=True)))
             if not noise and k < 2:
                 rows += [way[:: FRAMES // SHOWN] for way in list(ways.values())[:4]]

@@ -96,8 +96,8 @@ def test_help_imports_nothing_that_takes_long(words: tuple[str, ...]) -> None:
 def test_help_names_the_commands() -> None:
     said = _run("--help").stdout
     assert set(COMMANDS) == {
-        "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "cache", "critters", "export",
-        "push", "import-official",
+        "train", "doctor", "translate", "interpolate", "serve", "domains", "evaluate", "info", "cache", "critters",
+        "export", "push", "import-official",
     }  # fmt: skip
     assert all(name in said for name in COMMANDS)
 

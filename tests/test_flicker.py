@@ -11,7 +11,7 @@ from torch import Tensor
 from open_tunit.metrics.flicker import flicker
 from open_tunit.metrics.motion import REACH
 
-SCENE, OTHER = torch.rand(2, 3, 80, 80, generator=torch.Generator().manual_seed(0))
+SCENE, OTHER = torch.rand(2, 3, 80, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def _window(x: int, y: int, scene: Tensor = SCENE) -> Tensor:
@@ -23,8 +23,8 @@ def test_motion_within_reach_is_no_flicker() -> None:
     still, moving = _window(0, 0), [_window(*place) for place in path]
     assert flicker((still, still) for _ in range(3)) == [0, 0]
     (found,) = flicker((frame,) for frame in moving)
-    plain = float(torch.stack([(a - b).abs().mean() for a, b in itertools.pairwise(moving)]).mean())
-    assert plain > 0.3
+    plain = 127.5 * float(torch.stack([(a - b).abs().mean() for a, b in itertools.pairwise(moving)]).mean())
+    assert plain > 80
     assert found < 0.25 * plain  # blocks at the edges come from outside
 
 
@@ -32,7 +32,7 @@ def test_brightness_that_changes_is_flicker() -> None:
     scene, other = _window(5, 5), _window(20, 20)
     still, flickering = flicker((scene, other + level) for level in (0.0, 0.25, 0.0, 0.5))
     assert still == 0
-    assert flickering == pytest.approx((0.25 + 0.25 + 0.5) / 3)
+    assert flickering == pytest.approx(127.5 * (0.25 + 0.25 + 0.5) / 3)
 
 
 def test_the_motion_is_the_first_films() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -21,6 +22,7 @@ from PIL import Image
 from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
+from open_tunit.media import images
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.recipes import OURS
 from open_tunit.training import budget, loop, opening
@@ -147,7 +149,7 @@ def test_a_run_directory(config: Begin) -> None:
     model, said = _train(asked)
     run = Path(asked.out)
     assert {path.name for path in run.iterdir()} - {"tensorboard"} == {
-        "config.yaml", "data.json", "log.jsonl", "samples", "checkpoints", "model",
+        "config.yaml", "data.json", "files.json", "log.jsonl", "samples", "checkpoints", "model",
     }  # fmt: skip
     files = {"config.json", "model.safetensors", "README.md", "examples"}
     assert {path.name for path in (run / "model").iterdir()} == files
@@ -309,9 +311,49 @@ def test_unreadable_files_are_counted(config: Begin, picture_folder: Path) -> No
     (picture_folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     asked = config(steps=1)
     _, said = _train(asked)
-    assert "unreadable files are left out (2), such as broken [a].png, which is not an image" in said
+    assert "warning: 1 left out: broken [a].png is not an image, or of a kind that cannot be read\n" in said
+    assert "warning: 1 left out: cut.jpg cannot be decoded\n" in said
     listed = json.loads((Path(asked.out) / "data.json").read_text())["unreadable"]
     assert [path for path, _ in listed] == ["broken [a].png", "cut.jpg"]
+
+
+def test_what_became_of_each_file_is_told_each_time_and_read_once(
+    config: Begin, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 40))
+    Image.fromarray(deep.astype(np.uint16)).save(picture_folder / "twelve.png")
+    (picture_folder / "phone.heic").write_bytes(b"x")
+    (picture_folder / ".DS_Store").write_bytes(b"x")
+    read: list[str] = []
+    original = images.read_image
+
+    def counting(path: Path, **options: Any) -> Image.Image:
+        read.append(path.name)
+        return original(path, **options)
+
+    monkeypatch.setattr(images, "read_image", counting)
+    for steps in (1, 2):
+        asked = config(steps=steps)
+        _, said = _train(asked)
+        files = Path(asked.out) / "files.json"
+        assert "warning: 1 left out: phone.heic is HEIC, which is not read" in said
+        assert "1 converted: twelve.png is 12-bit grey in 16 bits: white is taken to be 4095\n" in said
+        assert f"what became of each file is in {files}\n" in said
+        assert ".DS_Store" not in said
+        uses = {row["file"]: row["use"] for row in json.loads(files.read_text())["files"]}
+        assert len(uses) == 24 + 3
+        assert uses["twelve.png"] == "used"
+        assert (uses["phone.heic"], uses[".DS_Store"]) == ("left out", "passed over")
+    assert len(read) == len(set(read)) == 25
+
+
+def test_labels_without_a_picture_make_no_domain(config: Begin, picture_folder: Path) -> None:
+    _into_folders(picture_folder)
+    (picture_folder / "empty").mkdir()
+    (picture_folder / "empty" / "a.heic").write_bytes(b"x")
+    model, said = _train(config(steps=1, joint_start=None, domains=5, set={"data.labels": "folders"}))
+    assert "empty/a.heic" in said
+    assert model.config.domains == 2
 
 
 def _into_folders(folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from open_tunit.translation.smoothing import SHARE, Smoother
+from open_tunit.translation.smoothing import OUTPUT_ALIKE, SHARE, Smoother
 
 RANDOM = torch.Generator().manual_seed(0)
 SCENE, DRAWN = torch.rand(2, 3, 80, 80, generator=RANDOM) * 2 - 1
@@ -18,10 +20,12 @@ def _window(y: int, x: int, scene: Tensor) -> Tensor:
 def test_brightness_of_a_still_scene_settles() -> None:
     smoother, still = Smoother(), _window(0, 0, SCENE)
     expected = level = 0.0
-    for level in (0.0, 0.4, -0.2, 0.1):
+    for level in (0.0, 0.04, -0.02, 0.4):
         drawn = torch.full_like(still, level)
-        expected = level if level == 0 else SHARE * expected + (1 - SHARE) * level
+        share = SHARE * math.exp(-(((level - expected) / OUTPUT_ALIKE) ** 2))
+        expected = share * expected + (1 - share) * level
         torch.testing.assert_close(smoother(still, drawn), torch.full_like(still, expected))
+    assert expected > 0.39  # what changes much changes at once
 
 
 def test_what_moves_is_followed() -> None:

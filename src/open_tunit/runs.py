@@ -6,12 +6,14 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from open_tunit.data.dataset import Dataset, same_images, same_labels
+from open_tunit.data.doctor import Examination, Finding, save_manifest
+from open_tunit.data.scan import LITTER
 from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
 from open_tunit.model_files.places import BUNDLED, MODEL, TRAINING_HASHES, model_folder
@@ -23,11 +25,10 @@ KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue"}
 """Settings that follow from the images: a difference in one of them alone is not reported as a setting."""
 CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
+FILES = "files.json"
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
 LOCK, NOT_FINITE = "lock", "not_finite.pt"
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What file managers leave in any folder."""
 INIT = "init"
 """Under which data.json holds the SHA-256 of the weights that the run started from."""
 """The files and folders of a run's folder: these names are written here only."""
@@ -45,7 +46,10 @@ class DifferentRunError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/."""
+    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/.
+
+    files.json is there where the images come from a folder.
+    """
 
     folder: Path
 
@@ -75,6 +79,11 @@ class Run:
             write_text_atomic(self.folder / CONFIG, config.to_yaml())
         except OSError as error:
             raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
+
+    def write_files(self, examination: Examination, found: Sequence[Finding]) -> Path:
+        """Write files.json: what became of each file of the folder. Raises OSError."""
+        save_manifest(examination, self.folder / FILES, found)
+        return self.folder / FILES
 
     def model_step(self) -> int | None:
         """The step that the model in model/ is of; None where there is none."""

@@ -33,23 +33,21 @@ def translate(
 
     Args:
         source: Picture or film (.mp4, .mov, ...), or folder of them.
-        out: Folder for the results; SOURCE--REFERENCE.png (films: .mp4) each, folders as in the source's. Or the file's
-            own name, .png, .jpg, ... (films: .mp4, .mov), where there is one result.
+        out: Folder for the results, SOURCE--REFERENCE.png (films: .mp4) each; or, for one result, its file.
         model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
-        neighbours: Number of pictures of the folder --among that take the reference's place: those nearest in style.
+        neighbours: So many pictures of --among stand for it, those nearest to it in style.
         among: Folder of pictures, such as the one that was trained on.
-        sample: Number of styles to draw at random from the domain, in place of its mean style.
+        sample: Number of styles to draw from the domain, not its mean.
         seed: Random seed of the samples (0).
         strength: Interpolation between the source's own style code (0) and the reference's (1).
         colours: source: its colours stay; reference: nothing but colours is taken; or a strength for colours, 0 to 1.
         whole: Translate all of each picture, not its middle square.
-        mask: Picture for all sources, folder with one of each source's name, or alpha (the source's own): redraw where
-            it is white.
+        mask: Picture, folder with one of each source's name, or alpha (the source's own): redraw where it is white.
         overwrite: Replace pictures that are there already.
         device: auto, cpu, cuda, cuda:1, ...
-        precision: float32, bfloat16 (differs by about one grey level), or auto: bfloat16 where the hardware has it.
+        precision: bfloat16 differs by about a grey level; auto is bfloat16 where it is fast.
     """
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")

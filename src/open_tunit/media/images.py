@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps
 
 from open_tunit.files import write_atomic
+from open_tunit.media import reasons
+from open_tunit.media.conversions import Seen, look
 from open_tunit.media.srgb import to_srgb
 
 READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -53,21 +55,25 @@ class UnreadableImage(RefusedPicture):
 
 
 def read_image(
-    source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
+    source: str | os.PathLike[str] | Image.Image,
+    *,
+    background: str = "#ffffff",
+    at_least: int | None = None,
+    seen: Seen | None = None,
 ) -> Image.Image:
     """The picture as 8-bit sRGB, upright (EXIF), transparent pixels over `background`, first frame of an animation.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides keep at least twice
-    that many pixels. Embedded colour profiles are converted; what they and 16-bit grey become is in `srgb.py`. Raises
-    UnreadableImage for what cannot be decoded (truncated, of a kind not in READ, more than twice
-    `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
+    that many pixels. Embedded colour profiles are converted; what they and 16-bit grey become is in `srgb.py`. `seen`
+    is filled in, for a file. Raises UnreadableImage for what cannot be decoded (truncated, of a kind not in READ, more
+    than twice `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
     """
     _colour(background)
-    return laid_over(*read_layers(source, at_least=at_least), background)
+    return laid_over(*read_layers(source, at_least=at_least, seen=seen), background)
 
 
 def read_layers(
-    source: str | os.PathLike[str] | Image.Image, *, at_least: int | None = None
+    source: str | os.PathLike[str] | Image.Image, *, at_least: int | None = None, seen: Seen | None = None
 ) -> tuple[Image.Image, Image.Image | None]:
     """The picture of `read_image` as if it were opaque, and its transparency as 8-bit grey of the same shape.
 
@@ -79,16 +85,20 @@ def read_layers(
         if not os.path.exists(source):
             raise FileNotFoundError(f"{os.fspath(source)} does not exist")
         with Image.open(source, formats=READ) as image:
+            stored = image.size
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
             with _DECODING.of(image.width * image.height):
+                if seen is not None:
+                    look(image, source, stored, seen)
                 ImageOps.exif_transpose(image, in_place=True)
-                return to_srgb(image)
+                return to_srgb(image, None if seen is None else seen.conversions.append)
     except FileNotFoundError:
         raise
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
-        name = "the picture" if isinstance(source, Image.Image) else os.fspath(source)
-        raise UnreadableImage(name, _reason(error)) from error
+        if isinstance(source, Image.Image):
+            raise UnreadableImage("the picture", reasons.of_error(error)) from error
+        raise UnreadableImage(os.fspath(source), reasons.of_error(error, source)) from error
 
 
 def laid_over(colours: Image.Image, transparency: Image.Image | None, background: str) -> Image.Image:
@@ -106,7 +116,7 @@ def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         with Image.open(path, formats=READ) as image:
             return image.size
     except Exception as error:  # as in `read_layers`
-        raise UnreadableImage(os.fspath(path), _reason(error)) from error
+        raise UnreadableImage(os.fspath(path), reasons.of_error(error, path)) from error
 
 
 def pixel_count(path: str | os.PathLike[str]) -> int:
@@ -268,16 +278,6 @@ class _PixelBudget:
 
 
 _DECODING = _PixelBudget(PIXELS_DECODED)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "is not an image, or of a kind that cannot be read"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"has too many pixels (the limit is {2 * (Image.MAX_IMAGE_PIXELS or 0):,})"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}"
-    return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def _check_fit(how: Any) -> None:

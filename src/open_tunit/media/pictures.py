@@ -122,6 +122,11 @@ def to_redraw(pictures: Pictures, *, whole: bool, mask: Mask | Sequence[Mask] | 
     return [Source(picture, whole, its) for picture, its in zip(several, masks, strict=True)]  # type: ignore[arg-type]
 
 
+def one_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two pictures of these sizes (width, height) may show the same, but for their scale."""
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= ASPECTS_APART
+
+
 def read_mask(mask: Mask) -> Image.Image:
     """A mask as 8-bit grey; what is transparent in it is black. Raises FileNotFoundError, UnreadableImage."""
     return images.read_image(mask, background="#000000").convert("L")
@@ -144,7 +149,7 @@ def _mask(mask: Mask, name: str, shape: tuple[int, int], transparency: Image.Ima
     layer = read_mask(mask)
     if layer.size == shape:
         return layer
-    if abs(layer.width * shape[1] / (layer.height * shape[0]) - 1) > ASPECTS_APART:
+    if not one_aspect(layer.size, shape):
         sizes = "{} x {} pixels, and its mask {} x {}".format(*shape, *layer.size)
         where = "" if isinstance(mask, Image.Image) else f" ({os.fspath(mask)})"
         raise RefusedPicture(name, f"has {sizes}{where}; expected the same aspect")

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from open_tunit.metrics.motion import motion, moved
 
+LEVELS = 255 / 2
+
 
 def flicker(films: Iterable[tuple[Tensor, ...]]) -> list[float]:
     """Mean absolute difference of each frame from the one before, moved by the first film's motion.
 
-    `films` gives the frames (3, H, W) of several films of one scene, time by time; the result has a number for each
-    film, in their unit. Raises ValueError for fewer than two frames.
+    `films` gives the frames (3, H, W) in [-1, 1] of several films of one scene, time by time; the result has a number
+    for each film, in levels of 255. Raises ValueError for fewer than two frames.
     """
     before: tuple[Tensor, ...] | None = None
     steps = []
@@ -26,5 +28,5 @@ def flicker(films: Iterable[tuple[Tensor, ...]]) -> list[float]:
         before = frames
     if not steps:
         raise ValueError("flicker needs two frames or more")
-    means: list[float] = torch.stack(steps).mean(dim=0).tolist()
+    means: list[float] = torch.stack(steps).mean(dim=0).mul(LEVELS).tolist()
     return means

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK, REACH = 8, 4
 """Side of the blocks, and the farthest that they are looked for, in pixels."""
+PER_PIXEL = 2 / 255
+"""What a block must be more alike, of [-1, 1], for each pixel that it is farther away: flat ones do not move."""
 
 
 def motion(before: Tensor, after: Tensor) -> Tensor:
-    """From where each pixel of `after` is taken in `before`, both (C, H, W): rows and columns away, (2, H, W).
+    """From where each pixel of `after` is taken in `before`: rows and columns away, (2, H, W).
 
-    Each block is taken from where `before` is most like it: full search, sum of absolute differences, the shortest way
-    of equals. Outside, the frame goes on as at its edge.
+    Both are frames (C, H, W) in [-1, 1]. Each block is taken from where `before` is most like it: full search, mean of
+    absolute differences, with PER_PIXEL for the way. Outside, the frame goes on as at its edge.
     """
     height, width = after.shape[1:]
     right, below = -width % BLOCK, -height % BLOCK
@@ -26,7 +30,7 @@ def motion(before: Tensor, after: Tensor) -> Tensor:
     found = torch.zeros(2, *best.shape, dtype=torch.int64, device=after.device)
     for y, x in ways:
         there = wide[:, REACH + y : REACH + y + after.shape[1], REACH + x : REACH + x + after.shape[2]]
-        apart = F.avg_pool2d((there - after).abs().mean(dim=0)[None, None], BLOCK)[0, 0]
+        apart = F.avg_pool2d((there - after).abs().mean(dim=0)[None, None], BLOCK)[0, 0] + PER_PIXEL * math.hypot(y, x)
         better = apart < best
         best = torch.where(better, apart.to(best), best)
         found = torch.where(better, torch.tensor([y, x], device=found.device)[:, None, None], found)

@@ -25,6 +25,7 @@ from open_tunit import losses
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import open_dataset
+from open_tunit.data.doctor import by_reason
 from open_tunit.device import choose_device, in_float64, use_half
 from open_tunit.files import write_text_atomic
 from open_tunit.rng import Stream, rng
@@ -127,6 +128,8 @@ def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
     """
     device = choose_device(config.device)
     dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache)
+    for finding in by_reason("left out", dataset.unreadable):
+        print_warning(console, finding.line())
     plan = make_plan(config, dataset)
     train = dataset.indices("train")
     batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,8 +11,9 @@ from rich.console import Console
 
 from open_tunit import runs
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, open_dataset
-from open_tunit.data.scan import content_hash
+from open_tunit.data.dataset import Dataset, for_training, open_dataset
+from open_tunit.data.doctor import Examination, Finding, examined, findings
+from open_tunit.data.scan import FILE_MANAGERS, NO_PICTURE, content_hash
 from open_tunit.device import use_half
 from open_tunit.model_files.places import WEIGHTS, model_folder
 from open_tunit.runs import Run
@@ -22,6 +24,9 @@ from open_tunit.training.budget import FEW_STEPS, fitted_to_minutes
 from open_tunit.training.estimate import Estimate, estimate
 from open_tunit.training.pace import Clock
 from open_tunit.training.plan import Plan, make_plan
+
+MOST_TOLD = 12
+"""Lines on the files of the folder that a session begins with."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,9 @@ class Opening:
     half: bool
     init_hash: str | None
     """SHA-256 of the weights that it starts from; None where it starts from none, or they are not here any more."""
+    examination: Examination | None
+    """Of the folder's files; None for the built-in set."""
+    findings: Sequence[Finding]
     estimate: Estimate | None
     """Of what is left; None where nothing is."""
 
@@ -49,6 +57,9 @@ def open_run(config: Config, recipe: Recipe | None, device: torch.device, consol
     """
     stored = runs.stored_config(Path(config.out))
     dataset = _open(config, console)
+    examination = examined(dataset, config.data.folder)
+    found = [] if examination is None else findings(examination)
+    _tell(found, console)
     plan = make_plan(config, dataset, recipe)
     for note in plan.notes:
         print_warning(console, note)
@@ -72,6 +83,8 @@ def open_run(config: Config, recipe: Recipe | None, device: torch.device, consol
         batches=batches,
         half=half,
         init_hash=init_hash,
+        examination=examination,
+        findings=found,
         estimate=expected,
     )
 
@@ -81,7 +94,21 @@ def _open(config: Config, console: Console) -> Dataset:
         if done == total or done % 2000 == 0:
             print_line(console, f"reading images: {done}/{total}")
 
-    return open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
+    dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
+    dataset, empty = for_training(dataset)
+    if empty:
+        print_warning(console, f"labels without a training picture that can be read are no domains: {', '.join(empty)}")
+    return dataset
+
+
+def _tell(found: Sequence[Finding], console: Console) -> None:
+    """Lines on the folder's files, at most MOST_TOLD; what belongs to no picture is left to `tunit doctor`."""
+    telling = [finding for finding in found if finding.what not in (NO_PICTURE, FILE_MANAGERS)]
+    for finding in telling[:MOST_TOLD]:
+        tell = print_warning if finding.use == "left out" else print_line
+        tell(console, finding.line())
+    if len(telling) > MOST_TOLD:
+        print_line(console, f"and {len(telling) - MOST_TOLD} more kinds of findings, which tunit doctor shows")
 
 
 def _counted_out(plan: Plan, batches: Batches, half: bool, console: Console, clock: Clock) -> Plan:

@@ -229,11 +229,11 @@ def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) ->
     count, supervision = len(dataset.indices("train")), supervision_of(dataset)
     labelled = supervision != "none"
     require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
-    notes, changes = [*_about_files(dataset), *_about_validation(config, dataset)], {}
+    notes = _about_validation(config, dataset)
+    changes: dict[str, int] = {}
     if labelled and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
-    notes += _about_labels(dataset) if labelled else []
     for name in ("batch", "guiding_batch"):
         asked = getattr(config.training, name)
         if asked is not None and asked > count:
@@ -249,23 +249,6 @@ def supervision_of(dataset: Dataset) -> Supervision:
     """Whether none, some or all of the training images are labelled."""
     known = dataset.labels[dataset.indices("train")] >= 0
     return "all" if known.all() else "some" if known.any() else "none"
-
-
-def _about_files(dataset: Dataset) -> list[str]:
-    if not dataset.unreadable:
-        return []
-    path, reason = dataset.unreadable[0]
-    return [f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}, which {reason}"]
-
-
-def _about_labels(dataset: Dataset) -> list[str]:
-    """A note where labels have no training image: nothing can be learned of their domains."""
-    trained = set(dataset.labels[dataset.indices("train")].tolist())
-    empty = [name for number, name in enumerate(dataset.label_names) if number not in trained]
-    if not empty:
-        return []
-    shown = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
-    return [f"no training image is labelled {shown}: there is nothing to learn that domain from, and it stays empty"]
 
 
 def _about_validation(config: Config, dataset: Dataset) -> list[str]:

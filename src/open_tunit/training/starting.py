@@ -84,6 +84,9 @@ def start(
         plan = find_domains(plan, batches, half=opening.half, console=console)
     run = Run(Path(config.out))
     run.write_config(plan.config)
+    if opening.examination is not None:
+        files = run.write_files(opening.examination, opening.findings)
+        print_line(console, f"what became of each file is in {files}")
     so_far = reached(run, plan, device, run.latest_checkpoint() if opening.begun else None)
     if 0 < so_far.state.step < plan.steps:
         print_line(console, f"going on from step {so_far.state.step} of {plan.steps}")
