@@ -62,7 +62,8 @@ def estimate(plan: Plan, batches: Batches, *, done: int, spent: float, half: boo
     """
     if plan.config.minutes is not None:
         left = max(training_minutes(plan.config) * 60 - spent, 0.0)
-        return Estimate(plan=plan, device=batches.device, done=done, seconds=left)
+        memory = None if done else peak_memory(batches.device)  # new runs were timed, to turn minutes into steps
+        return Estimate(plan=plan, device=batches.device, done=done, seconds=left, memory=memory)
     probe = Probe(plan, batches, half=half, clock=clock)
     seconds = probe.first_joint_step() * (plan.steps - done)
     if seconds > MOMENT:
