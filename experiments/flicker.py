@@ -23,7 +23,6 @@ from open_tunit.data import critters
 from open_tunit.media import images
 from open_tunit.metrics.flicker import flicker
 from open_tunit.networks.style_code import walked
-from open_tunit.translation.smoothing import Smoother
 
 SEED, FIRST, SPECIES_COUNT = 0, 4500, 5
 FRAMES, TURN = 48, 36
@@ -49,11 +48,6 @@ def noisy(frames: np.ndarray, deviation: float, seed: int) -> np.ndarray:
     return (frames + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def smoothed(seen: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-    smoother = Smoother()
-    return torch.stack([smoother(*frames) for frames in zip(seen, drawn, strict=True)])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="critters")
@@ -76,8 +70,7 @@ def main() -> None:
             ways = {
                 "source": seen,
                 "true answer": answer,
-                "translation, frame by frame": (plain := model.redraw(seen, style)),
-                "translation, smoothed along the motion": smoothed(seen, plain),
+                "translation, frame by frame": model.redraw(seen, style),
                 "half the strength, each frame's own style": model.redraw(seen, style, strength=0.5),
                 "half the strength, one own style": model.redraw(seen, walked(own[:1], style, 0.5, palette)),
             }
@@ -85,7 +78,7 @@ def main() -> None:
             errors = [127.5 * float((way - answer).abs().mean()) for way in ways.values()]
             found.append(list(zip(figures, errors, strict=True)))
             if not noise and k < 2:
-                rows += [way[:: FRAMES // SHOWN] for way in list(ways.values())[:4]]
+                rows += [way[:: FRAMES // SHOWN] for way in list(ways.values())[:3]]
         print(f"noise {noise:g}")
         for name, (figure, error) in zip(ways, np.mean(found, axis=0), strict=True):
             print(f"| {name} | {figure:.2f} | {error:.2f} |", flush=True)

@@ -14,12 +14,11 @@ from open_tunit import TUNIT, parts
 from open_tunit.media.video import DamagedFilm, read_film, write_film
 from open_tunit.translation import films
 from open_tunit.translation.films import redraw_films, translate_film
-from open_tunit.translation.smoothing import Smoother
 
 
 @pytest.fixture
 def frames(picture_folder: Path) -> list[Image.Image]:
-    """Each unlike the one before, so that nothing is smoothed."""
+    """Each unlike the one before."""
     pairs = zip(sorted(picture_folder.glob("disc_*.png")), sorted(picture_folder.glob("stripe_*.png")), strict=True)
     return [Image.open(path).convert("RGB") for pair in pairs for path in pair]
 
@@ -74,26 +73,6 @@ def test_a_film_under_a_mask_and_whole(tmp_path: Path, random_model: TUNIT, fram
         with pytest.raises(ValueError, match=named):
             translate_film(random_model, tmp_path / "a.mp4", tmp_path / "c.mp4", domain=1, mask=mask)
     assert not (tmp_path / "c.mp4").exists()
-
-
-def _flickering(picture: Image.Image) -> list[Image.Image]:
-    return [picture.point(lambda level, more=more: level + more) for more in (0, 5, 0, 5, 0)]
-
-
-def test_films_are_smoothed_along_the_motion(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
-    write_film(tmp_path / "a.mp4", _flickering(frames[0]), 5)
-    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1)
-    smoother, expected, plain = Smoother(), [], []
-    for frame in _read(tmp_path / "a.mp4"):
-        opened = random_model.open(Image.fromarray(frame.astype(np.uint8)))
-        (drawn,) = random_model.redraw(opened.square[None], random_model.domain_styles[1:2])
-        expected.append(opened.with_output(smoother(opened.square, drawn)))
-        plain.append(opened.with_output(drawn))
-    for name, pictures in (("expected", expected), ("plain", plain)):
-        write_film(tmp_path / f"{name}.mp4", pictures, 5)
-    drawn, wanted, other = (np.array(_read(tmp_path / f"{name}.mp4")) for name in ("b", "expected", "plain"))
-    assert np.abs(drawn - wanted).mean() < 1
-    assert np.abs(np.diff(drawn, axis=0)).mean() < 0.8 * np.abs(np.diff(other, axis=0)).mean()
 
 
 def test_a_film_has_one_style_of_its_own(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:

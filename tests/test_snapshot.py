@@ -16,7 +16,6 @@ from open_tunit.cli.main import main
 from open_tunit.data.dataset import Dataset, open_dataset
 from open_tunit.media import images
 from open_tunit.settings.config import Config
-from open_tunit.training.plan import make_plan
 
 PAPER = {"model.palette_dim": 0, "model.projection_dim": 0}
 
@@ -117,22 +116,6 @@ def test_a_users_names_stay_over_the_labels(labelled: Path, tmp_path: Path) -> N
     model = trained(labelled, run, "folders", preset="paper", overrides=PAPER, steps=3)
     assert model.naming.names == ("dots", "stripe")
     assert (run / "model" / "domains.yaml").read_text() == "dots: 0\n"
-
-
-def test_a_label_without_training_images_is_told(labelled: Path) -> None:
-    (labelled / "train").mkdir()
-    for kind in ("disc", "stripe"):
-        (labelled / kind).rename(labelled / "train" / kind)
-    (labelled / "test" / "fox").mkdir(parents=True)
-    next((labelled / "train" / "disc").iterdir()).rename(labelled / "test" / "fox" / "a.png")
-    (labelled / "train" / "newt").mkdir()
-    (labelled / "train" / "newt" / "broken.png").write_bytes(b"no picture")
-    config = Config.preset("cpu", data=str(labelled), out="run", size=32, overrides={"data.labels": "folders"})
-    dataset = open_dataset(config.data, size=32, seed=0)
-    assert dataset.label_names == ("disc", "fox", "stripe")  # not newt
-    told = [note for note in make_plan(config, dataset).notes if "no training image" in note]
-    assert len(told) == 1
-    assert "labelled fox:" in told[0]
 
 
 def test_runs_without_labels_name_nothing(picture_folder: Path, tmp_path: Path) -> None:

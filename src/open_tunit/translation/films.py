@@ -20,7 +20,6 @@ from open_tunit.networks.inference import translations
 from open_tunit.networks.style_code import Colours, needs_own, strengths, walked
 from open_tunit.parts import groups
 from open_tunit.translation.manner import PLAIN, Manner, masks_for
-from open_tunit.translation.smoothing import Smoother
 
 Target = str | os.PathLike[str]
 
@@ -120,10 +119,9 @@ def _own_style(model: TUNIT, source: Path) -> Tensor:
 
 
 def _redrawn(model: TUNIT, frames: Iterator[Source], style: Tensor) -> Iterator[Image]:
-    smoother = Smoother()
     for some in groups(map(model.open, frames), lambda frame: frame.pixels):
         x = torch.stack([frame.content for frame in some]).to(model.domain_styles)
         codes = style.to(x).expand(len(x), 1, -1)
         drawn = torch.cat(list(translations(model.G, x, codes, half=model.in_bfloat16)))
-        for frame, content, output in zip(some, x, drawn, strict=True):
-            yield frame.with_output(smoother(content, output))
+        for frame, output in zip(some, drawn, strict=True):
+            yield frame.with_output(output)
