@@ -429,9 +429,9 @@ def test_a_sampled_style_of_the_gallery(page: Any, server: Server) -> None:
 
 
 def _open_more(page: Any) -> None:
-    page.locator("#more button").first.click()
+    with page.expect_response(lambda answer: "/file=" in answer.url):  # the painter's copy of the source
+        page.locator("#more button").first.click()
     page.locator("#mask canvas").first.wait_for()
-    page.locator("#mask").scroll_into_view_if_needed()
 
 
 @pytest.mark.browser
@@ -447,6 +447,7 @@ def test_a_whole_picture(page: Any, server: Server) -> None:
 
 def _paint(page: Any, down: int) -> None:
     """A stroke through the middle of the painter, or so far below it."""
+    page.locator("#mask").scroll_into_view_if_needed()
     box = page.locator("#mask canvas").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + down
     page.mouse.move(x - 20, y)
@@ -474,9 +475,9 @@ def test_a_painted_mask(page: Any, server: Server) -> None:
     free, waited, down = server.expected, time.monotonic(), 0
     shown: np.ndarray | None = None
     while time.monotonic() - waited < PATIENCE_SECONDS and not _is_masked(shown, before):
-        _paint(page, down)  # until the painter has its picture, which nothing in the page tells, strokes are lost
-        down += 2
-        page.wait_for_timeout(2000)
+        _paint(page, down)  # before the painter shows its picture, which nothing tells, a stroke is lost
+        down += 4
+        page.wait_for_timeout(8000)
         shown = _fetched(_image(page, "#result")) if page.locator("#result img").count() else None
     assert shown is not None
     changed = (shown != before).any(axis=2)
