@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,12 +42,15 @@ class Sorted:
     """Path and reason of each file left out."""
 
 
-def sort_folder(model: TUNIT, data: Path, out: Path, *, style_map: bool = False) -> Sorted:
+def sort_folder(
+    model: TUNIT, data: str | os.PathLike[str], out: str | os.PathLike[str], *, style_map: bool = False
+) -> Sorted:
     """Write OUT/domains.csv, a contact sheet per domain (the surest images first) and OUT/domains.yaml to be filled in.
 
     With `style_map` also OUT/style_map_tsne.png, and OUT/style_map_umap.png where UMAP is installed. Raises ValueError
     where `out` holds one of these files already, and what opening the folder raises.
     """
+    data, out = Path(data), Path(out)
     table, sheets = out / TABLE, [f"{model.naming.label(k)}.png" for k in sorted(set(model.naming.heads))]
     for name in (TABLE, NAMES, *sheets, *MAPS.values()):
         if (out / name).exists():
