@@ -44,13 +44,17 @@ def test_minutes_are_not_timed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = tiny(minutes=30.0, training__steps=100)
     found = estimate(plan, noisy_batches(24, torch.float32), done=20, spent=600.0, half=False, clock=machine.clock)
     assert found.time() == f"20 minutes on this machine ({describe(CPU)}): 80 of 100 steps at 15 s"
+    assert found.memory is None
     assert not machine.taken
+    begun = estimate(plan, noisy_batches(24, torch.float32), done=0, spent=0.0, half=False, clock=machine.clock)
+    assert begun.memory == pytest.approx(peak_memory(CPU), rel=0.1)
 
 
 def test_a_gpu_may_take_days() -> None:
     for device, too_long in (("cpu", True), ("cuda", False)):
         assert Estimate(plan=tiny(), device=torch.device(device), done=0, seconds=LONG + 1).too_long == too_long
     assert not Estimate(plan=tiny(), device=CPU, done=0, seconds=LONG).too_long
+    assert not Estimate(plan=tiny(minutes=2000.0), device=CPU, done=0, seconds=LONG + 1).too_long
 
 
 def test_what_fits_is_the_small_preset_for_as_long_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

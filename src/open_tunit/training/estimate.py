@@ -32,12 +32,12 @@ class Estimate:
     """Steps before."""
     seconds: float
     memory: int | None = None
-    """Bytes that the process has used at most in the steps that were timed; None where that is not known."""
+    """Bytes that the process has used at most, where steps were timed; None where none were, or it is not known."""
 
     @property
     def too_long(self) -> bool:
-        """Whether a user of a CPU should be asked."""
-        return self.device.type == "cpu" and self.seconds > LONG
+        """Whether a user of a CPU should be asked, who gave no minutes."""
+        return self.device.type == "cpu" and self.seconds > LONG and self.plan.config.minutes is None
 
     def time(self) -> str:
         """The duration, on what, of which steps."""
@@ -50,7 +50,7 @@ class Estimate:
         """How much of the device's memory."""
         size = memory_size(self.device)
         if self.memory is None:
-            return "not measured on this system"
+            return "not measured"
         return f"{self.memory / GIGABYTE:.1f} GB" + ("" if size is None else f" of {size / GIGABYTE:.0f} GB")
 
 
@@ -62,8 +62,8 @@ def estimate(plan: Plan, batches: Batches, *, done: int, spent: float, half: boo
     """
     if plan.config.minutes is not None:
         left = max(training_minutes(plan.config) * 60 - spent, 0.0)
-        memory = None if done else peak_memory(batches.device)  # new runs were timed, to turn minutes into steps
-        return Estimate(plan=plan, device=batches.device, done=done, seconds=left, memory=memory)
+        used = None if done else peak_memory(batches.device)  # a new run's minutes were turned into steps by steps
+        return Estimate(plan=plan, device=batches.device, done=done, seconds=left, memory=used)
     probe = Probe(plan, batches, half=half, clock=clock)
     seconds = probe.first_joint_step() * (plan.steps - done)
     if seconds > MOMENT:
