@@ -53,7 +53,8 @@ def draw(folder: Path, count: int) -> None:
         smooth = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
         grain = random.integers(-6, 7, smooth.shape, dtype=np.int16)
         picture = Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8))
-        picture.save(folder / (f"{number}.png" if number % 4 == 0 else f"{number}.jpg"), quality=90)
+        name = f"{number}.png" if number % 4 == 0 else f"{number}.jpg"
+        picture.save(folder / name, quality=90, compress_level=1)
 
 
 if __name__ == "__main__":

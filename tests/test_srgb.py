@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from open_tunit import TUNIT
+from open_tunit.media import srgb
 from open_tunit.media.images import read_image, read_layers, save_image
 from open_tunit.media.srgb import to_srgb
 
@@ -135,6 +136,15 @@ def test_who_asks_is_told_and_not_warned() -> None:
         to_srgb(Image.fromarray(values), noted.append)
     to_srgb(Image.new("CMYK", (2, 2)), noted.append)
     assert noted == ["12-bit", "deep", "deep", "float", "cmyk"]
+
+
+def test_tall_and_wide_deep_pictures_are_scaled_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(srgb, "STRIP", 7)
+    values = np.arange(60, dtype=np.uint16) * 1000
+    for shape in ((20, 3), (3, 20), (60, 1), (1, 60)):
+        picture, _ = to_srgb(Image.fromarray(values.reshape(shape)), lambda _: None)
+        expected = np.rint(values.reshape(shape).astype(np.float64) * 255 / 65535)
+        assert np.array_equal(np.asarray(picture)[..., 0], expected)
 
 
 def test_values_that_are_no_numbers_leave_the_others_alone(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ MODES = {
     "LAB": conversions.LAB,
 }
 """Mode -> the conversion that it needs."""
+STRIP = 2**20
+"""Pixels of a deep picture that are scaled at a time; it bounds the memory."""
 SAME = 2
 """A profile that changes no level of 0..255 by more than this is taken for sRGB: most are, in other words."""
 
@@ -105,9 +107,14 @@ def _from_lab() -> ImageCms.ImageCmsTransform:
 
 def _eight_bit_grey(image: Image.Image, note: Note) -> Image.Image:
     """Modes I;16, I and F in 8 bits; `convert` would clip them."""
-    values = np.asarray(image, dtype=np.float32)
-    peak = float(values.max(initial=0, where=np.isfinite(values)))
+    stored = np.asarray(image)
+    rows = max(1, STRIP // image.width)
+    strips = [stored[top : top + rows] for top in range(0, image.height, rows)]
+    peak = float(max(strip.max(initial=0, where=np.isfinite(strip)) for strip in strips))
     white = next((level for level in WHITE["float" if image.mode == "F" else "integer"] if peak <= level), peak)
     note(conversions.FLOAT if image.mode == "F" else conversions.TWELVE_BIT if white == 4095 else conversions.DEEP)
-    levels = np.nan_to_num(values, nan=0, posinf=white, neginf=0).clip(0)
-    return Image.fromarray(np.rint(levels * (255 / white)).astype(np.uint8))
+    levels = np.empty(stored.shape, dtype=np.uint8)
+    for number, strip in enumerate(strips):
+        numbers = np.nan_to_num(strip.astype(np.float32), nan=0, posinf=white, neginf=0)
+        levels[number * rows : (number + 1) * rows] = np.rint(numbers.clip(0) * (255 / white))
+    return Image.fromarray(levels)
