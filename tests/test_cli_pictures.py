@@ -15,12 +15,6 @@ from open_tunit.cli.main import main
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def model(random_model: TUNIT, tmp_path: Path) -> Path:
-    random_model.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
-
-
 def _main(*words: object) -> int:
     return main([str(word) for word in words])
 

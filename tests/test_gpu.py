@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_run import TINY
+from tiny import TINY
 from torch import Tensor, nn
 from untrained import untrained
 

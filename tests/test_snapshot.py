@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import train_tiny
+from tiny import into_class_folders, train_tiny
 from torch import Tensor
 
 from open_tunit import TUNIT
@@ -23,10 +23,7 @@ PAPER = {"model.palette_dim": 0, "model.projection_dim": 0}
 @pytest.fixture
 def labelled(picture_folder: Path) -> Path:
     """The picture folder with its pictures in `disc` and `stripe`."""
-    for path in list(picture_folder.iterdir()):
-        kind = path.name.split("_")[0]
-        (picture_folder / kind).mkdir(exist_ok=True)
-        path.rename(picture_folder / kind / path.name)
+    into_class_folders(picture_folder)
     return picture_folder
 
 
