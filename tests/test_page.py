@@ -147,6 +147,22 @@ def test_a_script_gets_the_models_translation(server: Server) -> None:
     assert np.array_equal(_ask(client, server.source, None, 1, 0.5), np.asarray(expected))
 
 
+def test_a_script_gets_all_of_the_picture_under_a_mask(server: Server, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    mask = Image.new("L", (60, 44))
+    mask.paste(255, (0, 0, 30, 44))
+    mask.save(tmp_path / "mask.png")
+    asked = {"source": handle_file(str(server.source)), "mask": handle_file(str(tmp_path / "mask.png")), "domain": 1}
+    path = _client(server).predict(**asked, whole=True, api_name="/translate_with_options")
+    expected = server.model.translate(server.source, domain=1, whole=True, mask=mask)
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))
+    with pytest.raises(AppError, match="have no palette"):
+        _client(server).predict(**asked, colours="source", api_name="/translate_with_options")
+
+
 def test_a_script_gets_a_sampled_style(server: Server) -> None:
     from gradio_client import handle_file
 
@@ -291,7 +307,7 @@ def test_two_scripts_at_once_get_their_own(server: Server) -> None:
 def test_only_translations_are_offered_to_scripts(server: Server) -> None:
     with urllib.request.urlopen(f"{server.address}/gradio_api/info") as answer:
         body = answer.read()
-    assert set(json.loads(body)["named_endpoints"]) == {"/sample", "/translate"}
+    assert set(json.loads(body)["named_endpoints"]) == {"/sample", "/translate", "/translate_with_options"}
 
 
 def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -> None:
@@ -401,15 +417,19 @@ def test_uploads_are_translated_as_by_the_model(page: Any, server: Server) -> No
         assert np.array_equal(np.asarray(picture), server.expected)
 
 
+def _set_strength(page: Any, strength: float) -> None:
+    number = page.locator("#strength input[type=number]")
+    number.fill(str(strength))
+    number.press("Enter")
+    number.blur()
+
+
 @pytest.mark.browser
 def test_a_domain_of_the_gallery_and_the_strength(page: Any, server: Server) -> None:
     _drop(page, "#source", server.source)
     page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
     _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1)))
-    number = page.locator("#strength input[type=number]")
-    number.fill("0.5")
-    number.press("Enter")
-    number.blur()
+    _set_strength(page, 0.5)
     _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1, strength=0.5)))
 
 
@@ -420,12 +440,20 @@ def test_a_sampled_style_of_the_gallery(page: Any, server: Server) -> None:
     _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1)))
     for seed in (0, 1):
         page.locator("#samples").get_by_text("domain 1, 3", exact=True).wait_for()
-        expected = np.asarray(server.model.translate(server.source, domain=1, samples=3, seed=seed)[2])
         shown = _image(page, "#samples")
         page.locator("#samples button.thumbnail-item, #samples .thumbnail-lg").nth(2).click()
-        _wait_for_picture(page, server, expected)
+        _wait_for_picture(page, server, _sampled(server, seed))
         page.locator("#sample-others").click()
         page.wait_for_function("old => document.querySelector('#samples img').src != old", arg=shown)
+    _set_strength(page, 0.5)
+    _wait_for_picture(page, server, _sampled(server, seed, 0.5))
+    page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1, strength=0.5)))
+
+
+def _sampled(server: Server, seed: int, strength: float = 1.0) -> np.ndarray:
+    drawn = server.model.translate(server.source, domain=1, samples=3, seed=seed, strength=strength)
+    return np.asarray(drawn[2])
 
 
 def _open_more(page: Any) -> None:

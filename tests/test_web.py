@@ -11,7 +11,7 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.media.images import UnreadableImage
 from open_tunit.model_files.naming import Naming
-from open_tunit.web.studio import CANVAS, MAX_SIDE, MAX_SORTED, SAMPLES, Studio
+from open_tunit.web.studio import CANVAS, MAX_SIDE, MAX_SORTED, SAMPLES, Sample, Studio
 from open_tunit.web.uploads import check_upload, check_uploads, sentence
 
 SIZE = 32
@@ -98,7 +98,7 @@ def test_sampled_styles_are_the_models(model: TUNIT, studio: Studio, files: list
     assert domain == int(model.domains(files[0]).argmax())
     several = model.translate(files[-1], domain=domain, samples=3, seed=4, strength=0.5)
     for number, expected in enumerate(several):
-        drawn = studio.sampled(files[-1], domain, 4, 0.5, number=number)
+        drawn = studio.translate(files[-1], None, strength=0.5, sample=Sample(domain, 4, number))
         assert np.array_equal(np.asarray(drawn), np.asarray(expected))
     gallery = studio.sample_gallery(files[-1], domain, 4)
     assert [caption for _, caption in gallery] == [f"domain {domain}, {k + 1}" for k in range(SAMPLES)]
@@ -108,14 +108,13 @@ def test_sampled_styles_are_the_models(model: TUNIT, studio: Studio, files: list
         shown = np.asarray(tile.resize((SIZE, SIZE), Image.Resampling.BOX))
         assert np.abs(expected - shown).mean(axis=(1, 2, 3)).argmin() == number
     assert studio.sample_gallery(None, domain, 0) == studio.sample_gallery(files[0], None, 0) == []
-    for values, said in (
-        ((None, domain), "needs a source and a domain"),
-        ((files[0], None), "needs a source and a domain"),
-        ((files[0], domain, 0, 2.0), "strength is 2.0"),
-        ((files[0], 7), "domain is 7"),
+    for source, at, strength, said in (
+        (None, domain, 1.0, "no source"),
+        (files[0], domain, 2.0, "strength is 2.0"),
+        (files[0], 7, 1.0, "domain is 7"),
     ):
         with pytest.raises(ValueError, match=said):
-            studio.sampled(*values)
+            studio.translate(source, None, strength=strength, sample=Sample(at, 0, 0))
 
 
 def test_sorting_is_by_domain_and_surest_first(model: TUNIT, studio: Studio, files: list[str]) -> None:

@@ -66,6 +66,20 @@ def answer_on(triggers: list[Any], answer: Callable[..., Any], inputs: list[Any]
     )
 
 
+def held(component: Any, opening: Path | list[str] | None) -> gr.State:
+    """What a picture or gallery that begins with `opening` holds. Its `change` comes once; theirs repeats itself."""
+    value = gr.State(opening)
+    component.change(
+        lambda held: held,
+        component,
+        value,
+        trigger_mode="always_last",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    return value
+
+
 def said(answer: Callable[..., Any]) -> Callable[..., Any]:
     """`answer`, whose errors the visitor reads as a sentence."""
 
@@ -79,11 +93,11 @@ def said(answer: Callable[..., Any]) -> Callable[..., Any]:
     return answered
 
 
-def uploads(label: str, files: list[Path], name: str) -> Any:
+def uploads(label: str, files: list[str], name: str) -> Any:
     """A gallery called `name` in which pictures are dropped, and that begins with `files`."""
     return pictures(
         label=label,
-        value=[str(file) for file in files],
+        value=files,
         columns=4,
         height="auto",
         object_fit="cover",

@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from open_tunit.web.components import AT_ONCE, answer_on, picture, result_picture, said, uploads
+from open_tunit.web.api import for_scripts, script
+from open_tunit.web.components import AT_ONCE, answer_on, held, picture, result_picture, said, uploads
 from open_tunit.web.options import COLOURS, options
-from open_tunit.web.studio import MAX_SIDE, Studio
+from open_tunit.web.studio import MAX_SIDE, Sample, Studio
 
 TITLE = "open-tunit"
 WAITING = 32
@@ -38,7 +39,7 @@ def build_page(studio: Studio, *, kept_seconds: int, address: str) -> Any:
         with gr.Tab("Sort") as tab:
             _sort_tab(tab, studio)
         with gr.Tab("From a script"):
-            gr.Markdown(_script(address))
+            gr.Markdown(script(address))
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
     return page
 
@@ -61,7 +62,8 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
             result = result_picture("Translation", "result", height=CARD_HEIGHT)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", elem_id="strength")
             style = gr.Dropdown(menu, value=REFERENCE, label="Take the style of", elem_id="style", filterable=False)
-            more = options(studio, source)
+            source_file, reference_file = held(source, first), held(reference, second)
+            more = options(studio, source_file)
     gallery = gr.Gallery(
         label="Or the mean style of a domain: the source in each, examples below",
         columns=8,
@@ -73,6 +75,7 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
         buttons=[],
         visible=bool(studio.filled),
     )
+    sample = gr.State(None)  # until another style is chosen
 
     def redraw(
         source: str | None, reference: str | None, style: str, strength: float, colours: str, *rest: Any
@@ -83,13 +86,17 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
             return None, *about
         return studio.translate(source, reference, domain, strength, COLOURS[colours], *rest), *about
 
-    changes = [page.load, source.change, reference.change, style.change, strength.release, *more.changes]
-    answer_on(changes, redraw, [source, reference, style, strength, *more], [result, source_about, reference_about])
-    answer_on([page.load, source.change], studio.domain_gallery, [source], [gallery])
+    followed: list[Any] = [source_file, reference_file, style, sample]
+    changes = [page.load, *(value.change for value in followed), strength.release, *more.changes]
+    asked = [source_file, reference_file, style, strength, *more, sample]
+    answer_on(changes, redraw, asked, [result, source_about, reference_about])
+    answer_on([page.load, source_file.change], studio.domain_gallery, [source_file], [gallery])
     answer_on([reference.upload], lambda: REFERENCE, [], [style])
+    for changed in (reference_file.change, style.change):
+        changed(lambda: None, None, sample, api_visibility="private", show_progress="hidden", queue=False)
 
-    def choose_domain(chosen: gr.SelectData) -> str:
-        return str(studio.filled[chosen.index])
+    def choose_domain(chosen: gr.SelectData) -> tuple[str, None]:
+        return str(studio.filled[chosen.index]), None
 
     def choose_example(chosen: gr.SelectData) -> Path:
         return studio.examples[int(chosen.index)]
@@ -97,17 +104,17 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
     def choose_reference(chosen: gr.SelectData) -> tuple[Path, str]:
         return studio.examples[chosen.index], REFERENCE
 
-    gallery.select(choose_domain, None, style, api_visibility="private", show_progress="hidden")
+    gallery.select(choose_domain, None, [style, sample], api_visibility="private", show_progress="hidden")
     source_examples.select(choose_example, None, source, api_visibility="private", show_progress="hidden")
     chosen = [reference, style]
     reference_examples.select(choose_reference, None, chosen, api_visibility="private", show_progress="hidden")
     if studio.can_sample:
-        _samples(page, studio, source, reference, style, strength, result)
-    _api(studio)
+        _samples(page, studio, source_file, reference_file, style, sample)
+    for_scripts(studio)
 
 
 def _samples(
-    page: gr.Blocks, studio: Studio, source: Any, reference: Any, style: gr.Dropdown, strength: gr.Slider, result: Any
+    page: gr.Blocks, studio: Studio, source: gr.State, reference: gr.State, style: gr.Dropdown, sample: gr.State
 ) -> None:
     """Styles drawn at random from the domain of the menu, or that of the reference."""
     gallery = gr.Gallery(
@@ -129,30 +136,31 @@ def _samples(
     def draw(source: str | None, reference: str | None, style: str, seed: int) -> list[tuple[Image.Image, str]]:
         return studio.sample_gallery(source, domain_of(reference, style), seed)
 
-    def choose(
-        chosen: gr.SelectData, source: str | None, reference: str | None, style: str, seed: int, strength: float
-    ) -> Image.Image:
-        return studio.sampled(source, domain_of(reference, style), seed, strength, number=chosen.index)
+    def choose(chosen: gr.SelectData, reference: str | None, style: str, seed: int) -> Sample | None:
+        domain = domain_of(reference, style)
+        return None if domain is None else Sample(domain, seed, chosen.index)
 
-    asked = [source, reference, style, seed]
-    answer_on([page.load, source.change, reference.change, style.change, seed.change], draw, asked, [gallery])
+    asked: list[Any] = [source, reference, style, seed]
+    answer_on([page.load, *(value.change for value in asked)], draw, asked, [gallery])
     again.click(lambda seed: seed + 1, seed, seed, api_visibility="private", show_progress="hidden")
-    gallery.select(said(choose), [*asked, strength], result, api_visibility="private", concurrency_id="model")
+    gallery.select(said(choose), [reference, style, seed], sample, api_visibility="private", show_progress="hidden")
 
 
 def _grid_tab(tab: gr.Tab, studio: Studio) -> None:
     half = min(len(studio.examples) // 2, MAX_SIDE)
+    left, top = _paths(studio)[:half], _paths(studio)[half : 2 * half]
     with gr.Row():
         with gr.Column(min_width=220):
-            sources = uploads(f"Sources, up to {MAX_SIDE}", studio.examples[:half], "grid-sources")
+            sources = uploads(f"Sources, up to {MAX_SIDE}", left, "grid-sources")
         with gr.Column(min_width=220):
-            references = uploads(f"References, up to {MAX_SIDE}", studio.examples[half : 2 * half], "grid-references")
+            references = uploads(f"References, up to {MAX_SIDE}", top, "grid-references")
     result = result_picture("Every source after every reference", "grid-result", elem_classes="sheet")
 
     def draw(sources: list[str], references: list[str]) -> Image.Image | None:
         return studio.grid(sources, references) if sources and references else None
 
-    answer_on([tab.select, sources.change, references.change], draw, [sources, references], [result])
+    asked = [held(sources, left), held(references, top)]
+    answer_on([tab.select, *(value.change for value in asked)], draw, asked, [result])
 
 
 def _between_tab(tab: gr.Tab, studio: Studio) -> None:
@@ -174,12 +182,13 @@ def _between_tab(tab: gr.Tab, studio: Studio) -> None:
             return [None, None]
         return studio.between(source, (start, end), position, STEPS_BETWEEN)
 
-    changes = [tab.select, source.change, start.change, end.change, position.release]
-    answer_on(changes, draw, [source, start, end, position], [here, strip])
+    asked = [held(source, first), held(start, first), held(end, second)]
+    changes = [tab.select, *(value.change for value in asked), position.release]
+    answer_on(changes, draw, [*asked, position], [here, strip])
 
 
 def _sort_tab(tab: gr.Tab, studio: Studio) -> None:
-    unsorted = uploads("Pictures", studio.examples, "sort-pictures")
+    unsorted = uploads("Pictures", _paths(studio), "sort-pictures")
     result = gr.Gallery(
         label="By domain",
         columns=6,
@@ -194,44 +203,17 @@ def _sort_tab(tab: gr.Tab, studio: Studio) -> None:
         rows = studio.sort(files) if files else []
         return [(file, f"{studio.label(domain)}, {sure:.0%}") for file, domain, sure in rows]
 
-    answer_on([tab.select, unsorted.change], draw, [unsorted], [result])
+    files = held(unsorted, _paths(studio))
+    answer_on([tab.select, files.change], draw, [files], [result])
 
 
-def _api(studio: Studio) -> None:
-    """What scripts may ask for; it has no place on the page."""
-    with gr.Row(visible=False):
-        source, reference = picture(label="source"), picture(label="reference")
-        domain, strength = gr.Number(label="domain", precision=0), gr.Number(1, label="strength")
-        seed = gr.Number(0, label="seed", precision=0)
-        output = gr.Image(format="png", label="translation")
-
-        def translate(
-            source: str | None, reference: str | None = None, domain: int | None = None, strength: float = 1.0
-        ) -> Image.Image:
-            """Redraw the source after the reference, or in a domain's mean style."""
-            return studio.translate(source, reference, domain, strength)
-
-        def sample(source: str | None, domain: int | None = None, seed: int = 0, strength: float = 1.0) -> Image.Image:
-            """Redraw the source in a style sampled from a domain."""
-            return studio.sampled(source, domain, seed, strength)
-
-        for answer, asked in (
-            (translate, [source, reference, domain, strength]),
-            (sample, [source, domain, seed, strength]),
-        ):
-            gr.Button().click(
-                said(answer),
-                asked,
-                output,
-                api_name=answer.__name__,
-                concurrency_id="model",
-                concurrency_limit=AT_ONCE,
-            )
+def _paths(studio: Studio) -> list[str]:
+    return [str(file) for file in studio.examples]
 
 
 def _examples(studio: Studio, name: str) -> gr.Gallery:
     return gr.Gallery(
-        [str(file) for file in studio.examples],
+        _paths(studio),
         label="Examples",
         show_label=False,
         columns=8,
@@ -264,20 +246,3 @@ def _header(studio: Studio) -> str:
         f"This model has {shapes.domains} domains{learned}; it works at {shapes.size} pixels."
         "</p></header>"
     )
-
-
-def _script(address: str) -> str:
-    return f"""
-```python
-from gradio_client import Client, handle_file  # pip install gradio_client
-
-page = Client("{address}")
-path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="/translate")
-path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="/translate")  # in domain 0's mean style
-path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="/sample")  # in a style of domain 0, drawn by seed 7
-```
-
-`path` is a PNG of the source's shape. The arguments of `/translate` are source, reference, domain and strength (0 to
-1); a domain goes before a reference. Those of `/sample` are source, domain, seed and strength. What cannot be comes
-back as an `AppError` with a sentence.
-"""

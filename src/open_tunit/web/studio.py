@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageOps
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from open_tunit.data.scan import scan
 from open_tunit.media import images
-from open_tunit.media.pictures import one_aspect
+from open_tunit.media.pictures import one_aspect, to_redraw
 from open_tunit.model import TUNIT
-from open_tunit.networks.style_code import Colours
+from open_tunit.networks.style_code import Colours, strengths
 from open_tunit.translation.interpolation import path
 from open_tunit.web.uploads import check_upload, check_uploads
 
@@ -27,6 +28,14 @@ MAX_EXAMPLES = 24
 CANVAS = 256
 TILE, TILE_EXAMPLES = 180, 3
 """Side of a domain's picture in the gallery, and how many of its examples stand below it."""
+
+
+class Sample(NamedTuple):
+    """The `number`-th of the style codes that the seed draws from a domain."""
+
+    domain: int
+    seed: int
+    number: int
 
 
 class Studio:
@@ -49,40 +58,31 @@ class Studio:
         colours: Colours | None = None,
         whole: bool = False,
         mask: Image.Image | None = None,
+        sample: Sample | None = None,
     ) -> Image.Image:
-        """The source redrawn after the reference, or in the mean style of `domain`; as `TUNIT.translate`.
+        """The source redrawn after the reference, in the mean style of `domain`, or in a sampled one.
 
-        A mask that was painted over another source, of another aspect, is left out.
+        `strength`, `colours`, `whole` and `mask` as in `TUNIT.translate`. A mask that was painted over another source,
+        of another aspect, is left out.
         """
         if source is None:
             raise ValueError("There is no source. Please drop a picture.")
-        if reference is None and domain is None:
+        if reference is None and domain is None and sample is None:
             raise ValueError("There is no reference. Please drop a picture, or choose a domain.")
-        _check_strength(strength)
-        after = check_upload(reference) if domain is None and reference is not None else None
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is {strength}; expected 0 to 1")
+        code = self._code(reference, domain, sample)
         file = check_upload(source)
         if mask is not None and not one_aspect(mask.size, images.read_image(file).size):
             mask = None
-        drawn: Image.Image = self.model.translate(
-            file, after, domain=domain, strength=strength, colours=colours, whole=whole, mask=mask
-        )
+        redrawn = to_redraw([file], whole=whole, mask=mask)
+        drawn: Image.Image = self.model.redraw(redrawn, code, strength=strengths(strength, colours))[0]
         return drawn
 
     def canvas(self, source: str) -> Image.Image:
         """A copy of the source to paint a mask over, its longer side CANVAS pixels."""
         copy = images.read_image(check_upload(source), at_least=CANVAS)
         return ImageOps.contain(copy, (CANVAS, CANVAS))
-
-    def sampled(
-        self, source: str | None, domain: int | None, seed: int = 0, strength: float = 1.0, *, number: int = 0
-    ) -> Image.Image:
-        """The source redrawn in the style that is the `number`-th of those that the seed draws from a domain."""
-        if source is None or domain is None:
-            raise ValueError("A sampled style needs a source and a domain.")
-        _check_strength(strength)
-        code = self.model.sample_styles(domain, number + 1, seed=seed)[-1:]
-        drawn: Image.Image = self.model.redraw(check_upload(source), code, strength=strength)[0]
-        return drawn
 
     def sample_gallery(self, source: str | None, domain: int | None, seed: int) -> list[tuple[Image.Image, str]]:
         """The source redrawn in SAMPLES styles of a domain, and a caption for each; nothing where either is missing."""
@@ -147,6 +147,13 @@ class Studio:
         way = self.model.redraw(self.model.squares(file), path(stops, steps - 1))
         return [here, images.grid(way[None])]
 
+    def _code(self, reference: str | None, domain: int | None, sample: Sample | None) -> Tensor:
+        if sample is not None:
+            return self.model.sample_styles(sample.domain, sample.number + 1, seed=sample.seed)[-1:]
+        if domain is None and reference is not None:
+            return self.model.target_styles(check_upload(reference), None)
+        return self.model.target_styles(None, domain)
+
     def _likeliest(self, files: Sequence[Path]) -> list[int]:
         likeliest: list[int] = self.model.domains(files).argmax(dim=1).tolist()
         return likeliest
@@ -166,11 +173,6 @@ class Studio:
 
 def _tile(image: Tensor) -> Image.Image:
     return images.to_pil(image).resize((TILE, TILE), Image.Resampling.LANCZOS)
-
-
-def _check_strength(strength: float) -> None:
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}; expected 0 to 1")
 
 
 def _examples(folder: Path) -> list[Path]:
