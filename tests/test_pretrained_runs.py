@@ -291,3 +291,12 @@ def test_the_number_of_domains_is_found_in_the_trunks_features(pictures: Path, t
     assert "finished" in trained(asked(many, tmp_path / "run", domains="auto"))
     dataset = open_dataset(asked(many, tmp_path / "run").data, size=32, seed=0)
     assert len(dataset.indices("train")) > 30
+
+
+def test_a_run_is_distilled_on_its_own_images(run: Path, model: TUNIT, tmp_path: Path) -> None:
+    assert main(["distil", "--model", str(run), "--out", str(tmp_path / "small"), "--steps", "2"]) == 0
+    small = TUNIT.from_pretrained(tmp_path / "small")
+    assert small.about["distilled"]["images"] == 9  # one to validate, eight to test
+    assert small.about["data"] == model.about["data"]
+    assert "E was efficientnet-lite0 and became" in (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "small" / "examples").iterdir())) == len(list((run / "model" / "examples").iterdir()))

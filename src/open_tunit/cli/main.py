@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from open_tunit.cli.arguments import parse
 from open_tunit.cli.cache_contents import cache
 from open_tunit.cli.critters_pictures import critters
+from open_tunit.cli.distil import distil
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": info,
     "cache": cache,
     "critters": critters,
+    "distil": distil,
     "export": export,
     "push": push,
     "import-official": import_official,
