@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.translations import validate
 from open_tunit.interop.hub import Upload, stage
 from open_tunit.networks.backbone import Backbone
+from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
-from open_tunit.training import alarms, pretrained
+from open_tunit.training import alarms, distillation, pretrained
 from open_tunit.training import state as states
 from open_tunit.web.studio import Studio
 
@@ -300,3 +302,28 @@ def test_a_run_is_distilled_on_its_own_images(run: Path, model: TUNIT, tmp_path:
     assert small.about["data"] == model.about["data"]
     assert "E was efficientnet-lite0 and became" in (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
     assert len(list((tmp_path / "small" / "examples").iterdir())) == len(list((run / "model" / "examples").iterdir()))
+
+
+def test_the_script_of_the_bundled_fruits(pictures: Path, tmp_path: Path) -> None:
+    script = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "bundled_model.py"))
+    settings = {"size": 32, "domains": 2, "steps": 3, "overrides": TINY}
+    target = tmp_path / "package" / "fruits"
+    (target / "old").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distillation, "BATCH", 4)
+        patch.setitem(script["written"].__globals__, "LARGEST_DIFFERENCE", 255)
+        given = {"distilling": {"steps": 20}, "target": target}
+        found = script["make_fruits"](str(pictures), tmp_path / "run", settings, **given)
+    assert {path.name for path in target.iterdir()} >= {
+        "config.json", "model.safetensors", "README.md", "samples.png", "ATTRIBUTION.md", "examples"
+    }  # fmt: skip
+    assert not (target / "old").exists()
+    assert "CC BY-SA 4.0" in (target / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    card = (target / "README.md").read_text(encoding="utf-8")
+    for said in ("cc-by-sa-4.0", 'pretrained("fruits")', "`Fruits-360`", "E was efficientnet-lite0", "ATTRIBUTION.md"):
+        assert said in card
+    written = TUNIT.from_pretrained(target)
+    assert isinstance(written.E, GuidingNetwork)
+    assert written.about["distilled"]["steps"] == 20 == found["steps"]
+    assert len(list((target / "examples").iterdir())) == 4
+    assert found["bytes"] < 12_000_000

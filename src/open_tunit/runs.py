@@ -14,8 +14,8 @@ from typing import Any
 from open_tunit.data.dataset import Dataset, same_images, same_labels
 from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
-from open_tunit.model_files.places import BUNDLED, MODEL, TRAINING_HASHES
 from open_tunit.model_files.places import CONFIG as MODEL_CONFIG
+from open_tunit.model_files.places import MODEL, TRAINING_HASHES, bundled_names
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 
@@ -156,10 +156,10 @@ def held(folder: Path) -> Iterator[None]:
     """The run's folder for this process alone; made, and removed again where nothing comes of it.
 
     Raises DifferentRunError for a folder of anything else, RunInUseError where another process trains the run, and
-    ValueError where nothing can be written, or for the bundled checkpoint's name.
+    ValueError where nothing can be written, or for a bundled checkpoint's name.
     """
-    if folder.as_posix() == BUNDLED:
-        raise ValueError(f"out is {folder}, the name of the bundled checkpoint; name another folder, as runs/{folder}")
+    if folder.as_posix() in bundled_names():
+        raise ValueError(f"out is {folder}, the name of a bundled checkpoint; name another folder, as runs/{folder}")
     stored_config(folder)
     with ExitStack() as stack:
         try:

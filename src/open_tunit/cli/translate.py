@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from open_tunit.cli.models import BUNDLED, open_model
+from open_tunit.cli.models import USUAL, open_model
 from open_tunit.settings.config import Precision
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def translate(
     source: Path,
     out: Path,
-    model: Path = BUNDLED,
+    model: Path = USUAL,
     reference: Path | None = None,
     domain: str | None = None,
     sample: int | None = None,
@@ -36,7 +36,7 @@ def translate(
         source: Picture or film (.mp4, .mov, ...), or folder of them.
         out: Folder for the results; SOURCE--REFERENCE.png (films: .mp4) each, folders as in the source's. Or the file's
             own name, .png, .jpg, ... (films: .mp4, .mov), where there is one result.
-        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
+        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
         sample: Number of styles to draw at random from the domain, in place of its mean style.

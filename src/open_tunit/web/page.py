@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.navbar import Navbar
 from PIL import Image
 
 from open_tunit.web.components import AT_ONCE, answer_on, picture, result_picture, said, uploads
@@ -23,23 +25,37 @@ CARD_HEIGHT = 300
 """Of the places where a picture is dropped or appears, in pixels."""
 
 
-def build_page(studio: Studio, *, kept_seconds: int, address: str) -> Any:
-    """The gr.Blocks of a model; uploads and results are deleted when they are `kept_seconds` old."""
+def build_page(studios: Mapping[str, Studio], *, kept_seconds: int, address: str) -> Any:
+    """The gr.Blocks of one or several models, a page for each by its name, the first one's at the address itself.
+
+    Uploads and results are deleted when they are `kept_seconds` old.
+    """
     deletion = (min(DELETED_EVERY_SECONDS, kept_seconds), kept_seconds)
+    first, *others = studios
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=deletion) as page:
-        gr.HTML(_header(studio))
-        with gr.Tab("Translate"):
-            _translate_tab(page, studio)
-        with gr.Tab("Grid") as tab:
-            _grid_tab(tab, studio)
-        with gr.Tab("In between") as tab:
-            _between_tab(tab, studio)
-        with gr.Tab("Sort") as tab:
-            _sort_tab(tab, studio)
-        with gr.Tab("From a script"):
-            gr.Markdown(_script(address))
+        Navbar(main_page_name=first)
+        _page(page, studios[first], address, "")
+    for name in others:
+        with page.route(name):
+            _page(page, studios[name], address, f"_{name}")
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
     return page
+
+
+def _page(page: gr.Blocks, studio: Studio, address: str, ending: str) -> None:
+    """A model's page; `ending` is what scripts add to the names of the answers."""
+    gr.HTML(_header(studio))
+    with gr.Tab("Translate"):
+        _translate_tab(page, studio)
+        _api(studio, ending)
+    with gr.Tab("Grid") as tab:
+        _grid_tab(tab, studio)
+    with gr.Tab("In between") as tab:
+        _between_tab(tab, studio)
+    with gr.Tab("Sort") as tab:
+        _sort_tab(tab, studio)
+    with gr.Tab("From a script"):
+        gr.Markdown(_script(address, ending))
 
 
 def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
@@ -99,7 +115,6 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
     reference_examples.select(choose_reference, None, chosen, api_visibility="private", show_progress="hidden")
     if studio.can_sample:
         _samples(page, studio, source, reference, style, strength, result)
-    _api(studio)
 
 
 def _samples(
@@ -193,7 +208,7 @@ def _sort_tab(tab: gr.Tab, studio: Studio) -> None:
     answer_on([tab.select, unsorted.change], draw, [unsorted], [result])
 
 
-def _api(studio: Studio) -> None:
+def _api(studio: Studio, ending: str) -> None:
     """What scripts may ask for; it has no place on the page."""
     with gr.Row(visible=False):
         source, reference = picture(label="source"), picture(label="reference")
@@ -219,7 +234,7 @@ def _api(studio: Studio) -> None:
                 said(answer),
                 asked,
                 output,
-                api_name=answer.__name__,
+                api_name=answer.__name__ + ending,
                 concurrency_id="model",
                 concurrency_limit=AT_ONCE,
             )
@@ -262,18 +277,19 @@ def _header(studio: Studio) -> str:
     )
 
 
-def _script(address: str) -> str:
+def _script(address: str, ending: str) -> str:
+    translate, sample = f"/translate{ending}", f"/sample{ending}"
     return f"""
 ```python
 from gradio_client import Client, handle_file  # pip install gradio_client
 
 page = Client("{address}")
-path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="/translate")
-path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="/translate")  # in domain 0's mean style
-path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="/sample")  # in a style of domain 0, drawn by seed 7
+path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="{translate}")
+path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="{translate}")  # in domain 0's mean style
+path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="{sample}")  # in a style of it, drawn by seed 7
 ```
 
-`path` is a PNG of the source's shape. The arguments of `/translate` are source, reference, domain and strength (0 to
-1); a domain goes before a reference. Those of `/sample` are source, domain, seed and strength. What cannot be comes
+`path` is a PNG of the source's shape. The arguments of `{translate}` are source, reference, domain and strength (0 to
+1); a domain goes before a reference. Those of `{sample}` are source, domain, seed and strength. What cannot be comes
 back as an `AppError` with a sentence.
 """
