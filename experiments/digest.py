@@ -33,6 +33,8 @@ SMALL = {
     "training.guiding_share": 0.5,
 }
 SMALL_STYLES = {"model.style_dim": 48, "model.palette_dim": 16, "model.projection_dim": 16}
+PROJECTED = {"discriminator.width": 8}
+"""The projected discriminator normalises in groups of eight channels."""
 LABELS = {
     "none": {},
     "some": {"data.labels": "folders", "data.label_fraction": 0.1},
@@ -55,6 +57,7 @@ def digests(preset: str, labels: str, schedule: str) -> tuple[str, str]:
     """Of the losses in the log, and of all networks' weights at the end."""
     with tempfile.TemporaryDirectory() as folder:
         styles = {} if preset == "paper" else SMALL_STYLES
+        styles |= PROJECTED if preset.startswith("photos") else {}
         overrides = SMALL | styles | LABELS[labels] | {"training.schedule": schedule}
         config = Config.preset(
             preset,

@@ -86,7 +86,7 @@ def patterned(count: int) -> tuple[Batches, np.ndarray]:
     return Batches(pixels, unknown, everything, seed=0, view=Views(), device=CPU, dtype=torch.float64), kinds
 
 
-def noisy_batches(count: int) -> Batches:
+def noisy_batches(count: int, dtype: torch.dtype = torch.float64) -> Batches:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     indices = np.arange(count)
-    return Batches(pixels, np.full(count, -1), indices, seed=0, view=Views(), device=CPU, dtype=torch.float64)
+    return Batches(pixels, np.full(count, -1), indices, seed=0, view=Views(), device=CPU, dtype=dtype)

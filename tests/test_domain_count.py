@@ -140,6 +140,13 @@ def test_a_sweep_is_a_function_of_its_seed(picture_folder: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_sweep_tells_what_is_left_out(picture_folder: Path, tmp_path: Path) -> None:
+    (picture_folder / "phone.heic").write_bytes(b"x")
+    said = io.StringIO()
+    sweep(asked(picture_folder, tmp_path / "out"), range(2, 4), console=Console(file=said))
+    assert said.getvalue().startswith("warning: 1 left out: phone.heic is HEIC")
+
+
 def test_the_search_trains_e_alone(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     phases: list[Phase] = []
     original = Step.__call__

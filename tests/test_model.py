@@ -236,6 +236,22 @@ def test_tensors_of_another_kind_are_named(model: TUNIT, x: Tensor) -> None:
         model.style(x)
 
 
+@pytest.mark.parametrize("wrong", [200.0, -3.0, float("nan"), float("inf")])
+def test_tensors_of_another_range_are_named(model: TUNIT, wrong: float) -> None:
+    x = torch.zeros(2, 3, SIZE, SIZE)
+    x[1, 2, 3, 4] = wrong
+    asked = (
+        lambda: model.style(x),
+        lambda: model.domains(x),
+        lambda: model.translate(x[:1], x),
+        lambda: model.grid(x, x),
+    )
+    for ask in asked:
+        with pytest.raises(ValueError, match=rf"the tensor has values from .*{wrong:g}.*; expected -1 to 1"):
+            ask()
+    assert model.style(x.clamp(-1.2, 1.2).nan_to_num(0)).shape == (2, SHAPES.style_dim)  # as resampling leaves them
+
+
 def test_pictures_that_are_not_there(model: TUNIT, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no\.png does not exist"):
         model.translate(tmp_path / "no.png", tmp_path / "no.png")

@@ -465,6 +465,65 @@ def test_a_sampled_style_of_the_gallery(page: Any, server: Server) -> None:
         page.wait_for_function("old => document.querySelector('#samples img').src != old", arg=shown)
 
 
+def _open_more(page: Any) -> None:
+    with page.expect_response(lambda answer: "/file=" in answer.url):  # the painter's copy of the source
+        page.locator("#more button").first.click()
+    page.locator("#mask canvas").first.wait_for()
+
+
+@pytest.mark.browser
+def test_a_whole_picture(page: Any, server: Server) -> None:
+    _drop(page, "#source", server.source)
+    _drop(page, "#reference", server.reference)
+    _wait_for_picture(page, server, server.expected)
+    _open_more(page)
+    page.locator("#whole input").check()
+    whole = server.model.translate(server.source, server.reference, whole=True)
+    _wait_for_picture(page, server, np.asarray(whole))
+
+
+def _paint(page: Any, down: int) -> None:
+    """A stroke through the middle of the painter, or so far below it."""
+    page.locator("#mask").scroll_into_view_if_needed()
+    box = page.locator("#mask canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + down
+    page.mouse.move(x - 20, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y, steps=8)
+    page.mouse.up()
+
+
+def _is_masked(shown: np.ndarray | None, before: np.ndarray) -> bool:
+    """Whether the upper edge is the source's and something else is not."""
+    if shown is None or shown.shape != before.shape:
+        return False
+    return np.array_equal(shown[:8], before[:8]) and not np.array_equal(shown, before)
+
+
+@pytest.mark.browser
+def test_a_painted_mask(page: Any, server: Server) -> None:
+    """What is painted is redrawn, and all else stays the source's to the pixel, until another source comes."""
+    _drop(page, "#source", server.source)
+    _drop(page, "#reference", server.reference)
+    _wait_for_picture(page, server, server.expected)
+    _open_more(page)
+    with Image.open(server.source) as picture:
+        before = np.asarray(picture.convert("RGB"))
+    free, waited, down = server.expected, time.monotonic(), 0
+    shown: np.ndarray | None = None
+    while time.monotonic() - waited < PATIENCE_SECONDS and not _is_masked(shown, before):
+        _paint(page, down)  # before the painter shows its picture, which nothing tells, a stroke is lost
+        down += 4
+        page.wait_for_timeout(8000)
+        shown = _fetched(_image(page, "#result")) if page.locator("#result img").count() else None
+    assert shown is not None
+    changed = (shown != before).any(axis=2)
+    assert changed.mean() < 0.5
+    assert (shown == free).all(axis=2)[changed].mean() > 0.3  # but for the edge of the paint
+    _drop(page, "#source", server.reference)
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.reference, server.reference)))
+
+
 @pytest.mark.browser
 def test_broken_and_oversize_files_are_answered_with_a_sentence(page: Any, server: Server, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_text("no picture")
@@ -514,6 +573,8 @@ def test_a_phone_shows_the_whole_width(browser: Any, server: Server) -> None:
         view.wait_for_selector("#result img")
         assert view.evaluate("document.documentElement.scrollWidth") <= 390
         _is_seen_whole(view, "#result img")
+        more = view.locator("#more").bounding_box()
+        assert more["y"] + more["height"] <= 2 * view.viewport_size["height"]  # on the second screen
         view.locator(".overflow-menu > button").first.click()
         view.locator(".overflow-dropdown button", has_text="In between").first.click()
         view.wait_for_selector("#between-here img")

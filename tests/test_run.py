@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -21,10 +22,10 @@ from PIL import Image
 from rich.console import Console
 
 from open_tunit import TUNIT, Config, train
+from open_tunit.media import images
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.recipes import OURS
-from open_tunit.training import budget, loop, starting
-from open_tunit.training.budget import quickened, repaced_pairs, slowed
+from open_tunit.training import budget, loop, opening
 from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.plan import Plan
 from open_tunit.training.step import Step
@@ -74,11 +75,6 @@ def _train(config: Config, **given: Any) -> tuple[TUNIT, str]:
 def ticking(seconds: float) -> Callable[[], float]:
     """A clock that goes on by so much at each look, and stands still between."""
     return itertools.count(step=seconds).__next__
-
-
-def plan_of(**training: Any) -> Plan:
-    overrides = {f"training.{name}": value for name, value in training.items()}
-    return Plan.of(Config.preset("cpu", data="photos", out="run", overrides=overrides))
 
 
 def _lines(config: Config) -> list[dict[str, Any]]:
@@ -153,7 +149,7 @@ def test_a_run_directory(config: Begin) -> None:
     model, said = _train(asked)
     run = Path(asked.out)
     assert {path.name for path in run.iterdir()} - {"tensorboard"} == {
-        "config.yaml", "data.json", "log.jsonl", "samples", "checkpoints", "model",
+        "config.yaml", "data.json", "files.json", "log.jsonl", "samples", "checkpoints", "model",
     }  # fmt: skip
     files = {"config.json", "model.safetensors", "README.md", "examples"}
     assert {path.name for path in (run / "model").iterdir()} == files
@@ -315,9 +311,49 @@ def test_unreadable_files_are_counted(config: Begin, picture_folder: Path) -> No
     (picture_folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     asked = config(steps=1)
     _, said = _train(asked)
-    assert "unreadable files are left out (2), such as broken [a].png, which is not an image" in said
+    assert "warning: 1 left out: broken [a].png is not an image, or of a kind that cannot be read\n" in said
+    assert "warning: 1 left out: cut.jpg cannot be decoded\n" in said
     listed = json.loads((Path(asked.out) / "data.json").read_text())["unreadable"]
     assert [path for path, _ in listed] == ["broken [a].png", "cut.jpg"]
+
+
+def test_what_became_of_each_file_is_told_each_time_and_read_once(
+    config: Begin, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 40))
+    Image.fromarray(deep.astype(np.uint16)).save(picture_folder / "twelve.png")
+    (picture_folder / "phone.heic").write_bytes(b"x")
+    (picture_folder / ".DS_Store").write_bytes(b"x")
+    read: list[str] = []
+    original = images.read_image
+
+    def counting(path: Path, **options: Any) -> Image.Image:
+        read.append(path.name)
+        return original(path, **options)
+
+    monkeypatch.setattr(images, "read_image", counting)
+    for steps in (1, 2):
+        asked = config(steps=steps)
+        _, said = _train(asked)
+        files = Path(asked.out) / "files.json"
+        assert "warning: 1 left out: phone.heic is HEIC, which is not read" in said
+        assert "1 converted: twelve.png is 12-bit grey in 16 bits: white is taken to be 4095\n" in said
+        assert f"what became of each file is in {files}\n" in said
+        assert ".DS_Store" not in said
+        uses = {row["file"]: row["use"] for row in json.loads(files.read_text())["files"]}
+        assert len(uses) == 24 + 3
+        assert uses["twelve.png"] == "used"
+        assert (uses["phone.heic"], uses[".DS_Store"]) == ("left out", "passed over")
+    assert len(read) == len(set(read)) == 25
+
+
+def test_labels_without_a_picture_make_no_domain(config: Begin, picture_folder: Path) -> None:
+    _into_folders(picture_folder)
+    (picture_folder / "empty").mkdir()
+    (picture_folder / "empty" / "a.heic").write_bytes(b"x")
+    model, said = _train(config(steps=1, joint_start=None, domains=5, set={"data.labels": "folders"}))
+    assert "empty/a.heic" in said
+    assert model.config.domains == 2
 
 
 def _into_folders(folder: Path) -> None:
@@ -492,7 +528,7 @@ def test_minutes_too_few_to_learn_from(config: Begin, monkeypatch: pytest.Monkey
     def counted(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": steps, "training.joint_start": 2})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", counted)
+    monkeypatch.setattr(opening, "fitted_to_minutes", counted)
     _, said = _train(config(joint_start=None, minutes=0.001, report_every=1000), clock=ticking(0.1))
     assert (f"warning: --minutes 0.001 makes {steps} steps on this machine, too few to learn from" in said) == noted
 
@@ -501,7 +537,7 @@ def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeyp
     def hopeful(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": 1_000_000, "training.joint_start": 2})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", hopeful)
+    monkeypatch.setattr(opening, "fitted_to_minutes", hopeful)
     asked = config(joint_start=None, minutes=0.02, report_every=1_000_000)
     model, said = _train(asked, clock=ticking(0.01))
     steps = _stored(asked)["training"]["steps"]
@@ -541,40 +577,13 @@ def test_unlike_pictures_are_trained_without_pairs(config: Begin, monkeypatch: p
     assert "going on from step 6 of 8" in said
 
 
-def test_a_slow_pair_phase_keeps_its_time() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, pair_steps=1500)
-    assert repaced_pairs(planned, 1100, pace=0.1, left=140) == planned  # 1,500 fit
-    fewer = repaced_pairs(planned, 1100, pace=0.2, left=140)
-    assert (fewer.pair_steps, fewer.steps - fewer.adversarial_start) == (800, 500)
-    assert repaced_pairs(planned, 1100, pace=0.1, left=-5).pair_steps == 100
-
-
-def test_a_slow_e_gives_up_steps_and_not_gs_time() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, pair_steps=0, prototypes_start=0.5)
-    assert slowed(planned, 100, seconds=10, allowed=100) == planned
-    assert slowed(planned, 100, seconds=5, allowed=100) == planned
-    fewer = slowed(planned, 100, seconds=20, allowed=100)  # twice as slow: half of the steps
-    assert (fewer.joint_start, fewer.steps) == (500, 1500)
-    late = slowed(planned, 400, seconds=80, allowed=100)
-    assert (late.joint_start, late.steps) == (802, 1802)  # prototypes begin at 401, and not before
-    assert slowed(planned, 499, seconds=499, allowed=100).joint_start == 1000
-
-
-def test_time_that_is_left_is_steps_of_g() -> None:
-    planned = plan_of(steps=3000, joint_start=1000, pair_steps=0)
-    assert quickened(planned, 2000, pace=0.1, left=100) == planned  # 950 fit
-    assert quickened(planned, 2000, pace=0.1, left=107) == planned  # 1016: not worth a report
-    assert quickened(planned, 2000, pace=0.05, left=100).steps == 3900
-    assert quickened(planned, 3000, pace=0.1, left=-1) == planned
-
-
 def test_a_run_that_is_faster_than_it_was_timed_uses_its_minutes(
     config: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def timid(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": 6, "training.joint_start": 2})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", timid)
+    monkeypatch.setattr(opening, "fitted_to_minutes", timid)
     monkeypatch.setattr(budget, "WORTHWHILE", 1)
     asked = config(joint_start=None, minutes=0.1, report_every=2)
     _train(asked, clock=ticking(0.05))
@@ -589,7 +598,7 @@ def test_a_run_keeps_es_share_of_the_time(config: Begin, monkeypatch: pytest.Mon
     def hopeful(plan: Plan, *arguments: Any, **keywords: Any) -> Plan:
         return plan.replace({"training.steps": 4000, "training.joint_start": 2000})
 
-    monkeypatch.setattr(starting, "fitted_to_minutes", hopeful)
+    monkeypatch.setattr(opening, "fitted_to_minutes", hopeful)
     share = {"training.guiding_share": 0.5}
     _train(config(joint_start=None, minutes=0.1, report_every=3, set=share), clock=ticking(0.05))
     phases = [line["phase"] for line in _lines(config())]

@@ -11,7 +11,7 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.media.images import UnreadableImage
 from open_tunit.model_files.naming import Naming
-from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, SAMPLES, Studio
+from open_tunit.web.studio import CANVAS, MAX_SIDE, MAX_SORTED, SAMPLES, Studio
 from open_tunit.web.uploads import check_upload, check_uploads, sentence
 
 SIZE = 32
@@ -63,6 +63,19 @@ def test_translations_are_the_models(model: TUNIT, studio: Studio, files: list[s
     assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], files[-1], strength=0.5)))
     drawn = studio.translate(files[0], files[-1], 1)
     assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], domain=1)))
+
+
+def test_whole_pictures_colours_and_masks_are_the_models(model: TUNIT, studio: Studio, files: list[str]) -> None:
+    mask = Image.new("L", (24, 20))
+    mask.paste(255, (0, 0, 12, 20))
+    drawn = studio.translate(files[0], files[-1], whole=True, mask=mask)
+    assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], files[-1], whole=True, mask=mask)))
+    over_another = studio.translate(files[0], files[-1], mask=mask.resize((20, 20)))
+    assert np.array_equal(np.asarray(over_another), np.asarray(model.translate(files[0], files[-1])))
+    assert not studio.has_palette
+    with pytest.raises(ValueError, match="palette"):
+        studio.translate(files[0], files[-1], colours="source")
+    assert max(studio.canvas(files[0]).size) == CANVAS
 
 
 def test_translations_that_cannot_be(studio: Studio, files: list[str]) -> None:

@@ -13,7 +13,7 @@ from open_tunit import TUNIT, Config, train
 
 
 def train_tiny(data: Path, out: Path, **fields: Any) -> Path:
-    """A run of few steps through both phases in `out`; `fields` are the preset's, and `evaluator` train's."""
+    """A run of few steps through both phases in `out`; `fields` are the `preset`'s (cpu), and `evaluator` train's."""
     shapes: dict[str, Any] = {
         "model.style_dim": 8, "model.palette_dim": 3,
         "model.guiding_width": 4, "model.generator_width": 4, "model.style_mlp_width": 16,
@@ -22,10 +22,10 @@ def train_tiny(data: Path, out: Path, **fields: Any) -> Path:
         "training.pair_steps": 0,
     }  # fmt: skip
     steps = fields.pop("steps", 2)
-    evaluator = fields.pop("evaluator", None)
+    evaluator, preset = fields.pop("evaluator", None), fields.pop("preset", "cpu")
     shapes |= fields.pop("overrides", {})
     fields = {"report_every": 1} | fields
-    config = Config.preset("cpu", data=str(data), out=str(out), domains=2, steps=steps, overrides=shapes, **fields)
+    config = Config.preset(preset, data=str(data), out=str(out), domains=2, steps=steps, overrides=shapes, **fields)
     train(config, evaluator=evaluator)
     return out
 

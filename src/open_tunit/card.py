@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -30,11 +31,13 @@ class Publication:
     picture: str | None = None
     """File name of a sample grid beside the card."""
     caption: str = ""
+    domain_names: Sequence[str] = ()
+    """What the K domains are called."""
 
 
-def model_card(config: Config, about: Mapping[str, Any]) -> str:
+def model_card(config: Config, about: Mapping[str, Any], domain_names: Sequence[str] = ()) -> str:
     """README.md of a run's model folder, from the run's config and the facts in `about`."""
-    return published_card(config.model, about, Publication(), run=config)
+    return published_card(config.model, about, Publication(domain_names=domain_names), run=config)
 
 
 def published_card(
@@ -58,7 +61,7 @@ def published_card(
         "other.",
         *_picture(publication),
         _session(publication.name),
-        *_table("How it was made", _training_rows(about, run)),
+        *_table("How it was made", _training_rows(about, run, publication.domain_names)),
         *_table(_measured(publication.metrics), _metric_rows(publication.metrics)),
         *_protocol(publication.metrics),
         f"## Intended use\n\n{publication.intended_use}",
@@ -100,7 +103,7 @@ model.translate("source.jpg", "reference.jpg").save("out.png")
 ```"""
 
 
-def _training_rows(about: Mapping[str, Any], run: Config | None) -> dict[str, Any]:
+def _training_rows(about: Mapping[str, Any], run: Config | None, names: Sequence[str]) -> dict[str, Any]:
     if "data" not in about:
         return {}
     data = about["data"]
@@ -114,7 +117,7 @@ def _training_rows(about: Mapping[str, Any], run: Config | None) -> dict[str, An
         "supervision": f"{about['supervision']} labelled",
         "steps": steps,
         "cost": f"{about['seconds'] / 60:.1f} minutes on {about['device']}",
-        "images per domain": ", ".join(map(str, about["domain_counts"])),
+        "images per domain": _counts(about["domain_counts"], names),
     }
     return rows | ({"distilled": _distilled(about["distilled"])} if "distilled" in about else {})
 
@@ -126,6 +129,16 @@ def _distilled(lost: Mapping[str, Any]) -> str:
         f"images its style codes have an R squared of {lost['style_r_squared']:.3f} with the first one's, and "
         f"{lost['domain_agreement']:.1%} stay in their domain"
     )
+
+
+def _counts(counts: Sequence[int], names: Sequence[str]) -> str:
+    """The images of each domain, with the domains' names where there are any; merged domains count as one."""
+    if all(name.isdecimal() for name in names):
+        return ", ".join(map(str, counts))
+    named: Counter[str] = Counter()
+    for name, count in zip(names, counts, strict=True):
+        named[name] += count
+    return ", ".join(f"{name}: {count}" for name, count in named.items())
 
 
 def _measured(metrics: Mapping[str, Any] | None) -> str:

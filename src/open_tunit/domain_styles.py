@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from open_tunit.device import alike, in_float64
 from open_tunit.metrics.covariance import shrunk_covariance, symmetric_root
 from open_tunit.model_files.naming import Naming
 from open_tunit.rng import Stream, rng
@@ -42,8 +43,8 @@ class DomainStyles(nn.Module):
         domains = domains.to(styles.device)
         member = nn.functional.one_hot(domains, self.config.domains)  # (N, K)
         counts = member.sum(dim=0)
-        sums = member.T.double() @ styles.double()
-        self.domain_styles.copy_(sums / counts.clamp(min=1)[:, None])
+        sums = in_float64(member.T) @ in_float64(styles)
+        self.domain_styles.copy_(alike(sums / in_float64(counts).clamp(min=1)[:, None], self.domain_styles))
         self.domain_counts.copy_(counts)
         spreads = torch.zeros(self.spreads_shape)
         for domain in domains.unique().tolist():
@@ -87,13 +88,13 @@ class DomainStyles(nn.Module):
 
     def _merged_spreads(self, spreads: Tensor, means: Tensor) -> Tensor:
         """The spreads where the domains have the `means` of their merges: within the parts, and between them."""
-        merged = spreads.clone()
-        heads = torch.tensor(self.naming.heads, device=means.device)
+        merged, spreads, means, counts = spreads.clone(), spreads.cpu(), means.cpu(), self.domain_counts.cpu()
+        heads = torch.tensor(self.naming.heads)
         for head in (k for k in heads.unique().tolist() if (heads == k).sum() > 1):
             parts = heads == head
-            shares = self.domain_counts[parts].double() / self.domain_counts[parts].sum().clamp(min=1)
+            shares = counts[parts].double() / counts[parts].sum().clamp(min=1)
             within = spreads[parts].double() @ spreads[parts].double()
-            apart = (self.domain_styles[parts] - means[head]).double()
+            apart = (self.domain_styles.cpu()[parts] - means[head]).double()
             covariance = (shares[:, None, None] * (within + apart[:, :, None] * apart[:, None, :])).sum(dim=0)
-            merged[head] = symmetric_root(covariance)
+            merged[head] = alike(symmetric_root(covariance), merged)
         return merged

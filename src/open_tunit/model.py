@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
 
 from open_tunit.domain_styles import SPREADS, DomainStyles
-from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.files import write_text_atomic
 from open_tunit.media import images
-from open_tunit.media.pictures import Opened, Picture, Pictures, listed, open_picture
-from open_tunit.model_files.model_config import read_model_config
+from open_tunit.media.pictures import Frame, Mask, Opened, Picture, Pictures, listed, open_picture, to_redraw
+from open_tunit.model_files.model_config import ModelConfig, read_model_config, write_model_config
 from open_tunit.model_files.naming import read_naming, write_naming
 from open_tunit.model_files.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
-from open_tunit.model_files.weights import ShapesOnly, read_weights
+from open_tunit.model_files.weights import ShapesOnly, read_weights, write_weights
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import guiding_network
 from open_tunit.networks.guiding import Guidance
-from open_tunit.parts import groups, in_parts
-from open_tunit.settings.config import FORMAT_VERSION, Fit, Model
+from open_tunit.networks.inference import guidance, translations
+from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths, walked
+from open_tunit.parts import groups
+from open_tunit.settings.config import Fit, Model
 
-FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
-"""Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with
-(docs/performance.md), on a GPU, where it was not measured, enough for 64 images of 128 px at width 64."""
 SQUARES_AT_ONCE = 256
 """Of a list of pictures that E sees."""
+FARTHEST = 2.0
+"""From 0, of a tensor's values: resampling goes a little beyond [-1, 1], values of 0 to 255 go far."""
 
 
 class TUNIT(DomainStyles):
@@ -66,22 +63,31 @@ class TUNIT(DomainStyles):
         samples: int | None = None,
         seed: int = 0,
         strength: float = 1.0,
+        colours: Colours | None = None,
+        whole: bool = False,
+        mask: Mask | Sequence[Mask] | None = None,
     ) -> Any:
         """Redraw each source in the style of its reference, or in the mean style of `domain` (number or name).
 
         N sources with N references (pairwise), 1 with N, or N with 1; `samples` styles of the domain, drawn by the
         `seed`, count as so many references. `strength` walks from the source's own style (0) to the reference's (1).
+        `colours` are those of the `source`; of the `reference`, and nothing else of it; or a strength of their own.
+        With `whole` all of a picture is redrawn, not its middle square. A `mask`, for all sources or one each, is white
+        where they are redrawn, grey where both are mixed, and black where each pixel stays the source's; "alpha" stands
+        for the source's own alpha channel.
+
         Returns a PIL image for one picture and one reference, a list when there may be several of either, a tensor
         (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
         """
+        walk = strengths(strength, colours)
         styles = self.target_styles(reference, domain, samples, seed)
-        drawn = self.redraw(source, styles, strength=strength)
+        drawn = self.redraw(to_redraw(source, whole=whole, mask=mask), styles, strength=walk)
         several = (list, tuple, Tensor)
         one = samples is None and not isinstance(source, several) and not isinstance(reference, several)
         return drawn[0] if one else drawn
 
     @torch.inference_mode()
-    def redraw(self, source: Pictures, styles: Tensor, *, strength: float = 1.0) -> Any:
+    def redraw(self, source: Pictures, styles: Tensor, *, strength: Strength = 1.0) -> Any:
         """Redraw each source with its style code, of `styles` (N, style_dim): N with N, 1 with N, or N with 1.
 
         The codes are those of `style`, `domain_style` and `sample_styles`, or mixtures; `strength` as in `translate`.
@@ -100,7 +106,9 @@ class TUNIT(DomainStyles):
         return list(self._redrawn(several, codes, strength))
 
     @torch.inference_mode()
-    def redraw_all(self, sources: Sequence[Picture], styles: Tensor, *, strength: float = 1.0) -> Iterator[Image.Image]:
+    def redraw_all(
+        self, sources: Sequence[Picture], styles: Tensor, *, strength: Strength = 1.0
+    ) -> Iterator[Image.Image]:
         """All M x N translations of M pictures with N style codes (N, style_dim), the first picture's first.
 
         They are given out as they are drawn, so that the memory grows neither with M nor with N. Each picture is read
@@ -120,11 +128,13 @@ class TUNIT(DomainStyles):
         return drawn.reshape(len(x), len(styles), *x.shape[1:])
 
     def open(self, picture: Picture) -> Opened:
-        """The picture, read and fitted to the square: what takes time and needs no network.
+        """The picture, read and brought to the model's size: what takes time and needs no network.
 
-        Raises FileNotFoundError, UnreadableImage (a ValueError).
+        Raises FileNotFoundError, UnreadableImage, RefusedPicture (ValueErrors).
         """
-        return open_picture(picture, self.config.size, self.fit, self.background)
+        multiple = 2**self.config.halvings
+        frame = Frame(size=self.config.size, fit=self.fit, background=self.background, multiple=multiple)
+        return open_picture(picture, frame)
 
     def squares(self, pictures: Pictures) -> Tensor:
         """N pictures as the networks see them: (N, 3, S, S) in [-1, 1], on the model's device."""
@@ -167,21 +177,12 @@ class TUNIT(DomainStyles):
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        trunk = {name: value for name, value in tensors.items() if name.startswith("E.trunk.")}
-        if self.config.trunk != "vgg11":  # its weights are numbers of half precision already
-            tensors |= {name: value.half() for name, value in trunk.items()}
-        if half:
-            tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
-        values = {
-            "format_version": FORMAT_VERSION,
-            "model": dataclasses.asdict(self.config),
-            "fit": self.fit,
-            "background": self.background,
-            "about": self.about,
-        }
-        write_atomic(target / WEIGHTS, lambda path: safetensors.torch.save_file(tensors, path))
-        write_text_atomic(target / CONFIG, json.dumps(values, indent=1) + "\n")
+        # a pretrained trunk's weights are numbers of half precision already
+        halved = "" if half else "E.trunk." if self.config.trunk != "vgg11" else None
+        write_weights(target / WEIGHTS, self.state_dict(), halved=halved)
+        write_model_config(
+            target / CONFIG, ModelConfig(self.config, self.fit, self.background, self.about, self.naming.labels)
+        )
         write_naming(target, self.naming)
         if card is not None:
             write_text_atomic(target / CARD, card)
@@ -199,7 +200,7 @@ class TUNIT(DomainStyles):
         """
         source = model_folder(folder, revision=revision)
         config = read_model_config(source / CONFIG)
-        naming = read_naming(source, config.model.domains)
+        naming = read_naming(source, config.model.domains, config.labels)
         with ShapesOnly():
             shapes = cls(config.model)
             spreads = torch.empty(shapes.spreads_shape)
@@ -227,7 +228,7 @@ class TUNIT(DomainStyles):
     def _probabilities(self, guidance: Guidance) -> Tensor:
         return self.naming.merged(guidance.logits.softmax(dim=1))
 
-    def _redrawn(self, sources: Sequence[Picture], codes: Tensor, strength: float) -> Iterator[Image.Image]:
+    def _redrawn(self, sources: Sequence[Picture], codes: Tensor, strength: Strength) -> Iterator[Image.Image]:
         """M pictures, each with its N style codes (M, N, D): the M * N translations, few pictures in memory at once."""
         rest = iter(codes)
         for group in groups(map(self.open, sources), lambda opened: opened.pixels):
@@ -235,60 +236,38 @@ class TUNIT(DomainStyles):
             yield from self._redrawn_group(group, theirs, strength)
             del group  # so that it is freed before the next one is read
 
-    def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: float) -> Iterator[Image.Image]:
-        drawn = itertools.chain.from_iterable(self._drawn(self.squares(group), codes, strength))
-        for original in group:
-            for square in itertools.islice(drawn, codes.shape[1]):
-                yield original.with_output(square, self.fit)
+    def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: Strength) -> Iterator[Image.Image]:
+        codes = self._walked(self.squares(group) if needs_own(strength) else None, codes, strength)
+        rest = iter(codes)
+        for _, alike in itertools.groupby(group, lambda opened: opened.content.shape):
+            some = list(alike)
+            x = torch.stack([opened.content for opened in some]).to(self.domain_styles)
+            theirs = torch.stack(list(itertools.islice(rest, len(some))))
+            drawn = itertools.chain.from_iterable(translations(self.G, x, theirs, half=self.in_bfloat16))
+            for original in some:
+                yield from map(original.with_output, itertools.islice(drawn, codes.shape[1]))
 
-    def _drawn(self, x: Tensor, codes: Tensor, strength: float = 1.0) -> Iterator[Tensor]:
-        """M images (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts.
+    def _drawn(self, x: Tensor, codes: Tensor, strength: Strength = 1.0) -> Iterator[Tensor]:
+        """M squares (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts."""
+        codes = self._walked(x, codes, strength)
+        yield from translations(self.G, x, codes, half=self.in_bfloat16)
 
-        Each image is encoded once.
-        """
-        codes = codes.to(x)
-        if strength != 1:
-            codes = torch.lerp(self.style(x)[:, None], codes, strength)
-        at_once = self._at_once(self.config.generator_width)
-        for some, theirs in zip(x.split(at_once), codes.split(at_once), strict=True):
-            content = torch.cat(list(in_parts(self._encode, some, at_once=at_once)))
-            rows = torch.arange(len(some), device=x.device).repeat_interleave(codes.shape[1])
-            decode = functools.partial(self._decode, content)
-            yield from in_parts(decode, rows, theirs.flatten(0, 1), at_once=at_once)
-
-    def _encode(self, x: Tensor) -> Tensor:
-        with self._autocast(self.in_bfloat16):
-            return self.G.encode(x)
-
-    def _decode(self, content: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
-        with self._autocast(self.in_bfloat16):
-            return self.G.decode(content[rows], codes).to(codes)
+    def _walked(self, squares: Tensor | None, codes: Tensor, strength: Strength) -> Tensor:
+        """The codes (M, N, D) that M squares are redrawn with; the squares are needed where their own codes count."""
+        codes = codes.to(self.domain_styles)
+        if squares is None or not needs_own(strength):
+            return codes
+        return walked(self.style(squares)[:, None], codes, strength, self.config.palette_dim)
 
     def _guidance(self, pictures: Pictures, *, half: bool = False) -> Guidance:
-        """E's outputs; with `half` its trunk computes in bfloat16, its heads in float32 all the same."""
-
-        def guide(part: Tensor) -> Guidance:
-            with self._autocast(half):
-                features = self.E.features(part)
-            return self.E.read(*(value.to(part) for value in features))
-
+        """E's outputs for N pictures, `half` in bfloat16."""
         if isinstance(pictures, Tensor):
             some: Iterable[Tensor] = [self._checked(pictures)]
         else:
             several = listed(pictures)
             starts = range(0, len(several), SQUARES_AT_ONCE)
             some = (self.squares(several[start : start + SQUARES_AT_ONCE]) for start in starts)
-        at_once = self._at_once(self.config.guiding_width)
-        parts = itertools.chain.from_iterable(in_parts(guide, x, at_once=at_once) for x in some)
-        return Guidance(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-    def _autocast(self, half: bool) -> torch.autocast:
-        return torch.autocast(self.domain_styles.device.type, dtype=torch.bfloat16, enabled=half)
-
-    def _at_once(self, width: int) -> int:
-        """Images of a part for a network whose first layer has `width` channels."""
-        values = FULL_SIZE_VALUES["cpu" if self.domain_styles.is_cpu else "cuda"]
-        return max(1, values // (width * self.config.size**2))
+        return guidance(self.E, some, width=self.config.guiding_width, half=half)
 
     def _checked(self, x: Tensor) -> Tensor:
         """Images (N, 3, S, S), on the model's device."""
@@ -297,4 +276,9 @@ class TUNIT(DomainStyles):
             raise ValueError(f"the tensor is {x.dtype} {tuple(x.shape)}; expected float (N, 3, {size}, {size})")
         if not len(x):
             raise ValueError("the tensor holds no images")
+        low, high = (float(value) for value in x.aminmax())
+        if not -FARTHEST <= low <= high <= FARTHEST:
+            raise ValueError(
+                f"the tensor has values from {low:g} to {high:g}; expected -1 to 1 (0 to 255: x / 127.5 - 1)"
+            )
         return x.to(self.domain_styles)

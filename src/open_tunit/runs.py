@@ -6,16 +6,18 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from open_tunit.data.dataset import Dataset, same_images, same_labels
+from open_tunit.data.doctor import Examination, Finding, save_manifest
+from open_tunit.data.scan import LITTER
 from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
 from open_tunit.model_files.places import CONFIG as MODEL_CONFIG
-from open_tunit.model_files.places import MODEL, TRAINING_HASHES, bundled_names
+from open_tunit.model_files.places import MODEL, TRAINING_HASHES, bundled_names, model_folder
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 
@@ -23,16 +25,17 @@ KEPT_CHECKPOINTS = 2
 FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue"}
 """Settings that follow from the images: a difference in one of them alone is not reported as a setting."""
 CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
+FILES = "files.json"
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
-LOCK = "lock"
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What file managers leave in any folder."""
+LOCK, NOT_FINITE = "lock", "not_finite.pt"
 INIT = "init"
 """Under which data.json holds the SHA-256 of the weights that the run started from."""
 """The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
+BEFORE = {"geometry": "continuous"}
+"""Fields of recipes that checkpoints of earlier versions lack, and what was done then."""
 ALARM = "alarm/"
 """Before the names of alarms in the log."""
 
@@ -43,7 +46,10 @@ class DifferentRunError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/."""
+    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/.
+
+    files.json is there where the images come from a folder.
+    """
 
     folder: Path
 
@@ -74,10 +80,20 @@ class Run:
         except OSError as error:
             raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
 
+    def write_files(self, examination: Examination, found: Sequence[Finding]) -> Path:
+        """Write files.json: what became of each file of the folder. Raises OSError."""
+        save_manifest(examination, self.folder / FILES, found)
+        return self.folder / FILES
+
     def model_step(self) -> int | None:
         """The step that the model in model/ is of; None where there is none."""
         step = _about(self.model_folder).get("step")
         return step if isinstance(step, int) else None
+
+    def progress(self) -> tuple[int, float]:
+        """Step of the newest checkpoint, by its name, and the seconds that the log has up to it; 0 without."""
+        step = max((int(path.stem) for path in self._checkpoints()), default=0)
+        return step, max((float(line.get("seconds", 0)) for line in self.log() if _step_of(line) <= step), default=0.0)
 
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
@@ -89,27 +105,25 @@ class Run:
 
     def latest_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
-        import torch
+        return next((values for path in reversed(self._checkpoints()) if (values := _loaded(path)) is not None), None)
 
-        for path in reversed(self._checkpoints()):
-            try:
-                return dict(torch.load(path, map_location="cpu", weights_only=True))
-            except OSError:
-                raise
-            except Exception as error:  # on damaged bytes torch's readers raise nearly anything
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
-                warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
-        return None
+    def checkpoint(self, step: int) -> dict[str, Any] | None:
+        """The checkpoint of this step, or None where it is not there or damaged, which a warning tells."""
+        path = self.folder / CHECKPOINTS / f"{step:08d}.pt"
+        return _loaded(path) if path.exists() else None
 
-    def save_checkpoint(self, values: Mapping[str, Any], step: int) -> None:
-        """Write checkpoints/STEP.pt atomically; keep the newest two."""
-        import torch
-
-        folder = self.folder / CHECKPOINTS
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"{step:08d}.pt", lambda path: torch.save(dict(values), path))
+    def save_checkpoint(self, values: Mapping[str, Any], step: int, *, good_step: int) -> None:
+        """Write checkpoints/STEP.pt atomically; keep the newest two, and that of `good_step`."""
+        (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
+        _save_tensors(self.folder / CHECKPOINTS / f"{step:08d}.pt", values)
         for path in self._checkpoints()[:-KEPT_CHECKPOINTS]:
-            path.unlink()
+            if int(path.stem) != good_step:
+                path.unlink()
+
+    def save_not_finite(self, values: Mapping[str, Any]) -> Path:
+        """Write not_finite.pt, of the newest losses that were no numbers; returns its path."""
+        _save_tensors(self.folder / NOT_FINITE, values)
+        return self.folder / NOT_FINITE
 
     def cut_log(self, step: int) -> None:
         """Drop the log lines past `step`: they will be written again."""
@@ -136,7 +150,7 @@ class Run:
         return read_json_lines(self.folder / LOG)
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
+        return sorted(path for path in (self.folder / CHECKPOINTS).glob("*.pt") if path.stem.isdecimal())
 
 
 def stored_config(folder: Path) -> Config | None:
@@ -203,7 +217,8 @@ def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: P
     `stored` is None in checkpoints of format version 1, whose settings were compared instead.
     """
     known = dataclasses.asdict(asked)
-    differences = [name for name, value in (stored or known).items() if known.get(name) != value]
+    then = known if stored is None else {**BEFORE, **stored}
+    differences = [name for name, value in then.items() if known.get(name) != value]
     if differences:
         raise DifferentRunError(f"{folder} was begun with another recipe ({', '.join(differences)} differ)")
 
@@ -216,7 +231,7 @@ def extended(stored: Config, asked: Config) -> Config:
     elif stored.minutes is not None and asked.minutes != stored.minutes:
         steps = round(steps * asked.minutes / stored.minutes)
     budget = {"minutes": asked.minutes, "training.steps": steps}
-    free = ("out", "init", "device", "precision", "report_every", "validate_every", "cache")
+    free = ("out", "init", "device", "precision", "report_every", "validate_every", "cache", "on_nan")
     places = {"data.folder": asked.data.folder, "data.labels": asked.data.labels}
     return stored.replace(budget | places | {name: getattr(asked, name) for name in free})
 
@@ -229,10 +244,42 @@ def claim(config: Config, about_data: Mapping[str, Any]) -> None:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
 
 
+def training_hashes_of(place: str | Path) -> str | None:
+    """The training images of a model, by content; None where neither it nor the run that it lies in has them.
+
+    `place` is a run, a model folder, a hub id or `critters`. Raises what model_folder raises.
+    """
+    folder = model_folder(place)
+    data = _about(folder).get("data")
+    found = data.get(TRAINING_HASHES) if isinstance(data, dict) else None
+    if found is None and (folder.parent / CONFIG).is_file():
+        found = read_json(folder.parent / DATA).get(TRAINING_HASHES)
+    return found if isinstance(found, str) else None
+
+
 def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
     """What a model folder says of its data: all that data.json does but hashes too many for config.json."""
     many = len(about_data.get(TRAINING_HASHES, "")) > MOST_HASHES_BYTES
     return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
+
+
+def _save_tensors(path: Path, values: Mapping[str, Any]) -> None:
+    import torch
+
+    write_atomic(path, lambda temporary: torch.save(dict(values), temporary))
+
+
+def _loaded(path: Path) -> dict[str, Any] | None:
+    import torch
+
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except OSError:
+        raise
+    except Exception as error:  # on damaged bytes torch's readers raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
+        warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
+        return None
 
 
 def _about(model: Path) -> dict[str, Any]:

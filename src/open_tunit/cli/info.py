@@ -27,7 +27,7 @@ def info(place: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     run = place / "model"
     path = model_folder(run if run.is_dir() else place) / CONFIG
     config = read_model_config(path)
-    names = read_naming(path.parent, config.model.domains).names
+    names = read_naming(path.parent, config.model.domains, config.labels).names
     if any(name != str(number) for number, name in enumerate(names)):
         print(f"{'domain names':24} {', '.join(names)}")
     for name, value in {**dataclasses.asdict(config.model), "fit": config.fit, **_flat(config.about)}.items():

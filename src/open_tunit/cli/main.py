@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from open_tunit.cli.arguments import parse
+from open_tunit.cli.arguments import Command, parse
 from open_tunit.cli.cache_contents import cache
 from open_tunit.cli.critters_pictures import critters
 from open_tunit.cli.distil import distil
+from open_tunit.cli.doctor_report import doctor
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export
@@ -22,8 +23,9 @@ from open_tunit.cli.serve import serve
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Command] = {
     "train": train,
+    "doctor": doctor,
     "translate": translate,
     "interpolate": interpolate,
     "serve": serve,
@@ -48,7 +50,8 @@ LONGEST_REASON = 200
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0; 2 for what a user can mend (one line says what); 130 for Ctrl-C, and 143 where training stopped at SIGTERM.
+    0, or what the command returns; 2 for what a user can mend (one line says what); 130 for Ctrl-C, and 143 where
+    training stopped at SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show stops no command
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     warnings.formatwarning = _warning_line
     try:
-        parse(words, COMMANDS, DESCRIPTION)()
+        return parse(words, COMMANDS, DESCRIPTION)() or 0
     except KeyboardInterrupt as signal:
         print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return getattr(signal, "exit_code", INTERRUPTED)
@@ -80,7 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"tunit: not enough memory: {_one_line(error)[:LONGEST_REASON]}", file=sys.stderr)
         return USER_ERROR
-    return 0
 
 
 def _warning_line(

@@ -1,4 +1,4 @@
-"""The batch of a step: a pure function of (seed, step), whatever came before."""
+"""The batch of a step: a pure function of (seed, retry, step), whatever came before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from open_tunit.data import views
+from open_tunit.data.geometry import Draws
 from open_tunit.data.pairs import PairTable
 from open_tunit.data.transfer import to_device
 from open_tunit.media import images
@@ -110,7 +111,9 @@ class Batches:
         self.seed, self.view = seed, view
         self.device, self.dtype = device, dtype
         self.pixels = _resident(pixels, device)
-        self._epochs: dict[tuple[int, bool], np.ndarray] = {}
+        self._epochs: dict[tuple[int, bool, int], np.ndarray] = {}
+        self.retry = 0
+        """How often training went back: other draws each time."""
         self.pairs: PairTable | None = None
         """Set once E's domains are frozen, by training."""
         self.codes: ImageCodes | None = None
@@ -119,7 +122,7 @@ class Batches:
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
         chosen = self._chosen(step, size, labelled_only)
-        generator = rng(self.seed, Stream.BATCH_VIEWS, step)
+        generator = self._generator(Stream.BATCH_VIEWS, step)
         draws = views.draw(generator, size)
         permutation = generator.permutation(size)
         domain_draws = views.draw(generator, size)
@@ -157,16 +160,14 @@ class Batches:
         """Sources of `step`, and for each of them its pairs in `per_source` different random domains."""
         assert self.pairs is not None
         chosen = self._chosen(step, size, labelled_only=False)
-        generator = rng(self.seed, Stream.PAIRS, step)
+        generator = self._generator(Stream.PAIRS, step)
         draws = views.draw(generator, size)
         x = views.plain_view(self.pictures(chosen), draws, self.view)
         domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[:, :per_source]
         targets = self._targets(np.repeat(np.arange(size), domains.shape[1]), domains.ravel(), chosen, draws)
         return PairBatch(self._content(x, draws), targets)
 
-    def _pairs_of_references(
-        self, chosen: np.ndarray, permutation: np.ndarray, draws: views.Draws
-    ) -> PairTargets | None:
+    def _pairs_of_references(self, chosen: np.ndarray, permutation: np.ndarray, draws: Draws) -> PairTargets | None:
         if self.pairs is None:
             return None
         domains = self.pairs.domains[self.pairs.row_of[chosen]]
@@ -178,7 +179,7 @@ class Batches:
         places: np.ndarray,
         domains: np.ndarray,
         chosen: np.ndarray,
-        draws: views.Draws,
+        draws: Draws,
         counted: np.ndarray | float = 1.0,
     ) -> PairTargets:
         """The pairs of the images at `places` of a batch, mirrored where their sources are; 0 weight if not counted."""
@@ -194,7 +195,7 @@ class Batches:
             styles=self._styles(partners),
         )
 
-    def _content(self, x: Tensor, draws: views.Draws) -> Tensor:
+    def _content(self, x: Tensor, draws: Draws) -> Tensor:
         return views.content_view(x, views.numbers(x, draws, self.view)) if self.view.content_colour else x
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
@@ -218,12 +219,16 @@ class Batches:
         return np.array([self._epoch(epoch, labelled_only)[place] for epoch, place in spots])
 
     def _epoch(self, epoch: int, labelled_only: bool) -> np.ndarray:
-        if (epoch, labelled_only) not in self._epochs:
+        key = epoch, labelled_only, self.retry
+        if key not in self._epochs:
             pool = self.labelled if labelled_only else self.indices
             if len(self._epochs) > 2:
                 self._epochs.clear()
-            self._epochs[epoch, labelled_only] = rng(self.seed, Stream.EPOCH_ORDER, epoch).permutation(pool)
-        return self._epochs[epoch, labelled_only]
+            self._epochs[key] = self._generator(Stream.EPOCH_ORDER, epoch).permutation(pool)
+        return self._epochs[key]
+
+    def _generator(self, stream: Stream, position: int) -> np.random.Generator:
+        return rng(self.seed, stream, position, *([self.retry] if self.retry else []))
 
 
 def _resident(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:

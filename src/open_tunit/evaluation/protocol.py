@@ -12,6 +12,7 @@ from torch import Tensor
 
 from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, is_critters, open_dataset, same_images, trained_on
+from open_tunit.data.doctor import by_reason
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
@@ -41,7 +42,7 @@ from open_tunit.evaluation.translations import (
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import TRAINING_HASHES
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
 from open_tunit.settings.config import Data
 
 PROTOCOL_VERSION = 2
@@ -114,6 +115,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked, trained: str |
     groups = labels if (labels >= 0).any() else encoded.domains
     figures = Figures(seed)
     _add_images(figures, model, dataset, selection, trained)
+    figures.notes += [finding.line() for finding in by_reason("left out", dataset.unreadable)]
     if len(selection.images) < FEW_MEASURED:
         count = len(selection.images)
         figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few are uncertain")
@@ -151,6 +153,8 @@ def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Sel
         figures.notes.append(UNKNOWN)
     elif selection.part == "train":
         figures.notes.append("these images are of the training part: they are not held out")
+    if model.about.get("data", {}).get(PARENT_UNKNOWN):
+        figures.notes.append("the model was begun with another one, whose training images are not known")
 
 
 def _is_own(model: TUNIT, dataset: Dataset) -> bool:

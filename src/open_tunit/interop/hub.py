@@ -19,6 +19,7 @@ from open_tunit.card import (
 from open_tunit.files import read_json, write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.model_files.hub_download import is_hub_id
+from open_tunit.model_files.places import TRAINING_HASHES
 from open_tunit.runs import METRICS, Run
 from open_tunit.settings.config import Config
 
@@ -43,6 +44,8 @@ class Upload:
     intended_use: str = INTENDED_USE
     samples: bool = True
     """With the run's newest sample grid, which shows training or held-out images."""
+    training_hashes: bool = False
+    """With the training images' hashes, by which anyone who has an image can tell whether it was trained on."""
 
     def __post_init__(self) -> None:
         if not is_hub_id(self.name):
@@ -54,9 +57,9 @@ class Upload:
 def stage(upload: Upload, folder: Path) -> list[str]:
     """Write what will be uploaded into the new folder `folder`; returns its file names.
 
-    Names of the training folder's unreadable files are left out. Figures are taken along only where they are of this
-    very model, and of held-out images of its own data. Raises what TUNIT.from_pretrained raises, and ValueError where
-    `folder` holds anything.
+    Names of the training folder's unreadable files are left out, and hashes of its images unless they are asked for.
+    Figures are taken along only where they are of this very model, and of held-out images of its own data. Raises what
+    TUNIT.from_pretrained raises, and ValueError where `folder` holds anything.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already and is not an empty folder; name another")
@@ -65,6 +68,8 @@ def stage(upload: Upload, folder: Path) -> list[str]:
     config = Config.from_yaml((run / "config.yaml").read_text(encoding="utf-8")) if run else None
     if "data" in model.about:
         model.about["data"].pop("unreadable", None)
+        if not upload.training_hashes:
+            model.about["data"].pop(TRAINING_HASHES, None)
     metrics = _metrics(run, config, model) if run and config else None
     picture, caption = _samples(run) if run and upload.samples else (None, "")
     card = Publication(
@@ -74,6 +79,7 @@ def stage(upload: Upload, folder: Path) -> list[str]:
         metrics=metrics,
         picture=PICTURE if picture else None,
         caption=caption,
+        domain_names=model.naming.names,
     )
     model.save_pretrained(folder, card=published_card(model.config, model.about, card, run=config))
     if picture:

@@ -1,4 +1,4 @@
-"""A model folder's model.safetensors, which may come from a stranger: its header is compared before it is loaded."""
+"""A model folder's model.safetensors. A file may come from a stranger: its header is compared before it is loaded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from open_tunit.files import write_atomic
 
 BEGINNERS = {"normal_", "uniform_", "zero_", "fill_", "kaiming_normal_", "kaiming_uniform_", "zeros_", "ones_"}
 """Functions by which weights begin."""
@@ -41,6 +43,17 @@ def read_weights(
     except (safetensors.SafetensorError, ValueError) as error:
         reason = " ".join(str(error).split())[:LONGEST_MESSAGE]
         raise ValueError(f"{path} is not this model's safetensors file: {reason}") from error
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor], *, halved: str | None) -> None:
+    """Write the tensors atomically; floats whose names begin with `halved` (all begin with "") in float16."""
+
+    def stored(name: str, value: Tensor) -> Tensor:
+        half = halved is not None and name.startswith(halved) and value.is_floating_point()
+        return (value.half() if half else value).contiguous()
+
+    tensors = {name: stored(name, value) for name, value in state.items()}
+    write_atomic(path, lambda target: safetensors.torch.save_file(tensors, target))
 
 
 class ShapesOnly(TorchFunctionMode):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from open_tunit.device import alike, in_float64
 from open_tunit.networks.backbone import LEVEL_CHANNELS
 from open_tunit.networks.ops.convolutions import SQRT_HALF
 
@@ -44,10 +45,11 @@ class Projection(nn.Module):
     def measure(self, levels: Sequence[Tensor]) -> None:
         """Take the channels' means and deviations from the features of some real images, (N, C, H, W) each."""
         for level, features in enumerate(levels[: len(self.channels)]):
-            channels = features.transpose(0, 1).flatten(1).double()  # (C, N * H * W)
+            channels = in_float64(features.transpose(0, 1).flatten(1))  # (C, N * H * W)
             deviation, mean = torch.std_mean(channels, dim=1)
-            self.get_buffer(f"mean{level}").copy_(mean)
-            self.get_buffer(f"deviation{level}").copy_(deviation + DEVIATION_FLOOR)
+            for name, values in (("mean", mean), ("deviation", deviation + DEVIATION_FLOOR)):
+                buffer = self.get_buffer(f"{name}{level}")
+                buffer.copy_(alike(values, buffer))
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's levels, at least as many as this has -> as many of `width` channels, of the same sides."""

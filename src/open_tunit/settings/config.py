@@ -51,6 +51,8 @@ class Config:
     """Steps between reports (log line, sample grid, checkpoint); None = about 30 in the run, at least 20 apart."""
     validate_every: int = 0
     """Reports between label-free evaluations on validation images, which keep the best model in RUN/best; 0 = none."""
+    on_nan: Literal["stop", "retry"] = "stop"
+    """What follows losses that are no numbers: the run ends, or goes back to its last report, three times at most."""
     cache: str | None = None
     """Where decoded images are kept; None = $XDG_CACHE_HOME/open-tunit."""
 
@@ -99,7 +101,7 @@ class Config:
         """
         if name not in PRESETS:
             raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
-        values = dict(PRESETS[name])
+        values = {setting: value for setting, value in PRESETS[name].items() if setting not in settings}
         if _is_critters(data):
             values |= {"data.views.colour": False, "model.domains": _critters_species(data)}
         overrides = settings.pop("overrides", {})
@@ -152,7 +154,9 @@ class Config:
         Of data, labels and init only the kind is here; their contents are compared by fingerprints (runs.py).
         """
         values = self.to_dict()
-        for name in ("preset_name", "out", "minutes", "device", "precision", "report_every", "validate_every", "cache"):
+        for name in ("preset_name", "out", "minutes", "device", "precision", "cache"):
+            del values[name]
+        for name in ("report_every", "validate_every", "on_nan"):
             del values[name]
         for name in ("steps", "joint_start", "guiding_share", "pair_steps", "pair_share"):
             del values["training"][name]

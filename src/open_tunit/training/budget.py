@@ -1,36 +1,34 @@
-"""A budget in minutes: steps counted out after timing a few throw-away ones, then fewer or more at its pace."""
+"""Minutes to steps and steps to seconds, at a machine's pace; and steps counted anew where the pace changes."""
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import functools
 import math
-import statistics
 import time
-from collections.abc import Callable
 
-import numpy as np
-import torch
-
-from open_tunit.data.batches import Batch, Batches, ImageCodes, PairBatch
-from open_tunit.data.pairs import PairTable
+from open_tunit.data.batches import Batches
 from open_tunit.settings.config import Config
+from open_tunit.training.alarms import LOOKED_AT
 from open_tunit.training.domain_count import search_share
-from open_tunit.training.graphs import Steps
-from open_tunit.training.methods import batch_of, make_step
-from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import new_state
+from open_tunit.training.pace import THOROUGH, Clock, Pace, Probe
+from open_tunit.training.plan import Plan
+from open_tunit.training.pretrained import DOMAIN_SIDE, MOST_CLUSTERED
+from open_tunit.training.samples import MEASURED
+from open_tunit.training.transitions import (
+    BEGIN_SAMPLE,
+    BEGIN_VIEWS,
+    SETTLE_SAMPLE,
+    SETTLE_VIEWS,
+    STATISTICS_SAMPLE,
+)
 
-WARM_STEPS, TIMED_STEPS = 3, 8
-REPORTS_SHARE = 0.08
-"""Share of the time that reports and checkpoints take."""
+FILES_SHARE = 0.05
+"""Share of the time in which checkpoints and models are written."""
 CERTAIN, WORTHWHILE = 0.95, 20
 """Share of the steps that seem to fit which is planned (the next report plans again), and so many more at the least."""
+SURPLUS = 1.15
+"""How many times the planned steps of E must fit for more of them: a machine as fast as it was timed shows less."""
 FEW_STEPS = 100
 """A run of fewer has not seen a few thousand images once."""
-
-Clock = Callable[[], float]
 
 
 def training_minutes(config: Config) -> float:
@@ -41,32 +39,77 @@ def training_minutes(config: Config) -> float:
 
 def fitted_to_minutes(plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter) -> Plan:
     """`plan` with the steps and the start of the joint phase for its minutes, at this machine's speed."""
-    started = clock()
+    started, images = clock(), len(batches.indices)
+    pace = Probe(plan, batches, half=half, clock=clock).pace(THOROUGH)
+    seconds = training_minutes(plan.config) * 60 * (1 - FILES_SHARE) - (clock() - started)
+    without_reports = _counted_out(plan, pace, max(seconds, 1.0))
+    seconds -= _between_steps(without_reports, pace, images, done=0)
+    return _counted_out(plan, pace, max(seconds, 1.0))
+
+
+def _counted_out(plan: Plan, pace: Pace, seconds: float) -> Plan:
+    """`plan` with as many steps as fit into the seconds, which its phases share."""
     alone = 0.0 if plan.joint_start == 0 else plan.training.guiding_share
     paired = plan.training.pair_share if plan.pairs else 0.0
-    guiding, pair, joint = _seconds_per_step(plan, batches, half, clock)
-    seconds = training_minutes(plan.config) * 60 * (1 - REPORTS_SHARE) - (clock() - started)
-    seconds = max(seconds, 1.0)
-    joint_start = round(seconds * alone / guiding)
-    pair_steps = round(seconds * paired / pair) if paired else 0
-    steps = joint_start + pair_steps + max(1, round(seconds * (1 - alone - paired) / joint))
+    joint_start = max(1, round(seconds * alone / pace.guiding)) if alone else 0
+    pair_steps = max(1, round(seconds * paired / pace.pairs)) if paired else 0
+    steps = joint_start + pair_steps + max(1, round(seconds * (1 - alone - paired) / pace.joint))
     counted = {"training.steps": steps, "training.joint_start": joint_start}
     return plan.replace(counted | ({"training.pair_steps": pair_steps} if plan.pairs else {}))
 
 
-def slowed(plan: Plan, step: int, seconds: float, allowed: float) -> Plan:
-    """`plan` with the steps of E that fit into `allowed` seconds, G's shortened alike, after `step` in `seconds`.
+def seconds_left(plan: Plan, pace: Pace, images: int, done: int) -> float:
+    """What is left of the run after `done` steps, for so many training images."""
+    alone = max(0, plan.joint_start - done)
+    joint = plan.steps - max(done, plan.adversarial_start)
+    paired = max(0, plan.steps - done - alone - joint)
+    search = search_share(plan.config) * plan.steps if not done else 0.0
+    steps = (alone + search) * pace.guiding + paired * pace.pairs + joint * pace.joint
+    return (steps + _between_steps(plan, pace, images, done)) / (1 - FILES_SHARE)
+
+
+def _between_steps(plan: Plan, pace: Pace, images: int, done: int) -> float:
+    """Seconds that reports and turns of phase take after `done` steps: nearly all of them are E's, on many images."""
+    reports = math.ceil((plan.steps - done) / plan.report_every)
+    drawn = math.ceil((plan.steps - max(done, plan.joint_start)) / plan.report_every)
+    encoded = reports * _encoded_at_a_report(plan, images) + _encoded_between_phases(plan, images, done)
+    return encoded * pace.image + drawn * pace.joint  # its translations take about as long as a step
+
+
+def _encoded_at_a_report(plan: Plan, images: int) -> int:
+    """Mean styles, statistics, and domains in two views (alarms.py)."""
+    means = 0 if plan.recipe.pretrained else min(images, MEASURED)
+    statistics = min(images, STATISTICS_SAMPLE) if plan.recipe.measure_statistics else 0
+    return means + statistics + 2 * min(images, LOOKED_AT)
+
+
+def _encoded_between_phases(plan: Plan, images: int, done: int) -> float:
+    """Features of all images, or samples in views (transitions.py)."""
+    if plan.recipe.pretrained:
+        enlarged = (DOMAIN_SIDE / plan.config.model.size) ** 2
+        return images + (enlarged * min(images, MOST_CLUSTERED) if done == 0 else 0.0)
+    encoded = 0
+    if plan.training.prototypes_start > 0 and done <= plan.domains_start:
+        encoded += (1 + BEGIN_VIEWS) * min(images, BEGIN_SAMPLE)
+    if plan.phase(plan.joint_start).freeze_domains and done <= plan.joint_start:
+        encoded += (1 + SETTLE_VIEWS) * min(images, SETTLE_SAMPLE)
+    return encoded + (images if plan.pairs else 0)
+
+
+def repaced_guiding(plan: Plan, step: int, seconds: float, allowed: float) -> Plan:
+    """`plan` with the steps of E that fit into `allowed` seconds, G's in proportion, after `step` in `seconds`.
 
     The same where E keeps its pace. What has begun stays begun: prototypes that did not begin yet begin after `step`.
     """
     training, joint_start = plan.training, plan.joint_start
-    pace = seconds / step * joint_start / allowed
-    if pace <= 1:
+    fitting = allowed / (seconds / step) / joint_start
+    if 1 <= fitting < SURPLUS:
         return plan
     soonest = math.ceil((step + 1) / (training.prototypes_start or 1))
-    sooner = min(max(round(joint_start / pace), soonest), joint_start)
-    pair_steps, joint_steps = round(plan.pair_steps / pace), max(1, round((plan.steps - plan.adversarial_start) / pace))
-    counted = {"training.joint_start": sooner, "training.steps": sooner + pair_steps + joint_steps}
+    start = max(round(joint_start * fitting), min(soonest, joint_start))
+    pair_steps = max(1, round(plan.pair_steps * fitting)) if plan.pairs else 0
+    joint_steps = max(1, round((plan.steps - plan.adversarial_start) * fitting))
+    counted = {"training.joint_start": start, "training.steps": start + pair_steps + joint_steps}
     return plan.replace(counted | ({"training.pair_steps": pair_steps} if plan.pairs else {}))
 
 
@@ -88,54 +131,3 @@ def quickened(plan: Plan, step: int, pace: float, left: float) -> Plan:
     """`plan` with as many steps after `step` as fit into `left` seconds, at `pace` seconds each; never fewer."""
     fitting = step + math.floor(CERTAIN * left / pace)
     return plan if fitting < plan.steps + WORTHWHILE else plan.replace({"training.steps": fitting})
-
-
-def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) -> tuple[float, float, float]:
-    """Of a step of E alone, of the pair phase (0 without one), and of the joint phase."""
-    state, step, training = new_state(plan, batches.device), make_step(plan, half), plan.training
-    for queue in (state.keys, state.logits):  # full, as nearly all of the run
-        queue.push(queue.rows.new_zeros(queue.size, queue.rows.shape[1]))
-    take = functools.partial(Steps.on(batches.device), step, state)
-    counted = {"training.steps": 4, "training.joint_start": 1} | ({"training.pair_steps": 1} if plan.pairs else {})
-    probe = dataclasses.replace(plan, supervision="none").replace(counted)
-    begun = probe.joint_start
-    guiding, pairs, joint, lazy = (
-        probe.phase(index) for index in (0, begun, begun + probe.pair_steps, begun + probe.pair_steps + 1)
-    )
-    batches, codes = copy.copy(batches), _random_codes(plan, batches)
-    if plan.pairs:
-        batches.pairs = PairTable.random(batches.indices, plan.config.model.domains)
-
-    def timed(phase: Phase) -> float:
-        batches.codes = codes if phase.name == "pairs" or plan.recipe.pretrained else None
-        return _median_seconds(take, batches, phase, plan.batch_size(phase), clock)
-
-    alone = 1.0 if plan.recipe.pretrained else timed(guiding)
-    spent = alone, timed(pairs) if plan.pairs else 0.0, timed(joint)
-    if training.r1_every == 1:
-        return spent
-    plain = timed(lazy)
-    return spent[0], spent[1], plain + (spent[2] - plain) / training.r1_every
-
-
-def _random_codes(plan: Plan, batches: Batches) -> ImageCodes:
-    """Codes of as many images as there are, to time steps by."""
-    styles = torch.randn(len(batches.indices), plan.config.model.style_dim, device=batches.device)
-    return ImageCodes.of(batches.indices, styles, np.arange(len(styles)) % plan.config.model.domains)
-
-
-def _median_seconds(
-    take: Callable[[Batch | PairBatch, Phase], object], batches: Batches, phase: Phase, size: int, clock: Clock
-) -> float:
-    spent = []
-    for index in range(WARM_STEPS + TIMED_STEPS):
-        begun = _now(batches.device, clock)
-        take(batch_of(batches, phase, index, size), phase)
-        spent.append(_now(batches.device, clock) - begun)
-    return statistics.median(spent[WARM_STEPS:])
-
-
-def _now(device: torch.device, clock: Clock) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock()

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from open_tunit import losses
+from open_tunit.device import alike, in_float64
 
 RESTARTS, ROUNDS = 10, 30
-STARTS = 32
-"""Heads that are fitted side by side; the one with the most information is kept."""
+STARTS, MOST_WORK = 32, 2**16
+"""Heads that are fitted side by side, of which the one with the most information is kept; fewer of many domains, so
+that starts x K x (d + K), which the time grows by, stays below the most (for one start it may be above)."""
 FIT_STEPS, FIT_RATE = 100, 0.05
 SHARPNESS = 8.0
 """Logits per unit of cosine between a code and its centre."""
@@ -78,16 +80,17 @@ def within_class_whitening(codes: Tensor) -> Tensor:
 
     Within-class covariance normalisation (Hatch et al. 2006).
     """
-    changes = (codes[1:] - codes[0]).flatten(0, 1).double()
+    changes = in_float64((codes[1:] - codes[0]).flatten(0, 1))
     values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
     floor = RIDGE * values.mean().clamp(min=SMALLEST)
     whitening: Tensor = (vectors * (values.clamp(min=0) + floor).rsqrt()) @ vectors.T
-    return whitening.to(codes)
+    return alike(whitening, codes)
 
 
 def _starts(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """(STARTS, count, d) unit centres: k-means' answer, and k-means++ draws."""
-    draws = [_spread_centres(points, count, generator) for _ in range(STARTS - 1)]
+    """(R, count, d) unit centres, R at most STARTS: k-means' answer, and k-means++ draws."""
+    starts = min(STARTS, max(1, MOST_WORK // (count * (points.shape[1] + count))))
+    draws = [_spread_centres(points, count, generator) for _ in range(starts - 1)]
     return torch.stack([kmeans(points, count, generator), *draws])
 
 
@@ -116,11 +119,13 @@ def _information_loss(views: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _spread_centres(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
     """k-means++ (Arthur & Vassilvitskii 2007): each next centre is drawn by its squared distance from the others."""
     chosen = [int(generator.integers(len(points)))]
+    nearest = points @ points[chosen[0]]  # (N,) cosine to the nearest of the chosen
     for _ in range(count - 1):
-        distance = (1 - (points @ points[chosen].T).amax(dim=1)).clamp(min=0).double().cpu().numpy()
+        distance = (1 - nearest).clamp(min=0).cpu().double().numpy()
         total = distance.sum()
         weights = distance / total if total > 0 else None
         chosen.append(int(generator.choice(len(points), p=weights)))
+        nearest = nearest.maximum(points @ points[chosen[-1]])
     return points[chosen]
 
 
@@ -147,9 +152,9 @@ def agreement(nearest: Tensor, domains: Tensor) -> float:
 
     Also 0 where there is but one domain.
     """
-    shares = domains.bincount().double() / len(domains)
+    shares = in_float64(domains.bincount()) / len(domains)
     chance = float(shares.square().sum())
-    agreeing = float((domains[nearest] == domains[:, None]).double().mean())
+    agreeing = float(in_float64(domains[nearest] == domains[:, None]).mean())
     return (agreeing - chance) / max(1 - chance, SMALLEST)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -12,7 +12,18 @@ from open_tunit.training import objectives
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss is infinite or not a number; the networks were not updated with it."""
+    """A loss is infinite or not a number; the networks were not updated with it. `losses` are its terms by name."""
+
+    def __init__(self, message: str, losses: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.losses = dict(losses or {})
+
+
+def not_finite(what: str, terms: objectives.Terms, step: int) -> NotFiniteError:
+    """The error, to be raised, with the terms' values."""
+    values = {name: float(value) for name, value in terms.items()}
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return NotFiniteError(f"{what} not finite at step {step} ({parts})", values)
 
 
 LOOK_EVERY = 100
@@ -45,8 +56,7 @@ def descend(
     if _looks(objective.total.device, step) and not torch.isfinite(objective.total):
         for _, optimiser in learners:
             optimiser.zero_grad(set_to_none=True)
-        parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
-        raise NotFiniteError(f"the loss of {name} is not finite at step {step} ({parts})")
+        raise not_finite(f"the loss of {name} is", objective.terms, step)
     parameters = [p for network, _ in learners for p in network.parameters() if p.requires_grad]
     torch.autograd.backward(objective.total, inputs=parameters)
     for _, optimiser in learners:

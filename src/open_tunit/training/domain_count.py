@@ -26,7 +26,8 @@ from open_tunit import losses
 from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import open_dataset
-from open_tunit.device import choose_device, use_half
+from open_tunit.data.doctor import by_reason
+from open_tunit.device import choose_device, in_float64, use_half
 from open_tunit.files import write_text_atomic
 from open_tunit.rng import Stream, rng
 from open_tunit.runs import CURVE
@@ -140,6 +141,8 @@ def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
     """
     device = choose_device(config.device)
     dataset = open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache)
+    for finding in by_reason("left out", dataset.unreadable):
+        print_warning(console, finding.line())
     plan = make_plan(config, dataset)
     train = dataset.indices("train")
     batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
@@ -167,8 +170,9 @@ def information_at(
     middle = codes.mean(dim=0)
     points = F.normalize(codes - middle, dim=1) if points is None else points
     centres = kmeans(points, count, generator)
-    member = F.one_hot((points @ centres.T).argmax(dim=1), count).double()  # (N, K)
-    others = F.one_hot((F.normalize(viewed - middle, dim=2) @ centres.T).argmax(dim=2), count).double()  # (V, N, K)
+    member = in_float64(F.one_hot((points @ centres.T).argmax(dim=1), count))  # (N, K)
+    others = F.normalize(viewed - middle, dim=2) @ centres.T
+    others = in_float64(F.one_hot(others.argmax(dim=2), count))  # (V, N, K)
     return -float(losses.joint_information_loss(member.T @ others).mean())
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch
-from open_tunit.training.descent import LOOK_EVERY, NotFiniteError
-from open_tunit.training.methods import AnyStep
+from open_tunit.training.any_step import AnyStep
+from open_tunit.training.descent import LOOK_EVERY, not_finite
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.state import OPTIMISERS, State
@@ -224,8 +224,7 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def _look(terms: Terms, step: int) -> None:
     if step % LOOK_EVERY == 0 and not torch.isfinite(torch.stack(list(terms.values()))).all():
-        parts = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
-        raise NotFiniteError(f"losses are not finite at step {step} ({parts})")
+        raise not_finite("losses are", terms, step)
 
 
 @contextlib.contextmanager

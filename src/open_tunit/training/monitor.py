@@ -17,7 +17,8 @@ from open_tunit.model import TUNIT
 from open_tunit.runs import ALARM, Run
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import sentences
-from open_tunit.training.budget import Clock, training_minutes
+from open_tunit.training.budget import training_minutes
+from open_tunit.training.pace import Clock
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.samples import Samples
 
@@ -65,6 +66,13 @@ class Monitor:
             self._counts[name] = self._counts.get(name, 0) + 1
         self._images += plan.batch_size(phase)
         self._progress.update(self._task, completed=step, total=plan.steps, description=phase.name)
+
+    def went_back(self) -> None:
+        """Forget the losses since the last report: its steps are taken anew. Their seconds count."""
+        now = self.clock()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        self._sums, self._counts, self._images = {}, {}, 0
+        self._alarms = self.run.last_alarms()
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all the sessions of the run."""

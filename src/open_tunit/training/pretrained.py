@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from open_tunit.data import views
 from open_tunit.data.batches import Batches, ImageCodes
+from open_tunit.device import alike, in_float64
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
 from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.rng import Stream, rng
@@ -65,15 +66,16 @@ def whitening(
     power 1 whitens: every direction gets about the deviation `scale`; 1/2 half-whitens; 0 is PCA. Directions beyond
     the features' rank get nearly 0. In float64; signs are fixed by each direction's largest entry.
     """
-    mean = features.double().mean(dim=0)
-    centred = features.double() - mean
+    rows = in_float64(features)
+    mean = rows.mean(dim=0)
+    centred = rows - mean
     covariance = centred.T @ centred / len(features)
     values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values.flip(0)[:count].clamp(min=0), vectors.flip(1)[:, :count]
     signs = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
     deviation = (values + floor * values.mean() + SMALLEST).sqrt()
     weight = (vectors * signs * (scale * deviation**-power)).T
-    return LinearMap(weight.to(features), (-weight @ mean).to(features))
+    return LinearMap(alike(weight, features), alike(-weight @ mean, features))
 
 
 @torch.no_grad()

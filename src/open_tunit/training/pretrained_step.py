@@ -5,45 +5,26 @@ Features of real images need no gradient; those of G's images are computed once,
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from open_tunit import losses
 from open_tunit.data import views
-from open_tunit.data.batches import Batch, PairBatch, PairTargets
+from open_tunit.data.batches import Batch
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator, at_domains
 from open_tunit.training import objectives
+from open_tunit.training.any_step import AnyStep
 from open_tunit.training.descent import descend, fixed
-from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
+from open_tunit.training.plan import Phase
 from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 
 
-@dataclasses.dataclass(frozen=True)
-class PretrainedStep:
-    """`step(state, batch, phase)` updates G and D in place and returns the unweighted loss terms."""
+class PretrainedStep(AnyStep):
+    """The step of a fitted E, of G and D alone.
 
-    plan: Plan
-    half: bool = False
-    """bfloat16 autocast for G. The trunk and D stay in float32: depthwise convolutions are no faster in half."""
-
-    def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
-        """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
-        self.prepare(state, phase)
-        terms = self.compute(state, batch, phase)
-        self.finish(state, phase)
-        return terms
-
-    def compute(
-        self, state: State, batch: Batch | PairBatch, phase: Phase, patch_weight: Tensor | None = None
-    ) -> objectives.Terms:
-        """The losses and the optimisers: what a CUDA graph can hold. There is no patch loss."""
-        if isinstance(batch, PairBatch):
-            return self._update_on_pairs(state, batch)
-        return self._update_discriminator_and_generator(state, batch)
+    bfloat16 is for G. The trunk and D stay in float32: depthwise convolutions are no faster in half.
+    """
 
     def prepare(self, state: State, phase: Phase) -> None:
         """E in eval mode, and G's rate in the phase."""
@@ -57,15 +38,8 @@ class PretrainedStep:
         update_average(state.G_ema, state.G, decay=decay_at(phase.generator_steps, decay=decay, warmup=warmup))
         state.step += 1
 
-    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
-        """G alone, towards other pictures of the folder."""
-        with self._autocast(batch.x_content):
-            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
-        objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
-        descend(objective, "G", [(state.G, state.opt_G)], state.step)
-        return objective.terms
-
-    def _update_discriminator_and_generator(self, state: State, batch: Batch) -> objectives.Terms:
+    def update(self, state: State, batch: Batch, phase: Phase, patch_weight: Tensor | None) -> objectives.Terms:
+        """D, then G. There is no patch loss."""
         assert batch.styles is not None
         assert batch.domains is not None
         E, D = state.E, state.D
@@ -96,9 +70,6 @@ class PretrainedStep:
             g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
         descend(g_objective, "G", [(state.G, state.opt_G)], state.step)
         return d_objective.terms | g_objective.terms
-
-    def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
-        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
     def _discriminator(
         self, D: ProjectedDiscriminator, real: list[Tensor], fake: list[Tensor], domains: Tensor, at: Tensor
@@ -131,8 +102,3 @@ class PretrainedStep:
             cycled = full(state.G(source, batch.styles))
         loss = losses.reconstruction(batch.x, cycled)
         return objectives.Objective(self.plan.cycle_weight * loss, {"cycle": loss.detach()})
-
-    def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
-        """The sources' content in the styles of their pairs."""
-        assert targets.styles is not None
-        return full(state.G.decode(content[targets.places], targets.styles))

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from open_tunit.data.dataset import Dataset
 from open_tunit.media import images
 from open_tunit.model import TUNIT
 from open_tunit.rng import rng
@@ -32,6 +33,8 @@ class Samples:
     """Images sorted into domains while E learns alone."""
     measured: np.ndarray
     """(M, S, S, 3) uint8 training images for the domains' mean styles."""
+    labels: np.ndarray
+    """(M,) int64: their labels, -1 where unknown."""
 
     def examples(self) -> list[Image.Image]:
         """Pictures to go with the model, so that its page has some to show."""
@@ -39,12 +42,11 @@ class Samples:
 
     def measure(self, model: TUNIT) -> None:
         """Set the model's mean styles."""
-        model.measure_domains(self._batches(MEASURED, model.domain_styles.device))
+        model.measure_domains(self.batches(model.domain_styles.device))
 
-    def _batches(self, count: int, device: torch.device) -> Iterator[Tensor]:
-        """The first `count` measured images in parts of nearly equal size."""
-        chosen = self.measured[:count]
-        for part in np.array_split(chosen, -(-len(chosen) // CHUNK)):
+    def batches(self, device: torch.device) -> Iterator[Tensor]:
+        """The measured images in parts of nearly equal size, (N, 3, S, S) in [-1, 1]."""
+        for part in np.array_split(self.measured, -(-len(self.measured) // CHUNK)):
             yield images.from_uint8(torch.from_numpy(part)).to(device)
 
     def domain_sheet(self, model: TUNIT) -> Tensor:
@@ -72,10 +74,9 @@ class Samples:
         return torch.stack(rows)
 
 
-def choose_samples(
-    pixels: np.ndarray, train: np.ndarray, held_out: np.ndarray, *, seed: int, device: torch.device
-) -> Samples:
-    """Samples from held-out images (training ones where those are too few)."""
+def choose_samples(dataset: Dataset, *, seed: int, device: torch.device) -> Samples:
+    """Samples from validation images (training ones where those are too few)."""
+    pixels, train, held_out = dataset.images, dataset.indices("train"), dataset.indices("val")
     generator = rng(seed)
     pool = held_out if len(held_out) >= 2 * SHOWN else train
     pool = generator.permutation(pool)
@@ -91,4 +92,5 @@ def choose_samples(
         references=tensor(shown[SHOWN:]),
         sheet=tensor(pool[:256]),
         measured=np.ascontiguousarray(pixels[places[0]])[places[1]],
+        labels=dataset.labels[measured],
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,25 @@ from rich.console import Console
 
 from open_tunit import runs
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
-from open_tunit.data.scan import content_hash
-from open_tunit.device import describe, memory_for, use_half
+from open_tunit.data.dataset import Dataset, fingerprints, is_critters, training_hashes
+from open_tunit.device import describe, memory_for
 from open_tunit.files import read_json
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import TRAINING_HASHES, WEIGHTS, model_folder
-from open_tunit.runs import Run
-from open_tunit.settings.config import SIZES, Config
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
+from open_tunit.runs import Run, training_hashes_of
+from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.budget import FEW_STEPS, Clock, fitted_to_minutes
 from open_tunit.training.domain_count import find_domains
-from open_tunit.training.plan import Plan, make_plan
+from open_tunit.training.estimate import fitting, less_memory
+from open_tunit.training.opening import Opening, open_run
+from open_tunit.training.pace import Clock
+from open_tunit.training.plan import Plan
+from open_tunit.training.reached import Reached, reached
 from open_tunit.training.samples import Samples, choose_samples
-from open_tunit.training.state import State, new_state
+
+Consent = Callable[[str], bool]
+"""Whether to begin a run of which it is told what takes so long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,74 +42,105 @@ class Start:
     run: Run
     plan: Plan
     dataset: Dataset
+    about_data: dict[str, Any]
+    """As its model keeps it."""
     batches: Batches
-    state: State
+    reached: Reached
     samples: Samples
-    seconds: float
-    """Of training before this session."""
-    first_domains: list[int] | None
-    """The domains of the watched images when the domains began (alarms.Watch)."""
     half: bool
 
 
 @contextmanager
 def alone(config: Config) -> Iterator[None]:
     """A session of the run: its folder is locked, and an error of memory names the settings that help."""
-    work = f"batches of {config.training.batch} at {config.model.size} px"
-    with runs.held(Path(config.out)), memory_for(work, "lower either, by --set training.batch=N or --size N"):
+    with runs.held(Path(config.out)), enough_memory(config):
         yield
 
 
-def start(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Start:
-    """Open the data, resolve the plan, and begin the run or take up its newest checkpoint."""
-    config, stored = config.placed(), runs.stored_config(Path(config.out))
-    dataset = _open(config, console)
-    plan = make_plan(config, dataset, recipe)
-    for note in plan.notes:
-        print_warning(console, note)
-    train, half = dataset.indices("train"), use_half(config.precision, device)
-    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
-    first = _first_weights(config.init)
-    if stored is not None:
-        runs.check_same_run(stored, plan.config, dataset, first.get(runs.INIT))
-        plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
-        if not read_json(Path(config.out) / runs.DATA):
-            print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
-            runs.claim(plan.config, about_data(config, dataset) | first)
-    else:
-        plan = _resolved(plan, batches, about_data(config, dataset) | first, half, console, clock)
+def enough_memory(config: Config) -> AbstractContextManager[None]:
+    """Raises MemoryError, in a line that names the settings that help, where memory does not suffice within."""
+    return memory_for(f"batches of {config.training.batch} at {config.model.size} px", less_memory(config))
+
+
+def start(
+    config: Config,
+    recipe: Recipe | None,
+    device: torch.device,
+    console: Console,
+    clock: Clock,
+    consent: Consent | None,
+) -> Start:
+    """Open the data, resolve the plan, and begin the run or take up its newest checkpoint.
+
+    A new run that is too long for this machine begins only if `consent`, where it is given, says so; else ValueError.
+    """
+    config = config.placed()
+    opening = open_run(config, recipe, device, console, clock)
+    if not opening.begun:
+        _agree(opening, console, clock, consent)
+    plan, dataset, batches = opening.plan, opening.dataset, opening.batches
+    about = _claimed(opening, config, console)
+    if config.auto_domains and not opening.begun:
+        plan = find_domains(plan, batches, half=opening.half, console=console)
     run = Run(Path(config.out))
     run.write_config(plan.config)
-    state = new_state(plan, device)
-    checkpoint = run.latest_checkpoint() if stored is not None else None
-    seconds, first_domains = 0.0, None
-    if checkpoint is not None:
-        runs.check_same_recipe(checkpoint.pop("recipe", None), plan.recipe, run.folder)
-        seconds, first_domains = checkpoint.pop("seconds"), checkpoint.pop("first_domains", None)
-        state.load_state_dict(checkpoint)
-        if state.step < plan.steps:
-            print_line(console, f"going on from step {state.step} of {plan.steps}")
-    elif config.init is not None:
-        _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
-    run.cut_log(state.step)
-    val = dataset.indices("val")
-    samples = choose_samples(dataset.images, train, val, seed=plan.config.seed, device=device)
-    return Start(run, plan, dataset, batches, state, samples, seconds, first_domains, half)
+    if opening.examination is not None:
+        files = run.write_files(opening.examination, opening.findings)
+        print_line(console, f"what became of each file is in {files}")
+    so_far = reached(run, plan, device, run.latest_checkpoint() if opening.begun else None)
+    if 0 < so_far.state.step < plan.steps:
+        print_line(console, f"going on from step {so_far.state.step} of {plan.steps}")
+    batches.retry = so_far.retries
+    run.cut_log(so_far.state.step)
+    samples = choose_samples(dataset, seed=plan.config.seed, device=device)
+    return Start(run, plan, dataset, about, batches, so_far, samples, opening.half)
 
 
-def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """What a run and its model keep of the images that it was trained on."""
+def _agree(opening: Opening, console: Console, clock: Clock, consent: Consent | None) -> None:
+    """Say what would fit where the run is too long, and ask. Raises ValueError where the answer is no."""
+    expected, plan = opening.estimate, opening.plan
+    if expected is None or not expected.too_long:
+        return
+    advice = fitting(plan.config, len(opening.batches.indices), expected.device, clock)
+    preset = plan.config.preset_name
+    print_warning(console, f"this machine is slow for preset {preset}: {advice} fits it")
+    if consent is not None and not consent(f"begin {plan.steps:,} steps of preset {preset}?"):
+        raise ValueError(f"nothing was begun: take {advice}, or --preset {preset} to begin unasked")
+
+
+def _claimed(opening: Opening, config: Config, console: Console) -> dict[str, Any]:
+    """What the run's model keeps of its images. A new run's data.json is written, and one that is damaged.
+
+    Images that the model it starts from was trained on count as its own.
+    """
+    known = read_json(Path(config.out) / runs.DATA)
+    others = known.get(TRAINING_HASHES)
+    if not known and config.init is not None and opening.init_hash is not None:
+        others = training_hashes_of(config.init)
+    about = about_data(config, opening.dataset, others or "")
+    if config.init is not None and others is None:
+        about[PARENT_UNKNOWN] = True
+    if opening.begun and not known:
+        print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
+    if not (opening.begun and known):
+        init = {} if opening.init_hash is None else {runs.INIT: opening.init_hash}
+        runs.claim(opening.plan.config, about | init)
+    return about
+
+
+def about_data(config: Config, dataset: Dataset, others: str) -> dict[str, Any]:
+    """What a run and its model keep of the images that it was trained on, and of `others`, known by their hashes."""
     folder = config.data.folder
     return {
         "name": folder if is_critters(folder) else Path(folder).name,
         **fingerprints(dataset),
         **{part: len(dataset.indices(part)) for part in ("train", "val", "test")},
         "unreadable": [list(row) for row in dataset.unreadable],
-        TRAINING_HASHES: training_hashes(dataset),
+        TRAINING_HASHES: " ".join(sorted({*training_hashes(dataset).split(), *others.split()})),
     }
 
 
-def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: float) -> dict[str, Any]:
+def about_model(plan: Plan, data: Mapping[str, Any], model: TUNIT, step: int, seconds: float) -> dict[str, Any]:
     """What a model folder says of its training."""
     return {
         "version": importlib.metadata.version("open-tunit"),
@@ -116,64 +151,6 @@ def about_model(plan: Plan, dataset: Dataset, model: TUNIT, step: int, seconds: 
         "seconds": round(seconds, 1),
         "device": describe(model.domain_styles.device),
         "supervision": plan.supervision,
-        "data": runs.without_many_hashes(about_data(plan.config, dataset)),
+        "data": runs.without_many_hashes(data),
         "domain_counts": model.domain_counts.tolist(),
     }
-
-
-def _open(config: Config, console: Console) -> Dataset:
-    def progress(done: int, total: int) -> None:
-        if done == total or done % 2000 == 0:
-            print_line(console, f"reading images: {done}/{total}")
-
-    return open_dataset(config.data, size=config.model.size, seed=config.seed, cache=config.cache, progress=progress)
-
-
-def _resolved(
-    plan: Plan, batches: Batches, about: Mapping[str, Any], half: bool, console: Console, clock: Clock
-) -> Plan:
-    """A new run's plan with its steps counted out, and the number of domains where it is to be found."""
-    if plan.config.minutes is None:
-        starts = {"training.joint_start": plan.joint_start}
-        if plan.pairs and plan.training.pair_steps is None:
-            starts["training.pair_steps"] = max(1, plan.pair_steps)
-        plan = plan.replace(starts)
-    else:
-        print_line(console, "timing a few steps, to turn minutes into steps")
-        plan = fitted_to_minutes(plan, batches, half=half, clock=clock)
-        if plan.steps < FEW_STEPS:
-            smaller = ", or a smaller --size" if plan.config.model.size > SIZES[0] else ""
-            print_warning(
-                console,
-                f"--minutes {plan.config.minutes:g} makes {plan.steps} steps on this machine, too few to learn from: "
-                f"more --minutes{smaller}",
-            )
-    runs.claim(plan.config, about)
-    return find_domains(plan, batches, half=half, console=console) if plan.config.auto_domains else plan
-
-
-def _first_weights(init: str | None) -> dict[str, str]:
-    """The hash of the weights that a run starts from, for its data.json; none where they are not here any more."""
-    try:
-        return {} if init is None else {runs.INIT: content_hash(model_folder(init) / WEIGHTS)}
-    except FileNotFoundError:
-        return {}
-
-
-def _take_weights(state: State, model: TUNIT, name: str) -> None:
-    """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
-    heads = ("domain_head.", "shape_head.")
-    guiding, fresh = model.E.state_dict(), state.E.state_dict()
-    for key in {key for key in (*guiding, *fresh) if key.startswith(heads)}:
-        if key not in fresh:
-            del guiding[key]
-        elif key not in guiding or guiding[key].shape != fresh[key].shape:
-            guiding[key] = fresh[key]
-    try:
-        for network, values in (
-            *((E, guiding) for E in (state.E, state.E_ema)),
-            *((G, model.G.state_dict()) for G in (state.G, state.G_ema)),
-        ):
-            network.load_state_dict(values)
-    except RuntimeError as error:
-        raise ValueError(f"{name} has networks of other shapes than this run: give its preset and size") from error

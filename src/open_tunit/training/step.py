@@ -7,8 +7,6 @@ Where E's trunk is frozen, its features of x and x+ are computed once for all of
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from typing import NamedTuple
 
 import torch
@@ -17,44 +15,22 @@ from torch import Tensor, nn
 
 from open_tunit import losses
 from open_tunit.data import views
-from open_tunit.data.batches import Batch, PairBatch, PairTargets
+from open_tunit.data.batches import Batch
 from open_tunit.device import exact_float32
 from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
 from open_tunit.training import objectives
+from open_tunit.training.any_step import AnyStep
 from open_tunit.training.descent import descend, fixed
-from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
+from open_tunit.training.plan import Phase
 from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """`step(state, batch, phase)` updates the state in place and returns the unweighted loss terms."""
+class Step(AnyStep):
+    """The step of a trained E. bfloat16 is for all but R1, losses and statistics of the batch."""
 
-    plan: Plan
-    half: bool = False
-    """bfloat16 autocast for all but R1, losses and statistics of the batch."""
-
-    def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
-        """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
-
-        On a GPU losses are looked at only when LOOK_EVERY divides the step: the networks may be spoilt since the last
-        look.
-        """
-        self.prepare(state, phase)
-        terms = self.compute(state, batch, phase)
-        self.finish(state, phase)
-        return terms
-
-    def compute(
-        self, state: State, batch: Batch | PairBatch, phase: Phase, patch_weight: Tensor | None = None
-    ) -> objectives.Terms:
-        """All that a CUDA graph can hold: the losses, the optimisers, the queues; `prepare` goes before it.
-
-        `patch_weight` stands for the phase's where that is above 0, at an address that stays.
-        """
-        if isinstance(batch, PairBatch):
-            return self._update_on_pairs(state, batch)
+    def update(self, state: State, batch: Batch, phase: Phase, patch_weight: Tensor | None) -> objectives.Terms:
+        """E on its own loss, D, then G and E; as many of them as the phase trains."""
         frozen = self._frozen_features(state, batch, phase)
         keys = self._momentum_keys(state, batch, phase, frozen)
         terms: objectives.Terms = {}
@@ -78,9 +54,6 @@ class Step:
             state.E.palette_head.requires_grad_(phase.train_generator)
         set_rate(state.opt_E, phase.guiding_learning_rate)
         set_rate(state.opt_G, self.plan.training.learning_rate * phase.generator_rate)
-
-    def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
-        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
     def _guidance(self, E: Guide, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
         """E's outputs for x, from `features` of its frozen trunk where they are given.
@@ -183,22 +156,6 @@ class Step:
             learners.append((state.E, state.opt_E))
         descend(g_objective, "G", learners, state.step)
         return d_objective.terms | g_objective.terms
-
-    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
-        """G alone, towards other pictures of the folder."""
-        with self._autocast(batch.x_content):
-            drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
-        objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
-        descend(objective, "G", [(state.G, state.opt_G)], state.step)
-        return objective.terms
-
-    def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
-        """The sources' content in the styles of their pairs."""
-        style = targets.styles
-        if style is None:
-            with torch.no_grad():
-                style = full(state.E(targets.pictures).style)
-        return full(state.G.decode(content[targets.places], style))
 
     def _translated(self, E: Guide, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""

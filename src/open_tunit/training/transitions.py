@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from open_tunit.data import views
 from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.data.pairs import PairTable, describe, find_pairs
+from open_tunit.device import alike
 from open_tunit.networks.guides import Guide
 from open_tunit.rng import Stream, rng
 from open_tunit.training.clustering import (
@@ -189,7 +190,7 @@ def open_palette(state: State, batches: Batches, seed: int) -> None:
     variances, directions = torch.linalg.eigh(torch.cov(torch.cat(parts).T.cpu().double()))
     gains = torch.where(variances > PALETTE_LEAST, (variances.clamp(min=0) + PALETTE_FLOOR).rsqrt(), 0.0)
     whitened = directions * gains
-    weight = PALETTE_SCALE * whitened.flip(1).T[: len(guide.palette_head.weight)]
+    weight = alike(PALETTE_SCALE * whitened.flip(1).T[: len(guide.palette_head.weight)], guide.palette_head.weight)
     for E in (state.E, state.E_ema):
         assert E.palette_head is not None
         E.palette_head.weight.copy_(weight)

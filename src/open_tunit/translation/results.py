@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import os
@@ -69,6 +70,16 @@ class Results(NamedTuple):
             raise ValueError(f"{self.out} is a file's name, but there are {count} translations; name a folder")
         if is_film(self.out) != is_film(next(iter(self.names))):
             raise ValueError(f"{self.out} is of another kind than the source; films become films, pictures pictures")
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was written, and what was not."""
+
+    count: int
+    """Translations, or frames of a strip or film."""
+    left_out: tuple[ValueError | OSError, ...]
+    """Why others were not, one each; a DamagedFilm was written as far as it could be read."""
 
 
 def named_files(

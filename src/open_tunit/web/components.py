@@ -9,10 +9,12 @@ from typing import Any
 
 import gradio as gr
 
+from open_tunit.web.paintings import OPACITY, Paintings
 from open_tunit.web.uploads import sentence
 
 AT_ONCE = 2
 """Answers computed at the same time."""
+PAINT = "#14b8a6"
 NO_ADDRESSES = "Please upload the picture itself; addresses are not fetched."
 
 # Methods of the instances are exchanged, since Gradio writes a .pyi file beside the source of every derived class.
@@ -30,6 +32,23 @@ def pictures(**options: Any) -> Any:
     component: Any = gr.Gallery(type="filepath", interactive=True, file_types=["image"], **options)
     component.preprocess = lambda payload: [] if payload is None else [element.image.path for element in payload.root]
     return _uploads_only(component)
+
+
+def mask_painter(**options: Any) -> Any:
+    """A gr.ImageEditor that gives what was painted as a mask, or None."""
+    paint = (PAINT, OPACITY)
+    component: Any = gr.ImageEditor(
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gr.Brush(colors=[paint], default_color=paint, color_mode="fixed"),
+        format="png",
+        buttons=[],
+        **options,
+    )
+    component.blob_storage = paintings = Paintings()
+    component.preprocess = paintings.mask
+    return component
 
 
 def answer_on(triggers: list[Any], answer: Callable[..., Any], inputs: list[Any], outputs: list[Any]) -> None:

@@ -12,6 +12,7 @@ from gradio.components.navbar import Navbar
 from PIL import Image
 
 from open_tunit.web.components import AT_ONCE, answer_on, picture, result_picture, said, uploads
+from open_tunit.web.options import COLOURS, options
 from open_tunit.web.studio import MAX_SIDE, Studio
 
 TITLE = "open-tunit"
@@ -76,6 +77,7 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
             result = result_picture("Translation", "result", height=CARD_HEIGHT)
             strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", elem_id="strength")
             style = gr.Dropdown(menu, value=REFERENCE, label="Take the style of", elem_id="style", filterable=False)
+            more = options(studio, source)
     gallery = gr.Gallery(
         label="Or the mean style of a domain: the source in each, examples below",
         columns=8,
@@ -88,15 +90,17 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
         visible=bool(studio.filled),
     )
 
-    def redraw(source: str | None, reference: str | None, style: str, strength: float) -> tuple[Any, str, str]:
+    def redraw(
+        source: str | None, reference: str | None, style: str, strength: float, colours: str, *rest: Any
+    ) -> tuple[Any, str, str]:
         domain = None if style == REFERENCE else int(style)
         about = _about(studio, source), _about(studio, reference)
         if source is None or (reference is None and domain is None):
             return None, *about
-        return studio.translate(source, reference, domain, strength), *about
+        return studio.translate(source, reference, domain, strength, COLOURS[colours], *rest), *about
 
-    changes = [page.load, source.change, reference.change, style.change, strength.release]
-    answer_on(changes, redraw, [source, reference, style, strength], [result, source_about, reference_about])
+    changes = [page.load, source.change, reference.change, style.change, strength.release, *more.changes]
+    answer_on(changes, redraw, [source, reference, style, strength, *more], [result, source_about, reference_about])
     answer_on([page.load, source.change], studio.domain_gallery, [source], [gallery])
     answer_on([reference.upload], lambda: REFERENCE, [], [style])
 

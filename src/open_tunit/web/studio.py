@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from open_tunit.data.scan import scan
 from open_tunit.media import images
+from open_tunit.media.pictures import one_aspect
 from open_tunit.model import TUNIT
+from open_tunit.networks.style_code import Colours
 from open_tunit.translation.interpolation import path
 from open_tunit.web.uploads import check_upload, check_uploads
 
@@ -22,6 +24,7 @@ MAX_SORTED = 100
 SAMPLES = 8
 """Sampled styles that are shown at once."""
 MAX_EXAMPLES = 24
+CANVAS = 256
 TILE, TILE_EXAMPLES = 180, 3
 """Side of a domain's picture in the gallery, and how many of its examples stand below it."""
 
@@ -34,20 +37,41 @@ class Studio:
         self.examples = _examples(examples) if examples is not None and examples.is_dir() else []
         self.example_domains = self._likeliest(self.examples) if self.examples else []
         self.filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
+        self.has_palette = model.config.palette_dim > 0
         self.can_sample = model.domain_spreads is not None and bool(self.filled)
 
     def translate(
-        self, source: str | None, reference: str | None, domain: int | None = None, strength: float = 1.0
+        self,
+        source: str | None,
+        reference: str | None,
+        domain: int | None = None,
+        strength: float = 1.0,
+        colours: Colours | None = None,
+        whole: bool = False,
+        mask: Image.Image | None = None,
     ) -> Image.Image:
-        """The source redrawn after the reference, or in the mean style of `domain`."""
+        """The source redrawn after the reference, or in the mean style of `domain`; as `TUNIT.translate`.
+
+        A mask that was painted over another source, of another aspect, is left out.
+        """
         if source is None:
             raise ValueError("There is no source. Please drop a picture.")
         if reference is None and domain is None:
             raise ValueError("There is no reference. Please drop a picture, or choose a domain.")
         _check_strength(strength)
         after = check_upload(reference) if domain is None and reference is not None else None
-        drawn: Image.Image = self.model.translate(check_upload(source), after, domain=domain, strength=strength)
+        file = check_upload(source)
+        if mask is not None and not one_aspect(mask.size, images.read_image(file).size):
+            mask = None
+        drawn: Image.Image = self.model.translate(
+            file, after, domain=domain, strength=strength, colours=colours, whole=whole, mask=mask
+        )
         return drawn
+
+    def canvas(self, source: str) -> Image.Image:
+        """A copy of the source to paint a mask over, its longer side CANVAS pixels."""
+        copy = images.read_image(check_upload(source), at_least=CANVAS)
+        return ImageOps.contain(copy, (CANVAS, CANVAS))
 
     def sampled(
         self, source: str | None, domain: int | None, seed: int = 0, strength: float = 1.0, *, number: int = 0
