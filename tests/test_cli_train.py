@@ -64,7 +64,7 @@ def test_training_data_that_cannot_be(capsys: Capture, tmp_path: Path, picture_f
     (("--labels", "no.csv"), "no.csv"),
     (("--init", "no"), "no is not a model folder"),
     (("--config", "no.yaml"), "no.yaml"),
-    (("--out", "critters"), "out is critters, the name of the bundled checkpoint; name another folder"),
+    (("--out", "critters"), "out is critters, the name of a bundled checkpoint; name another folder"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(
     capsys: Capture, tmp_path: Path, picture_folder: Path, words: tuple[str | int, ...], expected: str

@@ -111,7 +111,7 @@ def test_a_curve_shows_what_it_chose(tmp_path: Path) -> None:
     curve.save(tmp_path / "out")
     saved = json.loads((tmp_path / "out" / "domains.json").read_text())
     assert saved.pop("scores") == pytest.approx(scores)
-    assert saved == {"chosen": 3, "counts": [2, 3, 4], "information": [0.5, 1.0, 1.1], "seconds": 1.0}
+    assert saved == {"chosen": 3, "counts": [2, 3, 4], "information": [0.5, 1.0, 1.1], "seconds": 1.0, "price": PRICE}
 
 
 def test_a_run_finds_its_number_once(picture_folder: Path, tmp_path: Path) -> None:

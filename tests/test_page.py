@@ -50,7 +50,8 @@ from pathlib import Path
 from open_tunit import TUNIT
 from open_tunit.web.server import serve
 folder, port, kept = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-serve(TUNIT.from_pretrained(folder), examples=folder / "examples", host="127.0.0.1", port=port, kept_seconds=kept)
+model = TUNIT.from_pretrained(folder)
+serve({"mine": (model, folder / "examples")}, host="127.0.0.1", port=port, kept_seconds=kept)
 """
 
 
@@ -218,6 +219,42 @@ def test_without_a_model_it_serves_the_bundled_one(server: Server, tmp_path: Pat
             assert b"cat" in answer.read()
     finally:
         _stop(process, signal.SIGTERM)
+
+
+def test_every_bundled_model_has_a_page(server: Server, tmp_path: Path) -> None:
+    """Two models that stand in for the bundled ones: each answers as itself, and the pages lead to each other."""
+    others = {"critters": untrained(), "fruits": untrained()}
+    with torch.no_grad():
+        others["fruits"].E.style_head.weight.neg_()
+    for name, model in others.items():
+        model.save_pretrained(tmp_path / "bundled" / name)
+    code = (
+        "import sys; from pathlib import Path; from open_tunit.model_files import places; "
+        "places.BUNDLED = Path(sys.argv[1]); from open_tunit.cli.main import main; "
+        "main(['serve', '--model', sys.argv[2], '--port', sys.argv[3]])"
+    )
+    port = _free_port()
+    process = _start(["-c", code, str(tmp_path / "bundled"), "fruits", str(port)], tmp_path)
+    other = Server(f"http://127.0.0.1:{port}", process, tmp_path, others["fruits"], server.source, server.reference)
+    try:
+        client = _client(other)
+        assert np.array_equal(_ask(client, other.source, other.reference), other.expected)
+        asked = [_handle(other.source), _handle(other.reference), None, 1.0]
+        with Image.open(client.predict(*asked, api_name="/translate_critters")) as picture:
+            expected = others["critters"].translate(other.source, other.reference)
+            assert np.array_equal(np.asarray(picture), np.asarray(expected))
+        with urllib.request.urlopen(f"{other.address}/critters") as answer:
+            assert b"translate_critters" in answer.read()
+        with urllib.request.urlopen(f"{other.address}/config") as answer:
+            assert [page[1] for page in json.load(answer)["pages"]][1:] == ["critters"]
+    finally:
+        _stop(process, signal.SIGTERM)
+
+
+def _handle(path: Path) -> Any:
+    from gradio_client import handle_file
+
+    return handle_file(str(path))
 
 
 def test_transparency_comes_through(server: Server, tmp_path: Path) -> None:

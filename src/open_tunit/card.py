@@ -110,7 +110,7 @@ def _training_rows(about: Mapping[str, Any], run: Config | None, names: Sequence
     steps = (
         f"{about['step']}" if run is None else f"{about['step']} of {run.training.steps}, batch {run.training.batch}"
     )
-    return {
+    rows = {
         "preset": f"{about['preset']}, seed {about['seed']}",
         "data": f"{data['train']} training images from `{data['name']}`",
         "data fingerprint": f"`{data['fingerprint']}`",
@@ -119,6 +119,16 @@ def _training_rows(about: Mapping[str, Any], run: Config | None, names: Sequence
         "cost": f"{about['seconds'] / 60:.1f} minutes on {about['device']}",
         "images per domain": _counts(about["domain_counts"], names),
     }
+    return rows | ({"distilled": _distilled(about["distilled"])} if "distilled" in about else {})
+
+
+def _distilled(lost: Mapping[str, Any]) -> str:
+    part = "held-out" if lost["part"] == "held out" else "training"
+    return (
+        f"E was {lost['from']} and became a network of our own in {lost['steps']} steps: on {lost['images']} {part} "
+        f"images its style codes have an R squared of {lost['style_r_squared']:.3f} with the first one's, and "
+        f"{lost['domain_agreement']:.1%} stay in their domain"
+    )
 
 
 def _counts(counts: Sequence[int], names: Sequence[str]) -> str:

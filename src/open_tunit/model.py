@@ -194,7 +194,7 @@ class TUNIT(DomainStyles):
     def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
         """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
 
-        `folder` may be `critters`, the bundled checkpoint, or a hub id, `user/name`, with `revision` its
+        `folder` may be a bundled checkpoint's name (`critters`), or a hub id, `user/name`, with `revision` its
         branch, tag or commit; a model folder of that name here comes first. Nothing in the files is run. Raises
         FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
         """

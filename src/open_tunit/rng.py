@@ -17,6 +17,7 @@ class Stream(enum.IntEnum):
     DOMAIN_COUNT = 4
     PAIRS = 5
     STYLES = 6
+    DISTILLATION = 7
 
     EVALUATED_IMAGES = 16
     EVALUATED_PAIRS = 17

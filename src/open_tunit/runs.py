@@ -16,8 +16,8 @@ from open_tunit.data.doctor import Examination, Finding, save_manifest
 from open_tunit.data.scan import LITTER
 from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
-from open_tunit.model_files.places import BUNDLED, MODEL, TRAINING_HASHES, model_folder
 from open_tunit.model_files.places import CONFIG as MODEL_CONFIG
+from open_tunit.model_files.places import MODEL, TRAINING_HASHES, bundled_names, model_folder
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 
@@ -170,10 +170,10 @@ def held(folder: Path) -> Iterator[None]:
     """The run's folder for this process alone; made, and removed again where nothing comes of it.
 
     Raises DifferentRunError for a folder of anything else, RunInUseError where another process trains the run, and
-    ValueError where nothing can be written, or for the bundled checkpoint's name.
+    ValueError where nothing can be written, or for a bundled checkpoint's name.
     """
-    if folder.as_posix() == BUNDLED:
-        raise ValueError(f"out is {folder}, the name of the bundled checkpoint; name another folder, as runs/{folder}")
+    if folder.as_posix() in bundled_names():
+        raise ValueError(f"out is {folder}, the name of a bundled checkpoint; name another folder, as runs/{folder}")
     stored_config(folder)
     with ExitStack() as stack:
         try:

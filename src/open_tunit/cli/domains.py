@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from open_tunit.cli.models import BUNDLED, open_model
+from open_tunit.cli.models import USUAL, open_model
 
 
 def domains(
     action: Annotated[Literal["sort", "sweep"], tyro.conf.Positional] = "sort",
     data: str = "",
-    model: Path = BUNDLED,
+    model: Path = USUAL,
     out: Path | None = None,
     map: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     preset: str = "cpu",
@@ -29,10 +29,10 @@ def domains(
     Args:
         action: sort needs --data and --out; sweep needs --data and trains a guiding network (E).
         data: Folder of pictures; sweep also takes critters:K.
-        model: sort: model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
+        model: sort: model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
-        preset: sweep: cpu or default; its guiding network and number of steps are used.
+        preset: sweep: cpu, default or photos; its guiding network and number of steps are used.
         size: sweep: side of the images in pixels.
         steps: sweep: steps of the phase that trains E alone (the preset's); sweep takes up to 1.3 times as many.
         fewest: sweep: smallest number of domains.

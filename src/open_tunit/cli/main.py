@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from open_tunit.cli.arguments import Command, parse
 from open_tunit.cli.cache_contents import cache
 from open_tunit.cli.critters_pictures import critters
+from open_tunit.cli.distil import distil
 from open_tunit.cli.doctor_report import doctor
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "info": info,
     "cache": cache,
     "critters": critters,
+    "distil": distil,
     "export": export,
     "push": push,
     "import-official": import_official,

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from open_tunit.cli.models import BUNDLED, open_model
+from open_tunit.cli.models import USUAL, open_model
 from open_tunit.settings.config import Precision
 
 
 def translate(
     source: Path,
     out: Path,
-    model: Path = BUNDLED,
+    model: Path = USUAL,
     reference: Path | None = None,
     domain: str | None = None,
     neighbours: int | None = None,
@@ -34,7 +34,7 @@ def translate(
     Args:
         source: Picture or film (.mp4, .mov, ...), or folder of them.
         out: Folder for the results, SOURCE--REFERENCE.png (films: .mp4) each; or, for one result, its file.
-        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
+        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
         neighbours: So many pictures of --among stand for it, those nearest to it in style.

@@ -25,6 +25,8 @@ MOST = {
     "generator_width": 1024, "generator_blocks": 64, "style_mlp_width": 8192,
 }  # fmt: skip
 """Far beyond any use; sizes above it would only fill the memory."""
+DISTILLED = ("steps", "images", "style_r_squared", "domain_agreement")
+"""Numbers that a distilled model's `about` has."""
 DEEPEST = 64
 """Convolutions in a stage of E."""
 
@@ -108,3 +110,6 @@ def _check_about(about: Mapping[str, Any]) -> None:
     require(isinstance(data, dict), f"about.data is {type(data).__name__}, expected an object")
     for name, kind in (("name", str), ("train", int), ("val", int), ("test", int), ("fingerprint", str)):
         require(isinstance(data.get(name), (type(None), kind)), f"about.data.{name} is {data.get(name)!r}")
+    lost = about.get("distilled", dict.fromkeys(DISTILLED, 0) | {"from": "", "part": ""})
+    numbers = isinstance(lost, dict) and all(isinstance(lost.get(name), (int, float)) for name in DISTILLED)
+    require(numbers and {"from", "part"} <= lost.keys(), f"about.distilled is {lost!r}")

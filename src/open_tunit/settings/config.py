@@ -38,7 +38,7 @@ class Config:
     training: Training = dataclasses.field(default_factory=Training)
     seed: int = 0
     auto_domains: bool = False
-    """Find model.domains in the images before training begins, once; the recipe must have a shape contrast."""
+    """Find model.domains in the images before training begins, once; recipe `paper` cannot."""
     minutes: float | None = None
     """Time budget, turned into steps at the start, and anew at reports where the machine is slower or faster."""
     init: str | None = None
@@ -70,7 +70,7 @@ class Config:
             f"model.projection_dim is 0; recipe {self.recipe} and training.prototypes_start need shape codes",
         )
         require(
-            shapes or not self.auto_domains,
+            shapes or pretrained or not self.auto_domains,
             f"domains is auto, which needs the shape contrast, and recipe {self.recipe} has none: take preset cpu",
         )
         require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")

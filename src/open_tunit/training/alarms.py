@@ -29,6 +29,7 @@ FEWEST_MEMBERS = 8
 """Images that a domain must have begun with to be followed."""
 GENERATOR_GRACE = 0.1
 """Share of G's steps before its alarms are measured: a G that has just begun ignores everything."""
+Labels = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,21 +84,22 @@ class Watch:
     """(N, S, S, 3) uint8 training images, the same over the whole run."""
     first: list[int] | None = None
     """Their domains at the first report after the domains began; None before it. A checkpoint keeps it."""
+    frozen: tuple[Labels, Labels] | None = None
+    """Their domains, and those of their views, once they are frozen; None before it."""
 
     def measure(self, model: TUNIT, plan: Plan, phase: Phase) -> dict[str, float]:
         """The numbers that mean something in this phase, by name."""
         values: dict[str, float] = {}
         if phase.learn_domains and plan.supervision != "all":
-            labels, viewed = domains_in_views(model, self.pixels[:LOOKED_AT], plan.views)
+            seen = self.frozen or domains_in_views(model, self.pixels[:LOOKED_AT], plan.views)
+            self.frozen = seen if phase.freeze_domains else None
+            labels, viewed = seen
             self.first = self.first or labels.tolist()
             values |= domain_alarms(labels, viewed, np.array(self.first), model.config.domains)
         grace = GENERATOR_GRACE * (plan.steps - plan.joint_start)
         if phase.train_generator and phase.generator_steps >= grace:
             values |= generator_alarms(model, self.pixels)
         return values
-
-
-Labels = NDArray[np.int64]
 
 
 @torch.inference_mode()

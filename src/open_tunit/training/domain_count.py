@@ -1,8 +1,9 @@
-"""How many domains: the number of clusters with the most mutual information between views, minus 2/3 log K.
+"""How many domains: the number of clusters with the most mutual information between views, minus a share of log K.
 
 E learns shape codes by contrast, once, for LENGTH times the steps before balanced prototypes; k-means then clusters
 them for every number in question. A border between kinds falls in the same place in another view of the image and adds
-to the mutual information between views; one through the middle of a kind falls elsewhere and adds little.
+to the mutual information between views; one through the middle of a kind falls elsewhere and adds little. With a
+pretrained trunk nothing is trained: its features are clustered, as its domains are found (training/pretrained.py).
 docs/domains.md has the evidence.
 """
 
@@ -32,11 +33,13 @@ from open_tunit.rng import Stream, rng
 from open_tunit.runs import CURVE
 from open_tunit.settings.config import Config
 from open_tunit.settings.conversion import ConfigError, require
+from open_tunit.settings.recipes import RECIPES
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.clustering import kmeans
 from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.graphs import Steps
 from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
+from open_tunit.training.pretrained import codes_in_views, gathered
 from open_tunit.training.state import State, full, new_state
 from open_tunit.training.step import Step
 
@@ -50,6 +53,8 @@ LENGTH = 1.5
 SMALLEST = 1e-6
 PRICE = 2 / 3
 """Share of log K, the most information of K clusters, that is subtracted; chosen on critters of seeds 110 to 113."""
+PRETRAINED_PRICE = 4 / 5
+"""The same for a pretrained trunk's features, whose clusters agree more; chosen on fruits and cats, docs/domains.md."""
 BAR, LINES = 20, 10
 """Characters of a full bar, and lines of progress on the way."""
 
@@ -64,12 +69,13 @@ class Curve:
     information: tuple[float, ...]
     """Mutual information, in nats, between the clusters of images and of their views; at most log K."""
     seconds: float
+    price: float = PRICE
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """The information beyond the price of K clusters, PRICE * log K."""
+        """The information beyond the price of K clusters, price * log K."""
         return tuple(
-            value - PRICE * math.log(count) for count, value in zip(self.counts, self.information, strict=True)
+            value - self.price * math.log(count) for count, value in zip(self.counts, self.information, strict=True)
         )
 
     @property
@@ -99,16 +105,23 @@ def count_domains(
 ) -> Curve:
     """Train an E for LENGTH times the steps before prototypes, and find how many domains its codes show.
 
-    `progress` gets the step and the number of steps. Raises ConfigError for settings without shape codes, and for
-    numbers that the images cannot fill; NotFiniteError as training does.
+    A pretrained trunk shows them at once. `progress` gets the step (there, the image) and the number of them. Raises
+    ConfigError for settings without shape codes, and for numbers that the images cannot fill; NotFiniteError as
+    training does.
     """
     began = time.perf_counter()
-    fitting = _fitting(counts, len(batches.indices))
-    state = _learn_shapes(plan, batches, half, progress)
-    codes, viewed = shape_codes(state, batches, plan.config.seed)
-    generator = rng(plan.config.seed, Stream.DOMAIN_COUNT, 1)
-    information = tuple(information_at(codes, viewed, count, generator) for count in fitting)
-    return Curve(counts=fitting, information=information, seconds=round(time.perf_counter() - began, 1))
+    fitting, seed = _fitting(counts, len(batches.indices)), plan.config.seed
+    points, price = None, PRICE
+    if plan.recipe.pretrained:
+        codes, viewed = codes_in_views(batches, plan, rng(seed, Stream.DOMAIN_COUNT, 0), progress)
+        points, price = gathered(F.normalize(codes, dim=1)), PRETRAINED_PRICE
+    else:
+        state = _learn_shapes(plan, batches, half, progress)
+        codes, viewed = shape_codes(state, batches, seed)
+    generator = rng(seed, Stream.DOMAIN_COUNT, 1)
+    information = tuple(information_at(codes, viewed, count, generator, points) for count in fitting)
+    seconds = round(time.perf_counter() - began, 1)
+    return Curve(counts=fitting, information=information, seconds=seconds, price=price)
 
 
 def find_domains(plan: Plan, batches: Batches, *, half: bool, console: Console) -> Plan:
@@ -137,20 +150,25 @@ def sweep(config: Config, counts: Sequence[int], *, console: Console) -> Curve:
 
 
 def search_share(config: Config) -> float:
-    """The time that finding the number of domains takes, as a share of the training's; 0 where it is given."""
-    if not config.auto_domains:
+    """The time that finding the number of domains takes, as a share of the training's.
+
+    0 where it is given, and with a pretrained trunk, where it is seconds and does not grow with the training.
+    """
+    if not config.auto_domains or RECIPES[config.recipe].pretrained:
         return 0.0
     return LENGTH * config.training.guiding_share * (config.training.prototypes_start or 1.0)
 
 
-def information_at(codes: Tensor, viewed: Tensor, count: int, generator: np.random.Generator) -> float:
+def information_at(
+    codes: Tensor, viewed: Tensor, count: int, generator: np.random.Generator, points: Tensor | None = None
+) -> float:
     """Mutual information, in nats, of the clusters of images and of their views; `count` clusters by k-means.
 
-    codes (N, d), viewed (V, N, d): the same images in V other views. The clusters are found in the images' codes; the
-    mean over the views.
+    codes (N, d), viewed (V, N, d): the same images in V other views. The clusters are found in the images' codes, or in
+    unit-length `points` (N, d) that stand for them; the mean over the views.
     """
     middle = codes.mean(dim=0)
-    points = F.normalize(codes - middle, dim=1)
+    points = F.normalize(codes - middle, dim=1) if points is None else points
     centres = kmeans(points, count, generator)
     member = in_float64(F.one_hot((points @ centres.T).argmax(dim=1), count))  # (N, K)
     others = F.normalize(viewed - middle, dim=2) @ centres.T
@@ -177,7 +195,8 @@ def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, cons
     def progress(step: int, steps: int) -> None:
         if step == steps or step % max(1, steps // LINES) == 0:
             left = (time.perf_counter() - began) / step * (steps - step)
-            print_line(console, f"finding the number of domains: step {step} of {steps}, {left:.0f} s left")
+            what = "image" if plan.recipe.pretrained else "step"
+            print_line(console, f"finding the number of domains: {what} {step} of {steps}, {left:.0f} s left")
 
     curve = count_domains(plan, batches, half=half, counts=counts, progress=progress)
     if curve.counts[-1] < max(counts):

@@ -5,6 +5,7 @@ The trunk never learns, so all that is left of E's own phase is linear algebra o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from open_tunit.data import views
 from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.device import alike, in_float64
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
@@ -19,7 +21,7 @@ from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.rng import Stream, rng
 from open_tunit.training.clustering import kmeans, linear_heads
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State
+from open_tunit.training.state import State, new_state
 
 DOMAIN_SIDE, MOST_CLUSTERED = 192, 1500
 """Pixels at which domains are found, and most images that they are found on (docs/log.md)."""
@@ -32,6 +34,8 @@ FLOOR = 0.03
 DIRECTIONS = 32
 """In which domains are found; 16 to 128 find them as well."""
 NEIGHBOURS, ROUNDS = 10, 2
+COUNTED, VIEWS = 600, 2
+"""Most images in which the number of domains is sought, and views of each that the plain one is compared with."""
 SMALLEST = 1e-12
 
 
@@ -100,7 +104,33 @@ def domain_codes(features: Tensor) -> Tensor:
     The root evens out activations of which few are large (Hellinger's distance; Arandjelovic & Zisserman 2012).
     """
     roots = features.clamp(min=0).sqrt()
-    return whitening(roots, min(DIRECTIONS, roots.shape[1]), power=0.0)(roots)
+    return _directions(roots)(roots)
+
+
+def _directions(roots: Tensor) -> LinearMap:
+    return whitening(roots, min(DIRECTIONS, roots.shape[1]), power=0.0)
+
+
+@torch.no_grad()
+def codes_in_views(
+    batches: Batches, plan: Plan, generator: np.random.Generator, progress: Callable[[int, int], None] | None
+) -> tuple[Tensor, Tensor]:
+    """Domain codes (N, DIRECTIONS) of up to COUNTED training images, and (VIEWS, N, DIRECTIONS) of views of each.
+
+    In the directions of the plain images. `progress` gets the number of images that are done, and of all.
+    """
+    E = new_state(plan, batches.device).E
+    chosen = generator.permutation(batches.indices)[:COUNTED]
+    seen = views.in_views(batches.in_parts(chosen, CHUNK), (views.domain_view,) * VIEWS, generator, batches.view)
+    parts, done = [], 0
+    for part in seen:
+        parts.append(torch.stack([E.features(x)[0] for x in part]))
+        done += len(part[0])
+        if progress is not None:
+            progress(done, len(chosen))
+    roots = torch.cat(parts, dim=1).clamp(min=0).sqrt()  # (1 + VIEWS, N, D)
+    codes = _directions(roots[0])(roots)
+    return codes[0], codes[1:]
 
 
 def gathered(points: Tensor) -> Tensor:
@@ -118,8 +148,8 @@ def fit_domain_head(domain_head: nn.Linear, features: Tensor, domains: Tensor) -
 
     They need not be the features that the domains were found in: those of smaller pictures do.
     """
-    views = features if features.ndim == 3 else features[None]
-    LinearMap(*linear_heads(views, domains, domain_head.out_features)).copy_to(domain_head)
+    viewed = features if features.ndim == 3 else features[None]
+    LinearMap(*linear_heads(viewed, domains, domain_head.out_features)).copy_to(domain_head)
 
 
 @torch.no_grad()
@@ -143,7 +173,8 @@ def image_codes(state: State, batches: Batches, plan: Plan) -> ImageCodes:
 
 def _fit(E: PretrainedGuiding, features: Tensor, colours: Tensor, batches: Batches, plan: Plan) -> None:
     """Fit E's heads; domains are clusters found at DOMAIN_SIDE pixels, or labels where there are any."""
-    fit_style(E.style_head, E.palette_head, features, colours)
+    if plan.config.init is None:  # else G knows the style codes of the model that it began as
+        fit_style(E.style_head, E.palette_head, features, colours)
     labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
     if plan.supervision == "none":
         generator = rng(plan.config.seed, Stream.PROTOTYPES)

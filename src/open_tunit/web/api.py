@@ -12,8 +12,8 @@ from open_tunit.web.studio import Sample, Studio
 from open_tunit.web.uploads import check_upload
 
 
-def for_scripts(studio: Studio) -> None:
-    """The named endpoints; they have no place on the page."""
+def for_scripts(studio: Studio, ending: str) -> None:
+    """The named endpoints; they have no place on the page, and end in `ending`."""
     with gr.Row(visible=False):
         source, reference = picture(label="source"), picture(label="reference")
         domain, strength = gr.Number(label="domain", precision=0), gr.Number(1, label="strength")
@@ -55,26 +55,27 @@ def for_scripts(studio: Studio) -> None:
                 said(answer),
                 asked,
                 output,
-                api_name=answer.__name__,
+                api_name=answer.__name__ + ending,
                 concurrency_id="model",
                 concurrency_limit=AT_ONCE,
             )
 
 
-def script(address: str) -> str:
+def script(address: str, ending: str) -> str:
     """How to call them with gradio_client, in Markdown."""
+    translate, sample = f"/translate{ending}", f"/sample{ending}"
     return f"""
 ```python
 from gradio_client import Client, handle_file  # pip install gradio_client
 
 page = Client("{address}")
-path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="/translate")
-path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="/translate")  # in domain 0's mean style
-path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="/sample")  # in a style of domain 0, drawn by seed 7
+path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="{translate}")
+path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="{translate}")  # in domain 0's mean style
+path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="{sample}")  # in a style of it, drawn by seed 7
 ```
 
-`path` is a PNG of the source's shape. The arguments of `/translate` are source, reference, domain and strength (0 to
-1); a domain goes before a reference. `/translate_with_options` has three more: colours (`"source"` or `"reference"`),
-whole (`True` for all of the picture) and mask (a picture, white where the source is redrawn). Those of `/sample` are
-source, domain, seed and strength. What cannot be comes back as an `AppError` with a sentence.
+`path` is a PNG of the source's shape. The arguments of `{translate}` are source, reference, domain and strength (0 to
+1); a domain goes before a reference. `/translate_with_options{ending}` has three more: colours (`"source"` or
+`"reference"`), whole (`True` for all of the picture) and mask (a picture, white where the source is redrawn). Those of
+`{sample}` are source, domain, seed and strength. What cannot be comes back as an `AppError` with a sentence.
 """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.navbar import Navbar
 from PIL import Image
 
 from open_tunit.web.api import for_scripts, script
@@ -25,23 +27,37 @@ CARD_HEIGHT = 300
 """Of the places where a picture is dropped or appears, in pixels."""
 
 
-def build_page(studio: Studio, *, kept_seconds: int, address: str) -> Any:
-    """The gr.Blocks of a model; uploads and results are deleted when they are `kept_seconds` old."""
+def build_page(studios: Mapping[str, Studio], *, kept_seconds: int, address: str) -> Any:
+    """The gr.Blocks of one or several models, a page for each by its name, the first one's at the address itself.
+
+    Uploads and results are deleted when they are `kept_seconds` old.
+    """
     deletion = (min(DELETED_EVERY_SECONDS, kept_seconds), kept_seconds)
+    first, *others = studios
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=deletion) as page:
-        gr.HTML(_header(studio))
-        with gr.Tab("Translate"):
-            _translate_tab(page, studio)
-        with gr.Tab("Grid") as tab:
-            _grid_tab(tab, studio)
-        with gr.Tab("In between") as tab:
-            _between_tab(tab, studio)
-        with gr.Tab("Sort") as tab:
-            _sort_tab(tab, studio)
-        with gr.Tab("From a script"):
-            gr.Markdown(script(address))
+        Navbar(main_page_name=first)
+        _page(page, studios[first], address, "")
+    for name in others:
+        with page.route(name):
+            _page(page, studios[name], address, f"_{name}")
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
     return page
+
+
+def _page(page: gr.Blocks, studio: Studio, address: str, ending: str) -> None:
+    """A model's page; `ending` is what scripts add to the names of the answers."""
+    gr.HTML(_header(studio))
+    with gr.Tab("Translate"):
+        _translate_tab(page, studio)
+        for_scripts(studio, ending)
+    with gr.Tab("Grid") as tab:
+        _grid_tab(tab, studio)
+    with gr.Tab("In between") as tab:
+        _between_tab(tab, studio)
+    with gr.Tab("Sort") as tab:
+        _sort_tab(tab, studio)
+    with gr.Tab("From a script"):
+        gr.Markdown(script(address, ending))
 
 
 def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
@@ -110,7 +126,6 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
     reference_examples.select(choose_reference, None, chosen, api_visibility="private", show_progress="hidden")
     if studio.can_sample:
         _samples(page, studio, source_file, reference_file, style, sample)
-    for_scripts(studio)
 
 
 def _samples(

@@ -1,0 +1,219 @@
+"""Distillation: a guiding network of our own learns the pretrained one's style codes and domain logits; G stays.
+
+Hinton et al. 2015, by regression: on the training images and views of them, whose targets are computed once.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from open_tunit.data import views
+from open_tunit.data.batches import Batches
+from open_tunit.data.dataset import Dataset
+from open_tunit.data.views import Views
+from open_tunit.model import TUNIT
+from open_tunit.networks.guides import Guide
+from open_tunit.networks.guiding import Guidance
+from open_tunit.networks.pretrained_guiding import PretrainedGuiding
+from open_tunit.rng import Stream, rng
+from open_tunit.terminal import print_line
+from open_tunit.training.descent import descend
+from open_tunit.training.objectives import Objective
+from open_tunit.training.state import set_rate
+from open_tunit.training.transitions import measure_statistics
+
+WIDTH, DEPTHS = 16, (1, 1, 2, 2, 2)
+"""Of the guiding network; that of the preset `cpu`."""
+SEEN = Views(outside="reflect")
+"""How the training images are moved and recoloured: as x+, and without black corners."""
+VIEWS, MOST_IMAGES = 4, 2000
+"""Views of each image beside the plain one, and most images that are used, drawn by the seed."""
+BATCH, RATE, CHUNK = 32, 2e-3, 32
+MINUTES = 4.0
+"""Unless steps or minutes are given."""
+WARM_STEPS, TIMED_STEPS = 2, 5
+LINES = 10
+"""Of progress, on the way."""
+SMALLEST = 1e-12
+
+
+class Targets(NamedTuple):
+    """What the pretrained E gives for every image in every view."""
+
+    styles: Tensor
+    """(1 + VIEWS, N, style_dim)"""
+    logits: Tensor
+    """(1 + VIEWS, N, K), the mean of each image's taken off: a softmax does not know it."""
+
+
+class Lessons:
+    """`batch(step)` of the training images in one of their views, and what the pretrained E gives for them."""
+
+    def __init__(self, E: Guide, batches: Batches, seed: int, progress: Callable[[int, int], None]) -> None:
+        self.batches, self.seed = batches, seed
+        self.draws = [views.draw(rng(seed, Stream.DISTILLATION, v), len(batches.indices)) for v in range(1 + VIEWS)]
+        self.targets = self._targets(E, progress)
+        self.style_variance = _variance(self.targets.styles)
+        self.logit_variance = _variance(self.targets.logits)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, S, S), their target style codes (B, style_dim) and logits (B, K); all of one view."""
+        count = len(self.batches.indices)
+        at_once = min(BATCH, count)
+        epoch, place = divmod(step, count // at_once)
+        order = rng(self.seed, Stream.DISTILLATION, 1 + VIEWS, epoch).permutation(count)
+        rows, view = order[place * at_once : (place + 1) * at_once], step % (1 + VIEWS)
+        where = torch.as_tensor(rows, device=self.targets.styles.device)
+        return self.images(rows, view), self.targets.styles[view, where], self.targets.logits[view, where]
+
+    def images(self, rows: np.ndarray, view: int) -> Tensor:
+        """The training images at these rows in a view; view 0 is as they are."""
+        x = self.batches.pictures(self.batches.indices[rows])
+        draws = {name: values[rows] for name, values in self.draws[view].items()}
+        return x if view == 0 else views.augmented_view(x, draws, SEEN)
+
+    def loss(self, guidance: Guidance, styles: Tensor, logits: Tensor) -> Objective:
+        """Mean squared errors of style codes and logits, each as a share of the targets' variance: 1 - R squared."""
+        style = (guidance.style - styles).square().mean() / self.style_variance
+        domain = (centred(guidance.logits) - logits).square().mean() / self.logit_variance
+        return Objective(style + domain, {"style": style.detach(), "domain": domain.detach()})
+
+    @torch.no_grad()
+    def _targets(self, E: Guide, progress: Callable[[int, int], None]) -> Targets:
+        count = len(self.batches.indices)
+        parts = np.array_split(np.arange(count), -(-count // CHUNK))
+        seen: list[list[Guidance]] = []
+        for view in range(1 + VIEWS):
+            seen.append([E(self.images(rows, view)) for rows in parts])
+            progress((view + 1) * count, (1 + VIEWS) * count)
+        return Targets(
+            torch.stack([torch.cat([part.style for part in view]) for view in seen]),
+            torch.stack([centred(torch.cat([part.logits for part in view])) for view in seen]),
+        )
+
+
+def centred(logits: Tensor) -> Tensor:
+    """Logits (N, K) less the mean of each image's."""
+    return logits - logits.mean(dim=1, keepdim=True)
+
+
+def distil(
+    model: TUNIT,
+    dataset: Dataset,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> TUNIT:
+    """The model with a guiding network of its own in place of the pretrained one, on the same device, in eval mode.
+
+    It learns from the training part of `dataset`, for so many `steps`, or about as many as fit into `minutes`
+    (MINUTES). `about["distilled"]` tells what is lost, on images held out of the data set. Raises ValueError for a
+    model without a pretrained trunk, and NotFiniteError.
+    """
+    if not isinstance(model.E, PretrainedGuiding):
+        raise ValueError(f"the guiding network is {model.config.trunk}, not a pretrained one: nothing can be distilled")
+    began, console = clock(), console or Console()
+    device = model.domain_styles.device
+    chosen = np.sort(rng(seed, Stream.DISTILLATION).permutation(dataset.indices("train"))[:MOST_IMAGES])
+    batches = Batches(dataset.images, dataset.labels, chosen, seed=seed, view=SEEN, device=device)
+    student = _student(model, seed)
+    lessons = Lessons(model.E, batches, seed, _progress(console, "computing targets: image", clock))
+    if steps is None:
+        left = (minutes or MINUTES) * 60 - (clock() - began)
+        steps = max(1, round(left / _seconds_per_step(student.E, lessons, clock)))
+    _learn(student.E, lessons, steps, _progress(console, "distilling: step", clock))
+    measure_statistics(student.E, batches, seed)
+    student.measure_domains(batches.in_parts(chosen, CHUNK))
+    lost = fidelity(model.E, student.E, dataset, batches)
+    student.about = model.about | {
+        "domain_counts": student.domain_counts.tolist(),
+        "distilled": {"from": model.config.trunk, "steps": steps, "seconds": round(clock() - began, 1), **lost},
+    }
+    return student
+
+
+@torch.no_grad()
+def fidelity(E: Guide, student: Guide, dataset: Dataset, batches: Batches) -> dict[str, Any]:
+    """`style_r_squared` and `domain_agreement` of the student with E, on the images that are held out of training.
+
+    On the training images where there are no others: `part` says which, `images` how many.
+    """
+    held_out = np.concatenate([dataset.indices("val"), dataset.indices("test")])
+    indices = np.sort(held_out) if len(held_out) else batches.indices
+    pairs = [(E(x), student(x)) for x in batches.in_parts(indices, CHUNK)]
+    (logits, styles), (own_logits, own_styles) = (
+        (torch.cat([pair[which].logits for pair in pairs]), torch.cat([pair[which].style for pair in pairs]))
+        for which in (0, 1)
+    )
+    error = (own_styles - styles).square().mean() / _variance(styles[None])
+    same = (own_logits.argmax(dim=1) == logits.argmax(dim=1)).float().mean()
+    return {
+        "part": "held out" if len(held_out) else "train",
+        "images": len(indices),
+        "style_r_squared": round(1 - float(error), 4),
+        "domain_agreement": round(float(same), 4),
+    }
+
+
+def _student(model: TUNIT, seed: int) -> TUNIT:
+    shapes = dataclasses.replace(
+        model.config, trunk="vgg11", guiding_width=WIDTH, guiding_depths=DEPTHS, projection_dim=0
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = TUNIT(shapes, fit=model.fit, background=model.background)
+    student.G.load_state_dict(model.G.state_dict())
+    student.name_domains(model.naming)
+    return student.to(model.domain_styles.device).eval()
+
+
+def _learn(E: Guide, lessons: Lessons, steps: int, progress: Callable[[int, int], None]) -> None:
+    """Adam, whose rate falls to 0 as a cosine."""
+    optimiser = torch.optim.Adam(E.parameters(), lr=RATE)
+    E.train()
+    for step in range(steps):
+        set_rate(optimiser, RATE * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        x, styles, logits = lessons.batch(step)
+        objective = lessons.loss(E(x), styles, logits)
+        descend(objective, "E", [(E, optimiser)], step)
+        progress(step + 1, steps)
+    E.eval()
+
+
+def _seconds_per_step(E: Guide, lessons: Lessons, clock: Callable[[], float]) -> float:
+    """By steps of a copy."""
+    trial = copy.deepcopy(E)
+    _learn(trial, lessons, WARM_STEPS, lambda *_: None)
+    began = clock()
+    _learn(trial, lessons, TIMED_STEPS, lambda *_: None)
+    return (clock() - began) / TIMED_STEPS
+
+
+def _progress(console: Console, what: str, clock: Callable[[], float]) -> Callable[[int, int], None]:
+    """A line for every LINES-th part of the work."""
+    began = clock()
+
+    def tell(done: int, count: int) -> None:
+        if done == count or done % max(1, count // LINES) == 0:
+            left = (clock() - began) / done * (count - done)
+            print_line(console, f"{what} {done} of {count}, {left:.0f} s left")
+
+    return tell
+
+
+def _variance(values: Tensor) -> Tensor:
+    """The mean over the numbers of (V, N, d) of their variance over images."""
+    return values.flatten(0, 1).var(dim=0, correction=0).mean().clamp(min=SMALLEST)
