@@ -147,9 +147,7 @@ def make_fruits(
     x = images.from_uint8(np.ascontiguousarray(dataset.images[held_out]))
     figures = evaluate(model, data, labels="folders", seed=config.seed)
     model.about["data"] = model.about["data"] | {"name": "Fruits-360"}
-    samples = choose_samples(
-        dataset.images, dataset.indices("train"), held_out, seed=config.seed, device=torch.device("cpu")
-    )
+    samples = choose_samples(dataset, seed=config.seed, device=torch.device("cpu"))
     grid = images.grid(samples.translations(model))
     compared = x, dataset.labels[held_out], dataset.label_names
     return written(FRUITS, model, config, figures, compared, grid, target or places.BUNDLED / FRUITS.name)
