@@ -22,7 +22,6 @@ import functools
 import gc
 import json
 import statistics
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -297,4 +296,4 @@ def contiguous(D: nn.Module) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

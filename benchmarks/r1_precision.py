@@ -13,7 +13,7 @@ import statistics
 
 import machine
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from train_step import ours, pictures
 
 from open_tunit import losses
@@ -85,7 +85,7 @@ def gradient_differences(config: Config, state: State, x: Tensor) -> dict[str, d
     return found
 
 
-def gradient(config: Config, D: Discriminator, x: Tensor, domains: Tensor, hinge_weight: float) -> Tensor:
+def gradient(config: Config, D: nn.Module, x: Tensor, domains: Tensor, hinge_weight: float) -> Tensor:
     images = x.detach().requires_grad_()
     judged = D(images).gather(1, domains[:, None])[:, 0]
     loss = config.training.r1_weight * losses.r1_penalty(judged, images) + hinge_weight * torch.relu(1 - judged).mean()

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ def film(critter: critters.Critter, size: int) -> np.ndarray:
     frames = []
     for frame in range(FRAMES):
         angle = 2 * math.pi * frame / TURN
-        at = {"x": 1 + 0.7 * math.cos(angle), "y": 1 + 0.7 * math.sin(angle), "tilt": 1 + 0.5 * math.sin(2 * angle)}
+        x, y = 1 + 0.7 * math.cos(angle), 1 + 0.7 * math.sin(angle)
+        at: dict[str, Any] = {"x": x, "y": y, "tilt": 1 + 0.5 * math.sin(2 * angle)}
         frames.append(
             critters.draw(dataclasses.replace(critter, content=dataclasses.replace(critter.content, **at)), size)
         )

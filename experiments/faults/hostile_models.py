@@ -90,7 +90,7 @@ def _huge_shape(model: Path, random: Random, canary: Path) -> None:
 
 def _strange_value(model: Path, random: Random, canary: Path) -> None:
     config = json.loads((model / "config.json").read_text())
-    values = [None, [], {}, "x" * 10**6, 1e308, True, "../../etc/passwd", [[[]]] * 1000, "\u202e\0"]
+    values: list[Any] = [None, [], {}, "x" * 10**6, 1e308, True, "../../etc/passwd", [[[]]] * 1000, "\u202e\0"]
     section = config["model"] if random.random() < 0.5 else config
     section[str(random.choice(list(section)))] = values[int(random.integers(len(values)))]
     (model / "config.json").write_text(json.dumps(config))

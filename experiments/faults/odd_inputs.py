@@ -125,8 +125,8 @@ def _odd_mode(folder: Path, random: Random) -> Path:
     modes = {"1": "PNG", "L": "TIFF", "LA": "PNG", "P": "GIF", "RGBA": "WEBP", "CMYK": "JPEG", "I;16": "PNG"}
     mode = str(random.choice([*modes, "F", "I", "YCbCr"]))
     if mode in ("I;16", "F", "I"):
-        kind = {"I;16": np.uint16, "F": np.float32, "I": np.int32}[mode]
-        values = random.integers(0, int(random.choice([2, 4096, 65_536])), (40, 48)).astype(kind)
+        number = {"I;16": np.uint16, "F": np.float32, "I": np.int32}[mode]
+        values = random.integers(0, int(random.choice([2, 4096, 65_536])), (40, 48)).astype(number)
         values = values / values.dtype.type(random.choice([1, 255])) if mode == "F" else values
         image = Image.fromarray(values)
     else:

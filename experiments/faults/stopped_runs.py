@@ -185,7 +185,7 @@ def _stopping(stop: int, work: Callable[[], int]) -> Callable[[], int]:
             if number == stop:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        Monitor.step = counted  # type: ignore[method-assign]
+        Monitor.step = counted  # type: ignore[method-assign, assignment]
         return work()
 
     return stopped
