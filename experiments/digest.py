@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
     "training.batch": 8,
     "training.queue": 64,
     "training.guiding_share": 0.5,
+    "training.pair_share": 0.2,
 }
 SMALL_STYLES = {"model.style_dim": 48, "model.palette_dim": 16, "model.projection_dim": 16}
 PROJECTED = {"discriminator.width": 8}

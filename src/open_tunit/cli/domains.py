@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from open_tunit.cli.models import USUAL, open_model
+from open_tunit.cli.usual_preset import usual_preset
 
 
 def domains(
@@ -16,7 +17,7 @@ def domains(
     model: Path = USUAL,
     out: Path | None = None,
     map: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    preset: str = "cpu",
+    preset: str | None = None,
     size: int | None = None,
     steps: int | None = None,
     fewest: int = 2,
@@ -27,12 +28,13 @@ def domains(
     """Sort a folder of pictures into a model's domains, or sweep: estimate the number of domains of a folder.
 
     Args:
-        action: sort needs --data and --out; sweep needs --data and trains a guiding network (E).
+        action: sort needs --data and --out; sweep needs --data, and trains a guiding network (E) but
+            with preset photos, whose E is fitted.
         data: Folder of pictures; sweep also takes critters:K.
         model: sort: model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
-        preset: sweep: cpu, default or photos; its guiding network and number of steps are used.
+        preset: sweep: whose guiding network and number of steps are used; unnamed, as of tunit train.
         size: sweep: side of the images in pixels.
         steps: sweep: steps of the phase that trains E alone (the preset's); sweep takes up to 1.3 times as many.
         fewest: sweep: smallest number of domains.
@@ -65,7 +67,7 @@ def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> N
 def _sweep(
     data: str,
     out: Path | None,
-    preset: str,
+    preset: str | None,
     size: int | None,
     steps: int | None,
     bounds: tuple[int, int],
@@ -83,7 +85,7 @@ def _sweep(
         raise ValueError(f"{out / 'domains.json'} exists already; name another folder")
     length = {} if steps is None else {"training.joint_start": steps}
     config = Config.preset(
-        preset,
+        preset or usual_preset(data),
         data=data,
         out=str(out or "sweep"),
         domains="auto",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from open_tunit.model_files.places import CONFIG, model_folder
-from open_tunit.settings.config import Config, is_critters
-from open_tunit.settings.presets import PRESETS
+from open_tunit.cli.usual_preset import shapes_of, usual_preset
+from open_tunit.settings.config import Config
 
 
 def train(
@@ -57,11 +55,11 @@ def train(
     given |= {"on_nan": on_nan}
     if domains is not None:
         given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
-    overrides = _init_shapes(init) | _not_none(given) | _assignments(set)
+    overrides = shapes_of(init) | _not_none(given) | _assignments(set)
     if config is not None:
         asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
-        asked = _from_preset(preset or _usual_preset(data, out, init), data, out, minutes, steps, overrides)
+        asked = _from_preset(preset or usual_preset(data, out, init), data, out, minutes, steps, overrides)
     from open_tunit.device import keep_freed_memory
 
     keep_freed_memory()
@@ -87,25 +85,6 @@ def _yes(question: str) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
-
-
-def _usual_preset(data: str, out: str, init: str | None) -> str:
-    """The preset where none is named: of presets that were trained and measured, the one for the pictures."""
-    from open_tunit.networks.backbone import HOW_TO_INSTALL, is_installed
-    from open_tunit.runs import stored_config
-
-    stored = stored_config(Path(out)) if out else None
-    if stored is not None:
-        return stored.preset_name
-    if init is not None:
-        return "photos" if _init_shapes(init)["model.trunk"] == PRESETS["photos"]["model.trunk"] else "cpu"
-    if not data or is_critters(data):
-        return "cpu"
-    if is_installed():
-        print("preset photos, as none was named (docs/own-folder.md)")
-        return "photos"
-    print(f"preset cpu, as none was named; photographs need --preset photos: {HOW_TO_INSTALL}")
-    return "cpu"
 
 
 def _from_preset(
@@ -142,13 +121,3 @@ def _assignments(words: tuple[str, ...]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ValueError(f"--set {word!r} holds no value that YAML reads") from error
     return pairs
-
-
-def _init_shapes(init: str | None) -> dict[str, Any]:
-    """Fine-tuning keeps the shapes of the networks it starts from."""
-    if init is None:
-        return {}
-    from open_tunit.model_files.model_config import read_model_config
-
-    shapes = dataclasses.asdict(read_model_config(model_folder(init) / CONFIG).model)
-    return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

@@ -124,7 +124,7 @@ def count_domains(
     return Curve(counts=fitting, information=information, seconds=seconds, price=price)
 
 
-def find_domains(plan: Plan, batches: Batches, *, half: bool, console: Console) -> Plan:
+def with_counted_domains(plan: Plan, batches: Batches, *, half: bool, console: Console) -> Plan:
     """`plan` with the number of domains that the images show; prints the curve and writes it to OUT/domains.json.
 
     Raises what `count_domains` raises.

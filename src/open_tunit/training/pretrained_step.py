@@ -60,7 +60,9 @@ class PretrainedStep(AnyStep):
         descend(d_objective, "D", [(D, state.opt_D)], state.step)
 
         with fixed(D):
-            adversarial = at_domains(D(fake), at, lambda outputs: losses.generator_adversarial(outputs, kind="hinge"))
+            adversarial = at_domains(
+                D(fake), at, lambda outputs: losses.generator_adversarial(outputs, kind=self.plan.training.adversarial)
+            )
         g_objective = self._generator(adversarial, batch, reconstruction)
         if self.plan.cycle_weight > 0:
             g_objective = g_objective.plus(self._cycle(state, batch, translation))
@@ -74,18 +76,18 @@ class PretrainedStep(AnyStep):
     def _discriminator(
         self, D: ProjectedDiscriminator, real: list[Tensor], fake: list[Tensor], domains: Tensor, at: Tensor
     ) -> objectives.Objective:
-        """Hinge losses at every place; real images at another domain's output count half as fakes."""
+        """Losses at every place; real images at another domain's output count half as fakes."""
         references = at[: len(domains)]
-        outputs = D(real)
+        outputs, kind = D(real), self.plan.training.adversarial
         terms = {
-            "d_real": at_domains(outputs, domains, lambda x: losses.discriminator_on_real(x, kind="hinge")),
-            "d_fake": at_domains(D(fake), at, lambda x: losses.discriminator_on_fake(x, kind="hinge")),
+            "d_real": at_domains(outputs, domains, lambda x: losses.discriminator_on_real(x, kind=kind)),
+            "d_fake": at_domains(D(fake), at, lambda x: losses.discriminator_on_fake(x, kind=kind)),
         }
         total = terms["d_real"] + terms["d_fake"]
         if self.plan.recipe.mismatched_fakes:
             another = (domains + 1) % self.plan.config.model.domains
             wrong = torch.where(references == domains, another, references)
-            terms["d_mismatched"] = at_domains(outputs, wrong, lambda x: losses.discriminator_on_fake(x, kind="hinge"))
+            terms["d_mismatched"] = at_domains(outputs, wrong, lambda x: losses.discriminator_on_fake(x, kind=kind))
             total = total + terms["d_mismatched"] / 2
         return objectives.Objective(total, {name: value.detach() for name, value in terms.items()})
 

@@ -23,7 +23,7 @@ from open_tunit.runs import Run, training_hashes_of
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.domain_count import find_domains
+from open_tunit.training.domain_count import with_counted_domains
 from open_tunit.training.estimate import fitting, less_memory
 from open_tunit.training.opening import Opening, open_run
 from open_tunit.training.pace import Clock
@@ -81,7 +81,7 @@ def start(
     plan, dataset, batches = opening.plan, opening.dataset, opening.batches
     about = _claimed(opening, config, console)
     if config.auto_domains and not opening.begun:
-        plan = find_domains(plan, batches, half=opening.half, console=console)
+        plan = with_counted_domains(plan, batches, half=opening.half, console=console)
     run = Run(Path(config.out))
     run.write_config(plan.config)
     if opening.examination is not None:
