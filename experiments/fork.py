@@ -25,6 +25,7 @@ from open_tunit import Config, train
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.runs import Run, stored_config
 from open_tunit.settings.recipes import RECIPES
+from open_tunit.training.state import ADVERSARIAL_BETA_2
 
 FIGURES = {
     "labels": "pseudo_label_accuracy", "whole": "true_answer_error_ratio", "head": "true_answer_error_ratio_head",
@@ -82,6 +83,9 @@ def go(arguments: argparse.Namespace) -> None:
     checkpoint = run.latest_checkpoint()
     assert checkpoint is not None
     checkpoint["recipe"] = dataclasses.asdict(recipe)
+    for optimiser in ("opt_G", "opt_D"):  # a checkpoint keeps its betas
+        for group in checkpoint[optimiser]["param_groups"]:
+            group["betas"] = recipe.adversarial_beta, ADVERSARIAL_BETA_2
     run.save_checkpoint(checkpoint, guiding, good_step=guiding)
     began = time.process_time()
     train(config, recipe=recipe)
