@@ -35,8 +35,8 @@ else:
         "markdown",
         """## At once
 
-The model that comes along knows five kinds of cartoon heads and nothing else; of photographs it makes blurs. For two
-pictures of your own, upload them and write their names here.""",
+The model that comes along was trained on five kinds of cartoon heads and nothing else; of photographs it makes blurs.
+For two pictures of your own, upload them and write their names here.""",
     ),
     (
         "code",

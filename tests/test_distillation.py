@@ -25,7 +25,7 @@ from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.rng import Stream, rng
 from open_tunit.settings.config import Data, Model
 from open_tunit.training import distillation
-from open_tunit.training.distillation import SEEN, VIEWS, Lessons, distil
+from open_tunit.training.distillation import SEEN, VIEWS, DistillationSet, distil
 
 SHAPES = Model(
     size=32, domains=3, trunk="efficientnet-lite0", style_dim=6, palette_dim=3, generator_width=4, style_mlp_width=8
@@ -77,14 +77,14 @@ def dataset(folder: Path) -> Dataset:
     return open_dataset(Data(folder=str(folder)), size=32, seed=0)
 
 
-def lessons_of(model: TUNIT, dataset: Dataset, seed: int = 0) -> Lessons:
+def examples_of(model: TUNIT, dataset: Dataset, seed: int = 0) -> DistillationSet:
     batches = Batches(dataset.images, dataset.labels, dataset.indices("train"), seed=seed, view=SEEN, device=CPU)
-    return Lessons(model.E, batches, seed, lambda *_: None)
+    return DistillationSet(model.E, batches, seed, lambda *_: None)
 
 
 @torch.no_grad()
 def test_targets_are_what_the_pretrained_network_gives_for_each_view(model: TUNIT, dataset: Dataset) -> None:
-    lessons, train = lessons_of(model, dataset, seed=5), dataset.indices("train")
+    examples, train = examples_of(model, dataset, seed=5), dataset.indices("train")
     for view in (0, 1, VIEWS):
         draws = views.draw(rng(5, Stream.DISTILLATION, view), len(train))
         for row in (0, 7):
@@ -93,37 +93,37 @@ def test_targets_are_what_the_pretrained_network_gives_for_each_view(model: TUNI
                 x = views.augmented_view(x, {name: values[[row]] for name, values in draws.items()}, SEEN)
             guidance = model.E(x)
             near = {"rtol": 1e-3, "atol": 1e-3}
-            torch.testing.assert_close(lessons.targets.styles[view, row], guidance.style[0], **near)
+            torch.testing.assert_close(examples.targets.styles[view, row], guidance.style[0], **near)
             logits = guidance.logits[0].double().numpy()
             np.testing.assert_allclose(
-                lessons.targets.logits[view, row].numpy(), logits - logits.mean(), rtol=1e-3, atol=1e-3
+                examples.targets.logits[view, row].numpy(), logits - logits.mean(), rtol=1e-3, atol=1e-3
             )
 
 
 def test_a_batch_follows_from_seed_and_step_and_an_epoch_has_every_image(model: TUNIT, dataset: Dataset) -> None:
-    lessons = lessons_of(model, dataset)
-    images, styles, logits = lessons.batch(3)
-    again = lessons_of(model, dataset).batch(3)
+    examples = examples_of(model, dataset)
+    images, styles, logits = examples.batch(3)
+    again = examples_of(model, dataset).batch(3)
     assert torch.equal(images, again[0])
     assert torch.equal(styles, again[1])
     with torch.no_grad():
         guidance = model.E(images)
     torch.testing.assert_close(guidance.style, styles, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(guidance.logits.softmax(dim=1), logits.softmax(dim=1), rtol=1e-3, atol=1e-3)
-    assert not torch.equal(images, lessons_of(model, dataset, seed=1).batch(3)[0])
+    assert not torch.equal(images, examples_of(model, dataset, seed=1).batch(3)[0])
     steps = len(dataset.indices("train")) // 8
-    seen = [lessons.batch(VIEWS * steps + 1 + step) for step in range(steps)]
+    seen = [examples.batch(VIEWS * steps + 1 + step) for step in range(steps)]
     assert len(torch.cat([part[1] for part in seen]).unique(dim=0)) == steps * 8
 
 
 def test_the_loss_is_the_share_of_the_variance_that_is_missed(model: TUNIT, dataset: Dataset) -> None:
-    lessons = lessons_of(model, dataset)
-    x, styles, logits = lessons.batch(0)
+    examples = examples_of(model, dataset)
+    x, styles, logits = examples.batch(0)
     with torch.no_grad():
         guidance = GuidingNetwork(distillation._student(model, 0).config)(x)
-    objective = lessons.loss(guidance, styles, logits)
-    every_style = lessons.targets.styles.double().numpy().reshape(-1, 6)
-    every_logit = lessons.targets.logits.double().numpy().reshape(-1, 3)
+    objective = examples.loss(guidance, styles, logits)
+    every_style = examples.targets.styles.double().numpy().reshape(-1, 6)
+    every_logit = examples.targets.logits.double().numpy().reshape(-1, 3)
     style = ((guidance.style - styles).double().numpy() ** 2).mean() / every_style.var(axis=0).mean()
     own = guidance.logits.double().numpy()
     domain = ((own - own.mean(axis=1, keepdims=True) - logits.double().numpy()) ** 2).mean()
@@ -137,14 +137,14 @@ def test_the_student_learns_and_tells_what_is_lost(
     model: TUNIT, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[float] = []
-    honest = Lessons.loss
+    honest = DistillationSet.loss
 
-    def recorded(self: Lessons, *given: Any) -> Any:
+    def recorded(self: DistillationSet, *given: Any) -> Any:
         objective = honest(self, *given)
         losses.append(float(objective.terms["style"]))
         return objective
 
-    monkeypatch.setattr(Lessons, "loss", recorded)
+    monkeypatch.setattr(DistillationSet, "loss", recorded)
     small = distil(model, dataset, steps=60)
     assert len(losses) == 60
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
@@ -175,13 +175,13 @@ def test_the_same_seed_gives_the_same_student(model: TUNIT, dataset: Dataset) ->
 
 def test_minutes_are_turned_into_steps(model: TUNIT, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    honest = Lessons.batch
+    honest = DistillationSet.batch
 
-    def slow(self: Lessons, step: int) -> Any:
+    def slow(self: DistillationSet, step: int) -> Any:
         now[0] += 2.0
         return honest(self, step)
 
-    monkeypatch.setattr(Lessons, "batch", slow)
+    monkeypatch.setattr(DistillationSet, "batch", slow)
     small = distil(model, dataset, minutes=0.5, clock=lambda: now[0])
     assert small.about["distilled"]["steps"] == 15
 

@@ -29,9 +29,9 @@ FILES = "files.json"
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
 LOCK, NOT_FINITE = "lock", "not_finite.pt"
+"""The files and folders of a run's folder: code that opens them takes their names from here."""
 INIT = "init"
 """Under which data.json holds the SHA-256 of the weights that the run started from."""
-"""The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
 BEFORE = {"geometry": "continuous"}

@@ -21,12 +21,12 @@ def distil(
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Make a smaller, faster model of one with a pretrained trunk (preset photos): its own guiding network learns it.
+    """Make a smaller, faster model of one of preset photos: a small guiding network replaces the pretrained one.
 
     Args:
         model: Run, or model folder such as RUN/model, or a hub id.
         out: New folder for the model.
-        data: Folder of images to learn from, those that the model was trained on; a run's own where model is a run.
+        data: Folder of images to train on, those that the model was trained on; a run's own where model is a run.
         minutes: Time budget, in which as many steps as fit are taken (4).
         steps: Number of steps, in place of minutes.
         seed: Random seed.

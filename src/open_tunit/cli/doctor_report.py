@@ -23,8 +23,8 @@ def doctor(folder: Annotated[Path, tyro.conf.Positional], size: int = 128, out: 
 
     Args:
         folder: Folder of images (any nesting).
-        size: Side of the images that training would use, in pixels; smaller pictures are told.
-        out: JSON file for what became of each file; told on the terminal are counts and the first names.
+        size: Side of the images that training would use, in pixels; smaller pictures are reported.
+        out: JSON file for what became of each file; on the terminal counts and the first names are reported.
     """
     from rich.console import Console
 

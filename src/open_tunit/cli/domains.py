@@ -9,6 +9,7 @@ import tyro
 
 from open_tunit.cli.models import USUAL, open_model
 from open_tunit.cli.usual_preset import usual_preset
+from open_tunit.model_files.places import NAMES
 
 
 def domains(
@@ -61,7 +62,7 @@ def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> N
         print(f"warning: {path} {reason}")
     names = network.naming.names
     print("images per domain: " + ", ".join(f"{names[k]}: {count}" for k, count in enumerate(found.counts)))
-    print(f"table and contact sheets in {out}; edit {out / 'domains.yaml'} to name the domains")
+    print(f"table and contact sheets in {out}; edit {out / NAMES} to name the domains")
 
 
 def _sweep(
@@ -76,13 +77,14 @@ def _sweep(
 ) -> None:
     from rich.console import Console
 
+    from open_tunit.runs import CURVE
     from open_tunit.settings.config import Config
     from open_tunit.training.domain_count import sweep
 
     if not 2 <= bounds[0] <= bounds[1]:
         raise ValueError(f"--fewest is {bounds[0]} and --most {bounds[1]}; expected 2 or more, and --most no smaller")
-    if out is not None and (out / "domains.json").exists():
-        raise ValueError(f"{out / 'domains.json'} exists already; name another folder")
+    if out is not None and (out / CURVE).exists():
+        raise ValueError(f"{out / CURVE} exists already; name another folder")
     length = {} if steps is None else {"training.joint_start": steps}
     config = Config.preset(
         preset or usual_preset(data),
@@ -97,4 +99,4 @@ def _sweep(
     curve = sweep(config, range(bounds[0], bounds[1] + 1), console=Console())
     if out is not None:
         curve.save(out)
-        print(f"curve in {out / 'domains.json'}")
+        print(f"curve in {out / CURVE}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from open_tunit.model_files.places import CONFIG, TRAINING_HASHES, bundled_folder, bundled_names, model_folder
+from open_tunit.model_files.places import CONFIG, MODEL, TRAINING_HASHES, bundled_folder, bundled_names, model_folder
 
 
 def info(place: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
@@ -23,8 +23,9 @@ def info(place: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     from open_tunit.files import read_json_lines
     from open_tunit.model_files.model_config import read_model_config
     from open_tunit.model_files.naming import read_naming
+    from open_tunit.runs import LOG
 
-    run = place / "model"
+    run = place / MODEL
     path = model_folder(run if run.is_dir() else place) / CONFIG
     config = read_model_config(path)
     names = read_naming(path.parent, config.model.domains, config.labels).names
@@ -32,7 +33,7 @@ def info(place: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
         print(f"{'domain names':24} {', '.join(names)}")
     for name, value in {**dataclasses.asdict(config.model), "fit": config.fit, **_flat(config.about)}.items():
         print(f"{name:24} {value}")
-    for report in read_json_lines(place / "log.jsonl")[-1:]:
+    for report in read_json_lines(place / LOG)[-1:]:
         for name, value in _flat(report, "last report.").items():
             print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
 

@@ -19,8 +19,8 @@ def serve(
     """Open a page to translate pictures in; Ctrl-C ends it.
 
     Args:
-        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint, which has the others beside it.
-            Its examples/ open the page.
+        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint; with a bundled one, all bundled
+            models are served. Its examples/ open the page.
         host: Address to listen at; 0.0.0.0 lets other machines in.
         port: Port to listen at.
         auth: USER:PASSWORD that visitors must give (HTTP Basic; not encrypted by itself).

@@ -34,10 +34,10 @@ def train(
     Args:
         data: Folder of images (any nesting), or critters:K for the built-in set.
         out: Folder for the run.
-        preset: photos, photos-128, cpu, default or paper; unnamed, a resumed run's own, or photos where its extra is
-            installed and cpu otherwise (and for critters).
+        preset: photos, photos-128, cpu, default or paper; unnamed: a resumed run's own; with --init
+            photos or cpu, by its networks; else photos where its extra is installed, cpu otherwise and for critters.
         domains: Number of domains, K; auto estimates it from the images (up to 1.3 times the steps of E's own phase).
-        size: Side of the images in pixels: 32, 64, 128, 256 or 512.
+        size: Side of the images: 32, 64, 128, 256 or 512 px.
         minutes: Time budget; the number of steps is adjusted to the measured speed.
         steps: Length of the run in steps, in place of minutes.
         labels: folders, or a CSV file with columns file,label.

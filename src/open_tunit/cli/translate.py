@@ -37,7 +37,7 @@ def translate(
         model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead of a reference: a domain's number or name, or all.
-        neighbours: So many pictures of --among stand for it, those nearest to it in style.
+        neighbours: Use the N pictures of --among nearest in style to the reference, in its place.
         among: Folder of pictures, such as the one that was trained on.
         sample: Number of styles to draw from the domain, not its mean.
         seed: Random seed of the samples (0).

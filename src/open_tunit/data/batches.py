@@ -28,7 +28,8 @@ class Batch:
     x_plus: Tensor
     """(N, 3, S, S): the augmented view of the same images."""
     x_domain: Tensor
-    """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or a disguised view."""
+    """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or the
+    disguised view, moved, recoloured and with a patch hidden."""
     x_content: Tensor
     """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
     translation_numbers: views.Numbers
@@ -36,15 +37,15 @@ class Batch:
     labels: Tensor
     """(N,) int64; -1 = unlabelled."""
     unlabelled: Tensor
-    """(<= N,) int64: the places of the unlabelled images, computed on the host, for no wait."""
+    """(<= N,) int64: the places of the unlabelled images, found on the host, so that no step waits for the GPU."""
     permutation: Tensor
     """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
     pairs: PairTargets | None = None
     """Each image's pair in its reference's domain, of weight 0 where that is its own; None without pairs."""
     styles: Tensor | None = None
-    """(N, style_dim) and"""
+    """(N, style_dim): the images' style codes, where a frozen E gave them once."""
     domains: Tensor | None = None
-    """(N,) int64: of the images, where a frozen E gave them once."""
+    """(N,) int64: the images' labels or pseudo labels, where a frozen E gave these once."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ def sampled_codes(model: TUNIT, domains: NDArray[np.int64], seed: int) -> Tensor
 
 
 def can_sample(model: TUNIT, domain: int) -> bool:
-    """Whether the model knows how the style codes of this domain are spread."""
+    """Whether the model has the spread of this domain's style codes, and the domain any images."""
     return model.domain_spreads is not None and bool(model.domain_counts[domain])
 
 

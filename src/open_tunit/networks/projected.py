@@ -94,8 +94,8 @@ class ProjectedDiscriminator(nn.Module):
 def at_domains(outputs: Sequence[Tensor], domains: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """The mean over levels of `loss` of the outputs (N, P) at the domain (N,) of each image.
 
-    outputs: (N, K, P) each. With a mean over all, as
-    `losses.discriminator_on_real`, it is that loss over images and places.
+    `outputs` holds a level's (N, K, P) each. `loss` averages over images and places, as
+    `losses.discriminator_on_real` does.
     """
     rows = torch.arange(len(domains), device=domains.device)
     return torch.stack([loss(level[rows, domains]) for level in outputs]).mean()

@@ -1,4 +1,4 @@
-"""Distillation: a guiding network of our own learns the pretrained one's style codes and domain logits; G stays.
+"""Distillation: a guiding network of our own is trained on the pretrained one's style codes and logits; G stays.
 
 Hinton et al. 2015, by regression: on the training images and views of them, whose targets are computed once.
 """
@@ -53,10 +53,10 @@ class Targets(NamedTuple):
     styles: Tensor
     """(1 + VIEWS, N, style_dim)"""
     logits: Tensor
-    """(1 + VIEWS, N, K), the mean of each image's taken off: a softmax does not know it."""
+    """(1 + VIEWS, N, K), less each image's mean, to which a softmax is invariant."""
 
 
-class Lessons:
+class DistillationSet:
     """`batch(step)` of the training images in one of their views, and what the pretrained E gives for them."""
 
     def __init__(self, E: Guide, batches: Batches, seed: int, progress: Callable[[int, int], None]) -> None:
@@ -130,11 +130,11 @@ def distil(
     chosen = np.sort(rng(seed, Stream.DISTILLATION).permutation(dataset.indices("train"))[:MOST_IMAGES])
     batches = Batches(dataset.images, dataset.labels, chosen, seed=seed, view=SEEN, device=device)
     student = _student(model, seed)
-    lessons = Lessons(model.E, batches, seed, _progress(console, "computing targets: image", clock))
+    examples = DistillationSet(model.E, batches, seed, _progress(console, "computing targets: image", clock))
     if steps is None:
         left = (minutes or MINUTES) * 60 - (clock() - began)
-        steps = max(1, round(left / _seconds_per_step(student.E, lessons, clock)))
-    _learn(student.E, lessons, steps, _progress(console, "distilling: step", clock))
+        steps = max(1, round(left / _seconds_per_step(student.E, examples, clock)))
+    _learn(student.E, examples, steps, _progress(console, "distilling: step", clock))
     measure_statistics(student.E, batches, seed)
     student.measure_domains(batches.in_parts(chosen, CHUNK))
     lost = fidelity(model.E, student.E, dataset, batches)
@@ -180,25 +180,25 @@ def _student(model: TUNIT, seed: int) -> TUNIT:
     return student.to(model.domain_styles.device).eval()
 
 
-def _learn(E: Guide, lessons: Lessons, steps: int, progress: Callable[[int, int], None]) -> None:
+def _learn(E: Guide, examples: DistillationSet, steps: int, progress: Callable[[int, int], None]) -> None:
     """Adam, whose rate falls to 0 as a cosine."""
     optimiser = torch.optim.Adam(E.parameters(), lr=RATE)
     E.train()
     for step in range(steps):
         set_rate(optimiser, RATE * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        x, styles, logits = lessons.batch(step)
-        objective = lessons.loss(E(x), styles, logits)
+        x, styles, logits = examples.batch(step)
+        objective = examples.loss(E(x), styles, logits)
         descend(objective, "E", [(E, optimiser)], step)
         progress(step + 1, steps)
     E.eval()
 
 
-def _seconds_per_step(E: Guide, lessons: Lessons, clock: Callable[[], float]) -> float:
+def _seconds_per_step(E: Guide, examples: DistillationSet, clock: Callable[[], float]) -> float:
     """By steps of a copy."""
     trial = copy.deepcopy(E)
-    _learn(trial, lessons, WARM_STEPS, lambda *_: None)
+    _learn(trial, examples, WARM_STEPS, lambda *_: None)
     began = clock()
-    _learn(trial, lessons, TIMED_STEPS, lambda *_: None)
+    _learn(trial, examples, TIMED_STEPS, lambda *_: None)
     return (clock() - began) / TIMED_STEPS
 
 

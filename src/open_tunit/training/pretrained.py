@@ -144,7 +144,7 @@ def gathered(points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fit_domain_head(domain_head: nn.Linear, features: Tensor, domains: Tensor) -> None:
-    """Let `domain_head` tell the domains (N,) from features (N, D), or from every view of them (V, N, D).
+    """Fit `domain_head` to the domains (N,) on features (N, D), or on every view of them (V, N, D).
 
     They need not be the features that the domains were found in: those of smaller pictures do.
     """
@@ -173,7 +173,7 @@ def image_codes(state: State, batches: Batches, plan: Plan) -> ImageCodes:
 
 def _fit(E: PretrainedGuiding, features: Tensor, colours: Tensor, batches: Batches, plan: Plan) -> None:
     """Fit E's heads; domains are clusters found at DOMAIN_SIDE pixels, or labels where there are any."""
-    if plan.config.init is None:  # else G knows the style codes of the model that it began as
+    if plan.config.init is None:  # else the heads stay those of the model that G was trained with
         fit_style(E.style_head, E.palette_head, features, colours)
     labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
     if plan.supervision == "none":

@@ -1,4 +1,4 @@
-"""One training step: the only one, for every phase and every degree of supervision.
+"""The training step of the recipes that train E: all phases, with labels for no, some or all images.
 
 E's trunk runs six times (x, x+, keys, references' keys, x again after its update, the translations), G's
 encoder once, its decoder once on both styles: the mathematics of the published step without its repetitions.
@@ -27,7 +27,7 @@ from open_tunit.training.state import State, decay_at, full, set_rate, update_av
 
 
 class Step(AnyStep):
-    """The step of a trained E. bfloat16 is for all but R1, losses and statistics of the batch."""
+    """AnyStep where E is trained. bfloat16 is for all but R1, losses and statistics of the batch."""
 
     def update(self, state: State, batch: Batch, phase: Phase, patch_weight: Tensor | None) -> objectives.Terms:
         """E on its own loss, D, then G and E; as many of them as the phase trains."""
