@@ -205,7 +205,6 @@ def saved(model: TUNIT, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_a_folder_that_needs_no_trunk(
     capsys: Capture, saved: Path, folder: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
-    pytest.importorskip("onnxruntime")
     out = tmp_path / "small"
     assert _main("distil", "--model", saved, "--data", folder, "--out", out, "--steps", 2) == 0
     said = capsys.readouterr().out
@@ -219,7 +218,6 @@ def test_the_command_writes_a_folder_that_needs_no_trunk(
     }  # fmt: skip
     assert (out / "model.safetensors").stat().st_size < 0.2 * (saved / "model.safetensors").stat().st_size
     assert "efficientnet-lite0" in (out / "README.md").read_text() or "data" not in small.about
-    assert _main("export", "--model", out, "--out", tmp_path / "files") == 0
     words = ("translate", "--model", out, "--source", folder / "test", "--domain", "all")
     assert _main(*words, "--out", tmp_path / "translated") == 0
 
