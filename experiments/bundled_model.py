@@ -97,7 +97,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", choices=("critters", "fruits"), default="critters")
     parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--steps", type=int, help="of the run, in place of minutes")
+    parser.add_argument("--pair-steps", type=int, help="of them on pairs alone; fruits")
     parser.add_argument("--distil-minutes", type=float, default=6)
+    parser.add_argument("--distil-steps", type=int, help="in place of minutes")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--data", help="fruits: folder of a folder for each kind, in train/ and test/")
     parser.add_argument("--domains", type=int, default=4)
@@ -109,8 +112,13 @@ def main(words: Sequence[str] | None = None) -> None:
     elif asked.data is None:
         parser.error("fruits needs --data FOLDER")
     else:
-        settings = {"size": asked.size, "domains": asked.domains, "minutes": asked.minutes}
-        found = make_fruits(asked.data, run, settings, distilling={"minutes": asked.distil_minutes})
+        settings = {"size": asked.size, "domains": asked.domains}
+        settings |= {"minutes": asked.minutes} if asked.steps is None else {"steps": asked.steps}
+        if asked.pair_steps is not None:
+            settings |= {"overrides": {"training.pair_steps": asked.pair_steps}}
+        steps = asked.distil_steps
+        distilling = {"minutes": asked.distil_minutes} if steps is None else {"steps": steps}
+        found = make_fruits(asked.data, run, settings, distilling=distilling)
     print("\n".join(f"{name}: {value}" for name, value in found.items()))
 
 

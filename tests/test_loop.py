@@ -25,6 +25,7 @@ from open_tunit import TUNIT
 from open_tunit.settings.recipes import OURS
 from open_tunit.training import loop
 from open_tunit.training.descent import NotFiniteError
+from open_tunit.training.monitor import Monitor
 from open_tunit.training.step import Step
 
 
@@ -259,3 +260,28 @@ def test_unlike_pictures_are_trained_without_pairs(config: Begin, monkeypatch: p
     assert stored_settings(asked)["training"]["pair_steps"] == 0
     _, said = trained(config(steps=8, set={"training.pair_steps": 3}))  # goes on, without them
     assert "going on from step 6 of 8" in said
+
+
+def test_a_run_that_gave_up_pairs_and_was_killed_goes_on_to_the_bit(
+    config: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LEAST_CONFIDENCE", 1.1)
+    given: dict[str, Any] = {"steps": 5, "set": {"training.pair_steps": 2}}
+    straight, _ = trained(config(out=str(tmp_path / "straight"), **given))
+    count = Monitor.step
+
+    def killed(self: Monitor, terms: Any, step: int, *more: Any) -> None:
+        if step == 3:  # the config says by now that there are no pairs; the last checkpoint is that of step 2
+            raise MemoryError
+        count(self, terms, step, *more)
+
+    asked = config(**given)
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "step", killed)
+        with pytest.raises(MemoryError):
+            trained(asked)
+    assert stored_settings(asked)["training"]["pair_steps"] == 0
+    resumed, said = trained(asked)
+    assert "going on from step 2 of 5" in said
+    weights = resumed.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in straight.state_dict().items())

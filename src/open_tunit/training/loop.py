@@ -220,6 +220,8 @@ class _Session:
             f"{LEAST_CONFIDENCE} is needed): trained without pairs",
         )
         self._follow(self.plan.without_pairs())
+        if not self.plan.recipe.pretrained:  # this step is a joint one now
+            self.batches.codes = None
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
