@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
@@ -53,7 +54,7 @@ class Targets(NamedTuple):
     styles: Tensor
     """(1 + VIEWS, N, style_dim)"""
     logits: Tensor
-    """(1 + VIEWS, N, K), less each image's mean, to which a softmax is invariant."""
+    """(1 + VIEWS, N, K)"""
 
 
 class DistillationSet:
@@ -64,7 +65,6 @@ class DistillationSet:
         self.draws = [views.draw(rng(seed, Stream.DISTILLATION, v), len(batches.indices)) for v in range(1 + VIEWS)]
         self.targets = self._targets(E, progress)
         self.style_variance = _variance(self.targets.styles)
-        self.logit_variance = _variance(self.targets.logits)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, S, S), their target style codes (B, style_dim) and logits (B, K); all of one view."""
@@ -83,9 +83,14 @@ class DistillationSet:
         return x if view == 0 else views.augmented_view(x, draws, SEEN)
 
     def loss(self, guidance: Guidance, styles: Tensor, logits: Tensor) -> Objective:
-        """Mean squared errors of style codes and logits, each as a share of the targets' variance: 1 - R squared."""
+        """The style codes' mean squared error as a share of their variance, 1 - R squared; and the domains' divergence.
+
+        That is KL(pretrained E's probabilities || the student's), mean over images (Hinton, Vinyals & Dean 2015).
+        """
         style = (guidance.style - styles).square().mean() / self.style_variance
-        domain = (centred(guidance.logits) - logits).square().mean() / self.logit_variance
+        domain = F.kl_div(
+            guidance.logits.log_softmax(dim=1), logits.log_softmax(dim=1), reduction="batchmean", log_target=True
+        )
         return Objective(style + domain, {"style": style.detach(), "domain": domain.detach()})
 
     @torch.no_grad()
@@ -98,13 +103,8 @@ class DistillationSet:
             progress((view + 1) * count, (1 + VIEWS) * count)
         return Targets(
             torch.stack([torch.cat([part.style for part in view]) for view in seen]),
-            torch.stack([centred(torch.cat([part.logits for part in view])) for view in seen]),
+            torch.stack([torch.cat([part.logits for part in view]) for view in seen]),
         )
-
-
-def centred(logits: Tensor) -> Tensor:
-    """Logits (N, K) less the mean of each image's."""
-    return logits - logits.mean(dim=1, keepdim=True)
 
 
 def distil(
