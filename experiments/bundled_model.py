@@ -7,7 +7,7 @@ Stopped, the same line goes on; when the run is finished it only measures and wr
 the full one on pictures that were not trained on, and refused above LARGEST_DIFFERENCE.
 
 critters: preset `cpu`, without patches, which cost content in runs of this length, and with the palette's former rate.
-The critters that come along are those of commit 0e18704: the preset of then, with batches of 16 and without pairs,
+The bundled critters are those of commit 0e18704: the preset of then, with batches of 16 and without pairs,
 3,623 steps (docs/log.md, "The bundled model"). With today's preset the same line makes another model.
 
 fruits: preset `photos` on a folder of them, in folders by kind, from which the domains are named afterwards; then
@@ -46,6 +46,8 @@ OTHER_SEED = 1
 COMPARED, EXAMPLES_PER_KIND = 500, 2
 LARGEST_DIFFERENCE = 4
 """Levels of 255, of any pixel of any translation."""
+LEAST_AGREEMENT = 0.95
+"""Share of held-out images that a distilled model must leave in their domain."""
 CAPTION = "Top row: references. Left column: sources. After the gap: each source in the domains' mean styles."
 ATTRIBUTION = "ATTRIBUTION.md"
 
@@ -97,10 +99,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", choices=("critters", "fruits"), default="critters")
     parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--steps", type=int, help="of the run, in place of minutes")
-    parser.add_argument("--pair-steps", type=int, help="of them on pairs alone; fruits")
-    parser.add_argument("--distil-minutes", type=float, default=6)
-    parser.add_argument("--distil-steps", type=int, help="in place of minutes")
+    parser.add_argument("--steps", type=int, help="fruits: of the run, in place of minutes")
+    parser.add_argument("--pair-steps", type=int, help="fruits: of them on pairs alone")
+    parser.add_argument("--distil-minutes", type=float, default=6, help="fruits")
+    parser.add_argument("--distil-steps", type=int, help="fruits: in place of minutes")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--data", help="fruits: folder of a folder for each kind, in train/ and test/")
     parser.add_argument("--domains", type=int, default=4)
@@ -155,6 +157,8 @@ def make_fruits(
     labelled = dataclasses.replace(config.data, labels="folders")
     dataset = open_dataset(labelled, size=config.model.size, seed=config.seed)
     model = distil(trained, dataset, seed=config.seed, **distilling)
+    if model.about["distilled"]["domain_agreement"] < LEAST_AGREEMENT:
+        raise ValueError(f"{model.about['distilled']}; expected at least {LEAST_AGREEMENT} to stay in their domain")
     held_out = np.flatnonzero(dataset.split != "train")[:COMPARED]
     x = images.from_uint8(np.ascontiguousarray(dataset.images[held_out]))
     figures = evaluate(model, data, labels="folders", seed=config.seed)

@@ -108,13 +108,15 @@ def test_sampled_styles_are_the_models(model: TUNIT, studio: Studio, files: list
         shown = np.asarray(tile.resize((SIZE, SIZE), Image.Resampling.BOX))
         assert np.abs(expected - shown).mean(axis=(1, 2, 3)).argmin() == number
     assert studio.sample_gallery(None, domain, 0) == studio.sample_gallery(files[0], None, 0) == []
-    for source, at, strength, said in (
-        (None, domain, 1.0, "no source"),
-        (files[0], domain, 2.0, "strength is 2.0"),
-        (files[0], 7, 1.0, "domain is 7"),
+    for source, at, strength, number, said in (
+        (None, domain, 1.0, 0, "no source"),
+        (files[0], domain, 2.0, 0, "strength is 2.0"),
+        (files[0], 7, 1.0, 0, "domain is 7"),
+        (files[0], domain, 1.0, 10**12, "8 sampled styles"),
+        (files[0], domain, 1.0, -1, "8 sampled styles"),
     ):
         with pytest.raises(ValueError, match=said):
-            studio.translate(source, None, strength=strength, sample=Sample(at, 0, 0))
+            studio.translate(source, None, strength=strength, sample=Sample(at, 0, number))
 
 
 def test_sorting_is_by_domain_and_surest_first(model: TUNIT, studio: Studio, files: list[str]) -> None:

@@ -192,7 +192,7 @@ def _stopping(stop: int, work: Callable[[], int]) -> Callable[[], int]:
 
 
 def _with_a_full_disk(write: int, how: str, told: Path, work: Callable[[], int]) -> Callable[[], int]:
-    """The work, with its write number `write` refused; the file's name is told in the file `told`.
+    """The work, with its write number `write` refused; the file's name is written to the file `told`.
 
     Writes are known by their end: every file is flushed to the disk, but for the log, which grows by lines.
     """

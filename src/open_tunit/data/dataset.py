@@ -18,7 +18,7 @@ from open_tunit.data.decoding import Progress
 from open_tunit.data.inspection import Inspection
 from open_tunit.data.labels import keep_fraction, read_labels
 from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
-from open_tunit.settings.config import Data
+from open_tunit.settings.config import Data, is_critters
 from open_tunit.settings.conversion import ConfigError
 
 CRITTERS_TRAIN = 4000
@@ -145,11 +145,6 @@ def for_training(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
     for number, former in enumerate(kept):
         labels[dataset.labels == former] = number
     return dataclasses.replace(dataset, labels=labels, label_names=names), empty
-
-
-def is_critters(folder: str) -> bool:
-    """Whether `folder` asks for the built-in set: `critters` or `critters:...`."""
-    return folder == "critters" or folder.startswith("critters:")
 
 
 def parse_critters(spec: str) -> tuple[int, tuple[float, ...] | None]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.data.cache import default_cache_root
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset, same_images, trained_on
+from open_tunit.data.dataset import Dataset, open_dataset, same_images, trained_on
 from open_tunit.data.doctor import by_reason
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
@@ -43,7 +43,7 @@ from open_tunit.evaluation.translations import (
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
 from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
-from open_tunit.settings.config import Data
+from open_tunit.settings.config import Data, is_critters
 
 PROTOCOL_VERSION = 2
 FOREIGN = "this is not the data set that the model was trained on: nearest training images are not searched"

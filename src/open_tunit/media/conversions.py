@@ -23,7 +23,7 @@ CONVERSIONS = {
     TWELVE_BIT: "is 12-bit grey in 16 bits: white is taken to be 4095",
     FLOAT: "is floating-point grey: scaled to 8 bits",
 }
-"""What is done, by name, as it is told."""
+"""What is done, by name, and the words in which it is reported."""
 Note = Callable[[str], object]
 """Gets the name of a conversion that is done."""
 MIRRORED, TURNED = (2, 3, 4), (5, 6, 7, 8)

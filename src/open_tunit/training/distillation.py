@@ -1,6 +1,6 @@
 """Distillation: a guiding network of our own is trained on the pretrained one's style codes and logits; G stays.
 
-Hinton et al. 2015, by regression: on the training images and views of them, whose targets are computed once.
+Hinton, Vinyals & Dean 2015: on the training images and views of them, whose targets are computed once.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from open_tunit.training.budget import FEW_STEPS, fitted_to_minutes
 from open_tunit.training.estimate import Estimate, estimate
 from open_tunit.training.pace import Clock
 from open_tunit.training.plan import Plan, make_plan
+from open_tunit.training.same_run import check_same_run, extended
 
 MOST_TOLD = 12
 """Lines on the files of the folder that a session begins with."""
@@ -67,8 +68,8 @@ def open_run(config: Config, recipe: Recipe | None, device: torch.device, consol
     batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
     init_hash, done, spent = _hash_of_weights(config.init), 0, 0.0
     if stored is not None:
-        runs.check_same_run(stored, plan.config, dataset, init_hash)
-        plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
+        check_same_run(stored, plan.config, dataset, init_hash)
+        plan = dataclasses.replace(plan, config=extended(stored, plan.config))
         done, spent = Run(Path(config.out)).progress()
     else:
         plan = _counted_out(plan, batches, half, console, clock)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from open_tunit import runs
 from open_tunit.model import TUNIT
 from open_tunit.runs import Run
 from open_tunit.training.plan import Plan
+from open_tunit.training.same_run import check_same_recipe
 from open_tunit.training.state import State, new_state
 
 
@@ -46,7 +46,7 @@ def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str,
             _take_weights(state, TUNIT.from_pretrained(init), init)
         return Reached(state=state)
     values = dict(checkpoint)
-    runs.check_same_recipe(values.pop("recipe", None), plan.recipe, run.folder)
+    check_same_recipe(values.pop("recipe", None), plan.recipe, run.folder)
     seconds, first_domains = values.pop("seconds"), values.pop("first_domains", None)
     retries, good_step = values.pop("retries", 0), values.pop("good_step", values["step"])
     state.load_state_dict(values)

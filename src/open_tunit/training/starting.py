@@ -14,13 +14,13 @@ from rich.console import Console
 
 from open_tunit import runs
 from open_tunit.data.batches import Batches
-from open_tunit.data.dataset import Dataset, fingerprints, is_critters, training_hashes
+from open_tunit.data.dataset import Dataset, fingerprints, training_hashes
 from open_tunit.device import describe, memory_for
 from open_tunit.files import read_json
 from open_tunit.model import TUNIT
 from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
 from open_tunit.runs import Run, training_hashes_of
-from open_tunit.settings.config import Config
+from open_tunit.settings.config import Config, is_critters
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.domain_count import with_counted_domains
@@ -32,7 +32,7 @@ from open_tunit.training.reached import Reached, reached
 from open_tunit.training.samples import Samples, choose_samples
 
 Consent = Callable[[str], bool]
-"""Whether to begin a run of which it is told what takes so long."""
+"""Gets the question whether to begin a long run; returns the answer."""
 
 
 @dataclasses.dataclass(frozen=True)

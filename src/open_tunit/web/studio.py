@@ -149,6 +149,8 @@ class Studio:
 
     def _code(self, reference: str | None, domain: int | None, sample: Sample | None) -> Tensor:
         if sample is not None:
+            if not 0 <= sample.number < SAMPLES:
+                raise ValueError(f"There are {SAMPLES} sampled styles at a time.")
             return self.model.sample_styles(sample.domain, sample.number + 1, seed=sample.seed)[-1:]
         if domain is None and reference is not None:
             return self.model.target_styles(check_upload(reference), None)
