@@ -51,7 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "model.residual_scale": 1.0,
         "training.guiding_share": 0.31,
         "training.pair_share": 0.49,
-        "training.batch": 8,
+        "training.batch": 4,
         "training.guiding_batch": 64,
         "training.prototypes_start": 0.85,
         "training.guiding_learning_rate": 0.001,
