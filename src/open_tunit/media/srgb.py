@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -107,14 +108,19 @@ def _from_lab() -> ImageCms.ImageCmsTransform:
 
 def _eight_bit_grey(image: Image.Image, note: Note) -> Image.Image:
     """Modes I;16, I and F in 8 bits; `convert` would clip them."""
-    stored = np.asarray(image)
-    rows = max(1, STRIP // image.width)
-    strips = [stored[top : top + rows] for top in range(0, image.height, rows)]
-    peak = float(max(strip.max(initial=0, where=np.isfinite(strip)) for strip in strips))
+    peak = float(max(strip.max(initial=0, where=np.isfinite(strip)) for _, strip in _strips(image)))
     white = next((level for level in WHITE["float" if image.mode == "F" else "integer"] if peak <= level), peak)
     note(conversions.FLOAT if image.mode == "F" else conversions.TWELVE_BIT if white == 4095 else conversions.DEEP)
-    levels = np.empty(stored.shape, dtype=np.uint8)
-    for number, strip in enumerate(strips):
+    scaled = Image.new("L", image.size)
+    for top, strip in _strips(image):
         numbers = np.nan_to_num(strip.astype(np.float32), nan=0, posinf=white, neginf=0)
-        levels[number * rows : (number + 1) * rows] = np.rint(numbers.clip(0) * (255 / white))
-    return Image.fromarray(levels)
+        levels = np.rint(numbers.clip(0) * (255 / white)).astype(np.uint8)
+        scaled.paste(Image.fromarray(levels), (0, top))
+    return scaled
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
+    """The picture in strips of about STRIP pixels, each with its first row."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))

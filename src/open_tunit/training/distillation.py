@@ -23,6 +23,7 @@ from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
 from open_tunit.data.views import Views
 from open_tunit.model import TUNIT
+from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
@@ -60,11 +61,13 @@ class Targets(NamedTuple):
 class DistillationSet:
     """`batch(step)` of the training images in one of their views, and what the pretrained E gives for them."""
 
-    def __init__(self, E: Guide, batches: Batches, seed: int, progress: Callable[[int, int], None]) -> None:
-        self.batches, self.seed = batches, seed
+    def __init__(
+        self, E: Guide, G: Generator, batches: Batches, seed: int, progress: Callable[[int, int], None]
+    ) -> None:
+        self.batches, self.seed, self.G = batches, seed, G
         self.draws = [views.draw(rng(seed, Stream.DISTILLATION, v), len(batches.indices)) for v in range(1 + VIEWS)]
         self.targets = self._targets(E, progress)
-        self.style_variance = _variance(self.targets.styles)
+        self.variance = _variance(adain_numbers(G, self.targets.styles))
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, S, S), their target style codes (B, style_dim) and logits (B, K); all of one view."""
@@ -83,11 +86,13 @@ class DistillationSet:
         return x if view == 0 else views.augmented_view(x, draws, SEEN)
 
     def loss(self, guidance: Guidance, styles: Tensor, logits: Tensor) -> Objective:
-        """The style codes' mean squared error as a share of their variance, 1 - R squared; and the domains' divergence.
+        """The mean squared error of AdaIN's numbers as a share of their variance, 1 - R squared; and the domains'.
 
-        That is KL(pretrained E's probabilities || the student's), mean over images (Hinton, Vinyals & Dean 2015).
+        The numbers are what G makes of a style code: whitened codes count directions that G hardly uses like the
+        others. The domains' loss is KL(pretrained E's probabilities || the student's), mean over images (Hinton,
+        Vinyals & Dean 2015).
         """
-        style = (guidance.style - styles).square().mean() / self.style_variance
+        style = (self.G.mlp(guidance.style) - adain_numbers(self.G, styles)).square().mean() / self.variance
         domain = F.kl_div(
             guidance.logits.log_softmax(dim=1), logits.log_softmax(dim=1), reduction="batchmean", log_target=True
         )
@@ -130,14 +135,14 @@ def distil(
     chosen = np.sort(rng(seed, Stream.DISTILLATION).permutation(dataset.indices("train"))[:MOST_IMAGES])
     batches = Batches(dataset.images, dataset.labels, chosen, seed=seed, view=SEEN, device=device)
     student = _student(model, seed)
-    examples = DistillationSet(model.E, batches, seed, _progress(console, "computing targets: image", clock))
+    examples = DistillationSet(model.E, student.G, batches, seed, _progress(console, "computing targets: image", clock))
     if steps is None:
         left = (minutes or MINUTES) * 60 - (clock() - began)
         steps = max(1, round(left / _seconds_per_step(student.E, examples, clock)))
     _learn(student.E, examples, steps, _progress(console, "distilling: step", clock))
     measure_statistics(student.E, batches, seed)
     student.measure_domains(batches.in_parts(chosen, CHUNK))
-    lost = fidelity(model.E, student.E, dataset, batches)
+    lost = fidelity(model, student, dataset, batches)
     student.about = model.about | {
         "domain_counts": student.domain_counts.tolist(),
         "distilled": {"from": model.config.trunk, "steps": steps, "seconds": round(clock() - began, 1), **lost},
@@ -146,25 +151,44 @@ def distil(
 
 
 @torch.no_grad()
-def fidelity(E: Guide, student: Guide, dataset: Dataset, batches: Batches) -> dict[str, Any]:
-    """`style_r_squared` and `domain_agreement` of the student with E, on the images that are held out of training.
+def adain_numbers(G: Generator, styles: Tensor) -> Tensor:
+    """Style codes (..., style_dim) -> the shifts and scales (..., 2 * channels) that G's decoder is given."""
+    numbers: Tensor = G.mlp(styles)
+    return numbers
 
-    On the training images where there are no others: `part` says which, `images` how many.
+
+@torch.no_grad()
+def fidelity(model: TUNIT, student: TUNIT, dataset: Dataset, batches: Batches) -> dict[str, Any]:
+    """How near the student is to the model, on the images that are held out of training.
+
+    `domain_agreement`: share of images in the same domain. `adain_r_squared`: of the numbers that G makes of the style
+    codes. `translation_difference`: mean over pixels of the difference of an image's translations to the next one's
+    style by both, in levels of 255. On the training images where there are no others: `part` says which, `images` how
+    many.
     """
     held_out = np.concatenate([dataset.indices("val"), dataset.indices("test")])
     indices = np.sort(held_out) if len(held_out) else batches.indices
-    pairs = [(E(x), student(x)) for x in batches.in_parts(indices, CHUNK)]
+    pairs = [(model.E(x), student.E(x)) for x in batches.in_parts(indices, CHUNK)]
     (logits, styles), (own_logits, own_styles) = (
         (torch.cat([pair[which].logits for pair in pairs]), torch.cat([pair[which].style for pair in pairs]))
         for which in (0, 1)
     )
-    error = (own_styles - styles).square().mean() / _variance(styles[None])
+    numbers, own_numbers = adain_numbers(model.G, styles), adain_numbers(model.G, own_styles)
+    error = (own_numbers - numbers).square().mean() / _variance(numbers[None])
     same = (own_logits.argmax(dim=1) == logits.argmax(dim=1)).float().mean()
+    following, own_following = styles.roll(-1, 0), own_styles.roll(-1, 0)
+    differences, place = [], 0
+    for x in batches.in_parts(indices, CHUNK):
+        rows = slice(place, place + len(x))
+        content, place = model.G.encode(x), place + len(x)
+        drawn, own = model.G.decode(content, following[rows]), model.G.decode(content, own_following[rows])
+        differences.append((drawn - own).abs().mean(dim=(1, 2, 3)))
     return {
         "part": "held out" if len(held_out) else "train",
         "images": len(indices),
-        "style_r_squared": round(1 - float(error), 4),
+        "adain_r_squared": round(1 - float(error), 4),
         "domain_agreement": round(float(same), 4),
+        "translation_difference": round(float(torch.cat(differences).mean()) * 255 / 2, 2),
     }
 
 

@@ -106,7 +106,8 @@ class Plan:
     def joint_start(self) -> int:
         """The first step at which G learns."""
         training = self.training
-        if self.recipe.pretrained or (self.supervision == "all" and not self.pairs):
+        needless = self.supervision == "all" and not self.pairs and training.schedule == "joint"
+        if self.recipe.pretrained or needless:
             return 0
         if training.joint_start is not None:
             return training.joint_start
