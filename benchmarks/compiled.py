@@ -24,7 +24,7 @@ from open_tunit.device import keep_freed_memory
 from open_tunit.networks.ops import convolutions as layers
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import new_state
+from open_tunit.training.steps.state import new_state
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def measured(words: tuple[str, ...]) -> float:
 def until_the_first_step(words: list[str]) -> None:
     """`tunit` with these words, ended by its first step."""
     from open_tunit.cli.main import main as tunit
-    from open_tunit.training.monitor import Monitor
+    from open_tunit.training.session.monitor import Monitor
 
     def first(*_: object) -> None:
         print(STEPPED, time.time(), flush=True)

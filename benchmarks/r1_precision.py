@@ -21,7 +21,7 @@ from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, full, new_state
+from open_tunit.training.steps.state import State, full, new_state
 
 
 class HalfDiscriminator(Discriminator):

@@ -25,8 +25,8 @@ from open_tunit.data.batches import Batch
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.state import State, new_state
+from open_tunit.training.steps.step import Step
 
 LAZY = 4
 """Steps between gradient penalties in the lazy variant."""

@@ -39,7 +39,7 @@ from open_tunit.metrics.agreement import contingency
 from open_tunit.model_files import places
 from open_tunit.model_files.naming import Naming
 from open_tunit.training.distillation import distil
-from open_tunit.training.samples import choose_samples
+from open_tunit.training.reports.samples import choose_samples
 
 OTHER_SEED = 1
 """Of the critters that names, comparison and examples are taken from; the run's is 0."""

@@ -25,7 +25,7 @@ from open_tunit import Config, train
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.runs import Run, stored_config
 from open_tunit.settings.recipes import RECIPES
-from open_tunit.training.state import ADVERSARIAL_BETA_2
+from open_tunit.training.steps.state import ADVERSARIAL_BETA_2
 
 FIGURES = {
     "labels": "pseudo_label_accuracy", "whole": "true_answer_error_ratio", "head": "true_answer_error_ratio_head",

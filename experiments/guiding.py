@@ -32,7 +32,7 @@ from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.model import TUNIT
 from open_tunit.settings.config import Data
 from open_tunit.settings.recipes import OURS
-from open_tunit.training.clustering import kmeans
+from open_tunit.training.fitting.clustering import kmeans
 
 NEIGHBOURS = 10
 FIGURES = (

@@ -28,8 +28,8 @@ from open_tunit.networks.backbone import Backbone, load_backbone
 from open_tunit.networks.pretrained_guiding import resized
 from open_tunit.settings.recipes import PRETRAINED
 from open_tunit.settings.sections import ViewSettings
-from open_tunit.training.clustering import SHARPNESS, iic_heads, kmeans, nearest_neighbours, propagate_labels
-from open_tunit.training.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening
+from open_tunit.training.fitting.clustering import SHARPNESS, iic_heads, kmeans, nearest_neighbours, propagate_labels
+from open_tunit.training.fitting.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening
 
 CHUNK = 32
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from open_tunit.training.plan import Phase
-from open_tunit.training.step import Step
+from open_tunit.training.steps.step import Step
 
 
 class Machine:

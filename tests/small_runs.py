@@ -15,7 +15,7 @@ from open_tunit.data.views import Views
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import RECIPES
 from open_tunit.training.plan import Plan, Supervision
-from open_tunit.training.state import State, new_state
+from open_tunit.training.steps.state import State, new_state
 
 DOMAINS, COUNT = 3, 4
 TINY = {

@@ -10,8 +10,8 @@ from machine import Machine
 from small_runs import noisy_batches, tiny
 
 from open_tunit.settings.config import Config
-from open_tunit.training import budget
-from open_tunit.training.budget import (
+from open_tunit.training.pacing import budget
+from open_tunit.training.pacing.budget import (
     FILES_SHARE,
     fitted_to_minutes,
     quickened,
@@ -19,7 +19,7 @@ from open_tunit.training.budget import (
     repaced_pairs,
     seconds_left,
 )
-from open_tunit.training.pace import Pace
+from open_tunit.training.pacing.pace import Pace
 from open_tunit.training.plan import Plan
 
 

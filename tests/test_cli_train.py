@@ -176,9 +176,9 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert "seed is 0 there and 5 here" in refused(capsys, *words, "--seed", 5)
     assert digests_of(tmp_path / "run") == before
 
-    monkeypatch.setattr("open_tunit.training.estimate.LONG", 0.0)
-    monkeypatch.setattr("open_tunit.training.preview.fitting", lambda *_: "--preset cpu --minutes 5 (32 px)")
-    monkeypatch.setattr("open_tunit.training.preview.memory_size", lambda _: 1_000_000)
+    monkeypatch.setattr("open_tunit.training.pacing.estimate.LONG", 0.0)
+    monkeypatch.setattr("open_tunit.training.session.preview.fitting", lambda *_: "--preset cpu --minutes 5 (32 px)")
+    monkeypatch.setattr("open_tunit.training.session.preview.memory_size", lambda _: 1_000_000)
     assert tunit(*words, "--steps", 9) == 0
     assert "what fits    --preset cpu --minutes 5 (32 px); --set training.batch=2" in capsys.readouterr().out
 
@@ -227,8 +227,8 @@ def test_a_terminal_is_asked_before_days_of_training(
             raise answer
         return answer
 
-    monkeypatch.setattr("open_tunit.training.estimate.LONG", 0.0)
-    monkeypatch.setattr("open_tunit.training.starting.fitting", lambda *_: "--preset cpu --minutes 5 (32 px)")
+    monkeypatch.setattr("open_tunit.training.pacing.estimate.LONG", 0.0)
+    monkeypatch.setattr("open_tunit.training.session.starting.fitting", lambda *_: "--preset cpu --minutes 5 (32 px)")
     monkeypatch.setattr("open_tunit.cli.train._is_terminal", lambda: True)
     monkeypatch.setattr("builtins.input", reply)
     monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: False)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from open_tunit.training import clustering
-from open_tunit.training.clustering import (
+from open_tunit.training.fitting import clustering
+from open_tunit.training.fitting.clustering import (
     agreement,
     iic_heads,
     kmeans,

@@ -21,7 +21,7 @@ from open_tunit.settings.config import (
 )
 from open_tunit.settings.recipes import RECIPES
 from open_tunit.training import plan
-from open_tunit.training.state import GUIDING_WEIGHT_DECAY
+from open_tunit.training.steps.state import GUIDING_WEIGHT_DECAY
 
 
 def preset(name: str = "paper", **settings: Any) -> Config:

@@ -18,9 +18,9 @@ from open_tunit.metrics.diversity import diversity
 from open_tunit.metrics.neighbours import fidelity_and_diversity, nearest, neighbour_hits
 from open_tunit.model_files.naming import Naming
 from open_tunit.networks.projected import Projection
-from open_tunit.training.clustering import agreement, kmeans, within_class_whitening
-from open_tunit.training.domain_count import information_at
-from open_tunit.training.pretrained import whitening
+from open_tunit.training.fitting.clustering import agreement, kmeans, within_class_whitening
+from open_tunit.training.fitting.domain_count import information_at
+from open_tunit.training.fitting.pretrained import whitening
 
 
 @pytest.mark.parametrize("multiplies", [True, False])

@@ -21,13 +21,13 @@ from open_tunit import Config, train
 from open_tunit.data.batches import Batch
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.conversion import ConfigError
-from open_tunit.training.budget import training_minutes
-from open_tunit.training.clustering import kmeans
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
+from open_tunit.training.fitting.clustering import kmeans
+from open_tunit.training.fitting.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
+from open_tunit.training.pacing.budget import training_minutes
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import State
-from open_tunit.training.step import Step
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.state import State
+from open_tunit.training.steps.step import Step
 
 TINY = {
     "model.style_dim": 8, "model.palette_dim": 3, "training.pair_steps": 0,

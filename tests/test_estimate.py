@@ -12,7 +12,7 @@ from small_runs import CPU, noisy_batches, tiny
 
 from open_tunit.device import describe, memory_size, peak_memory
 from open_tunit.settings.config import Config
-from open_tunit.training.estimate import LONG, Estimate, estimate, fitting, in_words, less_memory
+from open_tunit.training.pacing.estimate import LONG, Estimate, estimate, fitting, in_words, less_memory
 
 LENGTHS = {"training__steps": 200_000, "training__joint_start": 65_000}
 

@@ -18,10 +18,10 @@ from untrained import untrained
 from open_tunit import Config, train
 from open_tunit.data.batches import Batch, Batches
 from open_tunit.data.views import Numbers
-from open_tunit.training.graphs import CudaRecorder, Steps
 from open_tunit.training.plan import Plan, Supervision
-from open_tunit.training.state import NETWORKS, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.graphs import CudaRecorder, Steps
+from open_tunit.training.steps.state import NETWORKS, State, new_state
+from open_tunit.training.steps.step import Step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -158,7 +158,7 @@ def test_batches_are_the_cpus(preset: str) -> None:
 @pytest.fixture
 def _short_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full after two steps, so that the others may be captured."""
-    monkeypatch.setattr("open_tunit.training.state.LOGITS_QUEUE", QUEUE)
+    monkeypatch.setattr("open_tunit.training.steps.state.LOGITS_QUEUE", QUEUE)
 
 
 LONG = 16
@@ -202,7 +202,7 @@ def test_r1_is_in_true_float32_in_a_graph_too(preset: str, monkeypatch: pytest.M
     recorder, eager = CudaRecorder(GPU), gradient()
     recorder.warm(lambda: {"gradient": gradient()})
     captured = recorder.capture(gradient)().clone()
-    monkeypatch.setattr("open_tunit.training.step.exact_float32", contextlib.nullcontext)
+    monkeypatch.setattr("open_tunit.training.steps.step.exact_float32", contextlib.nullcontext)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     rough = gradient()
     assert (captured - eager).norm() < 0.1 * (rough - eager).norm()

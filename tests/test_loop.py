@@ -24,9 +24,9 @@ from tiny import (
 from open_tunit import TUNIT
 from open_tunit.settings.recipes import OURS
 from open_tunit.training import loop
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.monitor import Monitor
-from open_tunit.training.step import Step
+from open_tunit.training.session.monitor import Monitor
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.step import Step
 
 
 def test_a_run_directory(config: Begin) -> None:

@@ -13,8 +13,9 @@ from tiny import (
     trained,
 )
 
-from open_tunit.training import budget, opening
+from open_tunit.training.pacing import budget
 from open_tunit.training.plan import Plan
+from open_tunit.training.session import opening
 
 
 def test_minutes_become_steps_once(config: Begin) -> None:

@@ -11,11 +11,11 @@ import torch
 from machine import Machine
 from small_runs import noisy_batches, parameters, same, tiny
 
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.pace import ROUGH, THOROUGH, Effort, Probe
+from open_tunit.training.pacing.pace import ROUGH, THOROUGH, Effort, Probe
 from open_tunit.training.plan import Phase
-from open_tunit.training.state import new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.state import new_state
+from open_tunit.training.steps.step import Step
 
 PAIRED = {
     "training__joint_start": 4, "training__steps": 10, "training__pair_steps": 3, "training__pair_weight": 1.0,

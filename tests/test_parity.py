@@ -16,8 +16,8 @@ from open_tunit.data.batches import Batch
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import Queue, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.state import Queue, State, new_state
+from open_tunit.training.steps.step import Step
 
 LOSS_TOLERANCE = 1e-9
 NORM_TOLERANCE = 1e-6

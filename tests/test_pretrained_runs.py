@@ -27,8 +27,10 @@ from open_tunit.interop.hub import Upload, stage
 from open_tunit.networks.backbone import Backbone
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
-from open_tunit.training import alarms, distillation, pretrained
-from open_tunit.training import state as states
+from open_tunit.training import distillation
+from open_tunit.training.fitting import pretrained
+from open_tunit.training.reports import alarms
+from open_tunit.training.steps import state as states
 from open_tunit.web.studio import Studio
 
 TINY = {

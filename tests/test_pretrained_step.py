@@ -15,12 +15,12 @@ from small_runs import parameters, same
 from open_tunit import TUNIT, Config, losses
 from open_tunit.data.batches import Batches
 from open_tunit.networks.backbone import Backbone
-from open_tunit.training import state as states
-from open_tunit.training.methods import make_step
+from open_tunit.training.fitting.pretrained import image_codes
 from open_tunit.training.plan import Plan
-from open_tunit.training.pretrained import image_codes
-from open_tunit.training.pretrained_step import PretrainedStep
-from open_tunit.training.state import State, new_state
+from open_tunit.training.steps import state as states
+from open_tunit.training.steps.methods import make_step
+from open_tunit.training.steps.pretrained_step import PretrainedStep
+from open_tunit.training.steps.state import State, new_state
 
 COUNT, DOMAINS = 12, 3
 CPU = torch.device("cpu")
@@ -116,7 +116,7 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
 
 
 def test_a_step_of_the_pair_phase_trains_g_alone() -> None:
-    from open_tunit.training.transitions import pair_table
+    from open_tunit.training.fitting.transitions import pair_table
 
     plan = plan_of()
     state, source = begun(plan)

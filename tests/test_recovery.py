@@ -17,10 +17,10 @@ from open_tunit import Config
 from open_tunit.data.batches import Batch, PairBatch
 from open_tunit.runs import NOT_FINITE, Run
 from open_tunit.training import loop
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.interrupts import Interrupted
-from open_tunit.training.monitor import Monitor
-from open_tunit.training.recovery import MOST_RETRIES
+from open_tunit.training.session.interrupts import Interrupted
+from open_tunit.training.session.monitor import Monitor
+from open_tunit.training.session.recovery import MOST_RETRIES
+from open_tunit.training.steps.descent import NotFiniteError
 
 STEPS, REPORT_EVERY, SPOILT = 10, 4, 5
 PHASES: dict[str, dict[str, Any]] = {

@@ -17,8 +17,8 @@ from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import Queue, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.state import Queue, State, new_state
+from open_tunit.training.steps.step import Step
 
 JOINT = Phase(name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1, guiding_learning_rate=1e-4)
 STEPS = 5

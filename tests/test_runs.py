@@ -21,7 +21,7 @@ from tiny import (
 from open_tunit import Config
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.recipes import OURS, PAPER
-from open_tunit.training.same_run import check_same_recipe
+from open_tunit.training.session.same_run import check_same_recipe
 
 
 def test_a_checkpoints_recipe_is_the_one_asked_for() -> None:

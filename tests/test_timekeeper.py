@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_budget import plan_of
 
+from open_tunit.training.pacing.timekeeper import Timekeeper
 from open_tunit.training.plan import Plan
-from open_tunit.training.timekeeper import Timekeeper
 
 MINUTES, STEP = 10.0, 0.1
 """Of the run, and seconds of a step on the machine as it was timed."""

@@ -18,7 +18,7 @@ from cases import Ended, Outcome, Place, Process, command, ended
 
 from open_tunit.files import TEMPORARY, naming, read_json, write_text_atomic
 from open_tunit.runs import LOG, Run
-from open_tunit.training.monitor import Monitor
+from open_tunit.training.session.monitor import Monitor
 
 STEPS, REPORT_EVERY = 24, 4
 TINY = {

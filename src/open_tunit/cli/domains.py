@@ -79,7 +79,7 @@ def _sweep(
 
     from open_tunit.runs import CURVE
     from open_tunit.settings.config import Config
-    from open_tunit.training.domain_count import sweep
+    from open_tunit.training.fitting.domain_count import sweep
 
     if not 2 <= bounds[0] <= bounds[1]:
         raise ValueError(f"--fewest is {bounds[0]} and --most {bounds[1]}; expected 2 or more, and --most no smaller")

@@ -64,7 +64,7 @@ def train(
 
     keep_freed_memory()
     if dry_run:
-        from open_tunit.training.preview import preview
+        from open_tunit.training.session.preview import preview
 
         preview(asked)
         return

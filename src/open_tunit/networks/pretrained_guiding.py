@@ -23,8 +23,8 @@ class PretrainedGuiding(nn.Module):
     """GuidingNetwork's interface on EfficientNet-Lite0.
 
     The style code is two linear maps: `style_head` reads the pooled features, `palette_head` the colours. Like
-    `domain_head` they are fitted to cached features (training/pretrained.py), or learned. The trunk is all buffers,
-    so no optimiser reaches it.
+    `domain_head` they are fitted to cached features (training/fitting/pretrained.py), or learned. The trunk is all
+    buffers, so no optimiser reaches it.
     """
 
     def __init__(

@@ -29,10 +29,10 @@ from open_tunit.networks.guiding import Guidance
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.rng import Stream, rng
 from open_tunit.terminal import print_line
-from open_tunit.training.descent import descend
-from open_tunit.training.objectives import Objective
-from open_tunit.training.state import set_rate
-from open_tunit.training.transitions import measure_statistics
+from open_tunit.training.fitting.transitions import measure_statistics
+from open_tunit.training.steps.descent import descend
+from open_tunit.training.steps.objectives import Objective
+from open_tunit.training.steps.state import set_rate
 
 WIDTH, DEPTHS = 16, (1, 1, 2, 2, 2)
 """Of the guiding network; that of the preset `cpu`."""

@@ -19,22 +19,8 @@ from open_tunit.runs import Run
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.alarms import Watch
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.graphs import Steps
-from open_tunit.training.interrupts import Interrupted, Interrupts
-from open_tunit.training.methods import batch_of, make_step
-from open_tunit.training.monitor import Monitor
-from open_tunit.training.pace import Clock
-from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.pretrained import image_codes
-from open_tunit.training.reached import Reached, reached
-from open_tunit.training.recovery import MOST_RETRIES, keep_batch
-from open_tunit.training.snapshot import snapshot
-from open_tunit.training.starting import Consent, Start, about_model, alone, start
-from open_tunit.training.state import State
-from open_tunit.training.timekeeper import Timekeeper
-from open_tunit.training.transitions import (
+from open_tunit.training.fitting.pretrained import image_codes
+from open_tunit.training.fitting.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,
     frozen_codes,
@@ -43,6 +29,20 @@ from open_tunit.training.transitions import (
     settle_domains,
     settle_statistics,
 )
+from open_tunit.training.pacing.pace import Clock
+from open_tunit.training.pacing.timekeeper import Timekeeper
+from open_tunit.training.plan import Phase, Plan
+from open_tunit.training.reports.alarms import Watch
+from open_tunit.training.reports.snapshot import snapshot
+from open_tunit.training.session.interrupts import Interrupted, Interrupts
+from open_tunit.training.session.monitor import Monitor
+from open_tunit.training.session.reached import Reached, reached
+from open_tunit.training.session.recovery import MOST_RETRIES, keep_batch
+from open_tunit.training.session.starting import Consent, Start, about_model, alone, start
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.graphs import Steps
+from open_tunit.training.steps.methods import batch_of, make_step
+from open_tunit.training.steps.state import State
 
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
 """Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""

@@ -20,7 +20,7 @@ from open_tunit.data.pairs import PairTable, describe, find_pairs
 from open_tunit.device import alike
 from open_tunit.networks.guides import Guide
 from open_tunit.rng import Stream, rng
-from open_tunit.training.clustering import (
+from open_tunit.training.fitting.clustering import (
     SHARPNESS,
     agreement,
     iic_heads,
@@ -31,7 +31,7 @@ from open_tunit.training.clustering import (
     within_class_whitening,
 )
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import Queue, State, full
+from open_tunit.training.steps.state import Queue, State, full
 
 BEGIN_SAMPLE, BEGIN_VIEWS = 2048, 4
 SETTLE_SAMPLE, SETTLE_VIEWS = 4096, 2

@@ -19,11 +19,11 @@ from open_tunit.data.batches import Batch
 from open_tunit.device import exact_float32
 from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
-from open_tunit.training import objectives
-from open_tunit.training.any_step import AnyStep
-from open_tunit.training.descent import descend, fixed
 from open_tunit.training.plan import Phase
-from open_tunit.training.state import State, decay_at, full, set_rate, update_average
+from open_tunit.training.steps import objectives
+from open_tunit.training.steps.any_step import AnyStep
+from open_tunit.training.steps.descent import descend, fixed
+from open_tunit.training.steps.state import State, decay_at, full, set_rate, update_average
 
 
 class Step(AnyStep):

@@ -7,19 +7,19 @@ import time
 
 from open_tunit.data.batches import Batches
 from open_tunit.settings.config import Config
-from open_tunit.training.alarms import LOOKED_AT
-from open_tunit.training.domain_count import search_share
-from open_tunit.training.pace import THOROUGH, Clock, Pace, Probe
-from open_tunit.training.plan import Plan
-from open_tunit.training.pretrained import DOMAIN_SIDE, MOST_CLUSTERED
-from open_tunit.training.samples import MEASURED
-from open_tunit.training.transitions import (
+from open_tunit.training.fitting.domain_count import search_share
+from open_tunit.training.fitting.pretrained import DOMAIN_SIDE, MOST_CLUSTERED
+from open_tunit.training.fitting.transitions import (
     BEGIN_SAMPLE,
     BEGIN_VIEWS,
     SETTLE_SAMPLE,
     SETTLE_VIEWS,
     STATISTICS_SAMPLE,
 )
+from open_tunit.training.pacing.pace import THOROUGH, Clock, Pace, Probe
+from open_tunit.training.plan import Plan
+from open_tunit.training.reports.alarms import LOOKED_AT
+from open_tunit.training.reports.samples import MEASURED
 
 FILES_SHARE = 0.05
 """Share of the time in which checkpoints and models are written."""

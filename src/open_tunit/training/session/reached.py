@@ -11,8 +11,8 @@ import torch
 from open_tunit.model import TUNIT
 from open_tunit.runs import Run
 from open_tunit.training.plan import Plan
-from open_tunit.training.same_run import check_same_recipe
-from open_tunit.training.state import State, new_state
+from open_tunit.training.session.same_run import check_same_recipe
+from open_tunit.training.steps.state import State, new_state
 
 
 @dataclasses.dataclass(kw_only=True)

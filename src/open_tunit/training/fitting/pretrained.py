@@ -19,9 +19,9 @@ from open_tunit.device import alike, in_float64
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
 from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.rng import Stream, rng
-from open_tunit.training.clustering import kmeans, linear_heads
+from open_tunit.training.fitting.clustering import kmeans, linear_heads
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, new_state
+from open_tunit.training.steps.state import State, new_state
 
 DOMAIN_SIDE, MOST_CLUSTERED = 192, 1500
 """Pixels at which domains are found, and most images that they are found on (docs/log.md)."""

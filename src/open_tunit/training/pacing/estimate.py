@@ -11,8 +11,8 @@ import torch
 from open_tunit.data.batches import Batches
 from open_tunit.device import describe, memory_size, peak_memory, use_half
 from open_tunit.settings.config import SIZES, Config
-from open_tunit.training.budget import seconds_left, training_minutes
-from open_tunit.training.pace import ROUGH, THOROUGH, Clock, Probe
+from open_tunit.training.pacing.budget import seconds_left, training_minutes
+from open_tunit.training.pacing.pace import ROUGH, THOROUGH, Clock, Probe
 from open_tunit.training.plan import Plan
 
 MOMENT, LONG = 60.0, 24 * 3600.0

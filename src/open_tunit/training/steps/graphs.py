@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch
-from open_tunit.training.any_step import AnyStep
-from open_tunit.training.descent import LOOK_EVERY, not_finite
-from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import OPTIMISERS, State
+from open_tunit.training.steps.any_step import AnyStep
+from open_tunit.training.steps.descent import LOOK_EVERY, not_finite
+from open_tunit.training.steps.objectives import Terms
+from open_tunit.training.steps.state import OPTIMISERS, State
 
 WARM_UP = 2
 """Steps of a kind before it is captured: they make what a capture cannot, the optimisers' state and cuDNN's plans."""

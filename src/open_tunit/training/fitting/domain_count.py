@@ -3,8 +3,8 @@
 E learns shape codes by contrast, once, for LENGTH times the steps before balanced prototypes; k-means then clusters
 them for every number in question. A border between kinds falls in the same place in another view of the image and adds
 to the mutual information between views; one through the middle of a kind falls elsewhere and adds little. With a
-pretrained trunk nothing is trained: its features are clustered, as its domains are found (training/pretrained.py).
-docs/domains.md has the evidence.
+pretrained trunk nothing is trained: its features are clustered, as its domains are found
+(training/fitting/pretrained.py). docs/domains.md has the evidence.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from open_tunit.settings.config import Config
 from open_tunit.settings.conversion import ConfigError, require
 from open_tunit.settings.recipes import RECIPES
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.clustering import kmeans
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.graphs import Steps
+from open_tunit.training.fitting.clustering import kmeans
+from open_tunit.training.fitting.pretrained import codes_in_views, gathered
 from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
-from open_tunit.training.pretrained import codes_in_views, gathered
-from open_tunit.training.state import State, full, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.graphs import Steps
+from open_tunit.training.steps.state import State, full, new_state
+from open_tunit.training.steps.step import Step
 
 COUNTS = tuple(range(2, 13))
 """Numbers of domains that are tried unless others are asked for."""

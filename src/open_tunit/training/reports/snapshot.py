@@ -15,11 +15,11 @@ from open_tunit.data.dataset import Dataset
 from open_tunit.model import TUNIT
 from open_tunit.model_files.naming import Naming, names_of_labels
 from open_tunit.networks.guides import Guide
+from open_tunit.training.fitting.pretrained import fit_domain_head
+from open_tunit.training.fitting.transitions import measure_statistics
 from open_tunit.training.plan import Plan
-from open_tunit.training.pretrained import fit_domain_head
-from open_tunit.training.samples import Samples
-from open_tunit.training.state import State
-from open_tunit.training.transitions import measure_statistics
+from open_tunit.training.reports.samples import Samples
+from open_tunit.training.steps.state import State
 
 
 def snapshot(state: State, plan: Plan, dataset: Dataset, batches: Batches, samples: Samples) -> TUNIT:

@@ -16,11 +16,11 @@ from open_tunit.media import images
 from open_tunit.model import TUNIT
 from open_tunit.runs import ALARM, Run
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.alarms import sentences
-from open_tunit.training.budget import training_minutes
-from open_tunit.training.pace import Clock
+from open_tunit.training.pacing.budget import training_minutes
+from open_tunit.training.pacing.pace import Clock
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.samples import Samples
+from open_tunit.training.reports.alarms import sentences
+from open_tunit.training.reports.samples import Samples
 
 
 class Monitor:

@@ -15,11 +15,11 @@ import torch
 
 from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.data.pairs import PairTable
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.graphs import Steps
-from open_tunit.training.methods import batch_of, make_step
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import new_state
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.graphs import Steps
+from open_tunit.training.steps.methods import batch_of, make_step
+from open_tunit.training.steps.state import new_state
 
 ENCODED = 64
 """Images at once whose way through E is timed."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch
 from open_tunit.runs import Run
-from open_tunit.training.descent import NotFiniteError
 from open_tunit.training.plan import Phase
+from open_tunit.training.steps.descent import NotFiniteError
 
 MOST_RETRIES = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from open_tunit.training.budget import quickened, repaced_guiding, repaced_pairs, training_minutes
+from open_tunit.training.pacing.budget import quickened, repaced_guiding, repaced_pairs, training_minutes
 from open_tunit.training.plan import Phase, Plan
 
 REPORT_MARGIN = 1.5

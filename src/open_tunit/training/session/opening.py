@@ -20,11 +20,11 @@ from open_tunit.runs import Run
 from open_tunit.settings.config import SIZES, Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.budget import FEW_STEPS, fitted_to_minutes
-from open_tunit.training.estimate import Estimate, estimate
-from open_tunit.training.pace import Clock
+from open_tunit.training.pacing.budget import FEW_STEPS, fitted_to_minutes
+from open_tunit.training.pacing.estimate import Estimate, estimate
+from open_tunit.training.pacing.pace import Clock
 from open_tunit.training.plan import Plan, make_plan
-from open_tunit.training.same_run import check_same_run, extended
+from open_tunit.training.session.same_run import check_same_run, extended
 
 MOST_TOLD = 12
 """Lines on the files of the folder that a session begins with."""

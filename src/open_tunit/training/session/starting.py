@@ -23,13 +23,13 @@ from open_tunit.runs import Run, training_hashes_of
 from open_tunit.settings.config import Config, is_critters
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
-from open_tunit.training.domain_count import with_counted_domains
-from open_tunit.training.estimate import fitting, less_memory
-from open_tunit.training.opening import Opening, open_run
-from open_tunit.training.pace import Clock
+from open_tunit.training.fitting.domain_count import with_counted_domains
+from open_tunit.training.pacing.estimate import fitting, less_memory
+from open_tunit.training.pacing.pace import Clock
 from open_tunit.training.plan import Plan
-from open_tunit.training.reached import Reached, reached
-from open_tunit.training.samples import Samples, choose_samples
+from open_tunit.training.reports.samples import Samples, choose_samples
+from open_tunit.training.session.opening import Opening, open_run
+from open_tunit.training.session.reached import Reached, reached
 
 Consent = Callable[[str], bool]
 """Gets the question whether to begin a long run; returns the answer."""

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch, PairTargets
-from open_tunit.training import objectives
-from open_tunit.training.descent import descend
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
-from open_tunit.training.state import State, full
+from open_tunit.training.steps import objectives
+from open_tunit.training.steps.descent import descend
+from open_tunit.training.steps.state import State, full
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ from rich.console import Console
 from open_tunit.device import choose_device, memory_size
 from open_tunit.settings.config import Config
 from open_tunit.terminal import print_line
-from open_tunit.training.estimate import Estimate, fitting, less_memory
-from open_tunit.training.opening import Opening, open_run
-from open_tunit.training.pace import Clock
-from open_tunit.training.starting import enough_memory
+from open_tunit.training.pacing.estimate import Estimate, fitting, less_memory
+from open_tunit.training.pacing.pace import Clock
+from open_tunit.training.session.opening import Opening, open_run
+from open_tunit.training.session.starting import enough_memory
 
 MOST_OF_MEMORY = 0.9
 """Share of the device's memory beyond which a run may not go through."""

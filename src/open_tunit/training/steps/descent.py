@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
-from open_tunit.training import objectives
+from open_tunit.training.steps import objectives
 
 
 class NotFiniteError(ArithmeticError):

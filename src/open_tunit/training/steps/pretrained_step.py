@@ -13,11 +13,11 @@ from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator, at_domains
-from open_tunit.training import objectives
-from open_tunit.training.any_step import AnyStep
-from open_tunit.training.descent import descend, fixed
 from open_tunit.training.plan import Phase
-from open_tunit.training.state import State, decay_at, full, set_rate, update_average
+from open_tunit.training.steps import objectives
+from open_tunit.training.steps.any_step import AnyStep
+from open_tunit.training.steps.descent import descend, fixed
+from open_tunit.training.steps.state import State, decay_at, full, set_rate, update_average
 
 
 class PretrainedStep(AnyStep):

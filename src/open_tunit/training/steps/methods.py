@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from open_tunit.data.batches import Batch, Batches, PairBatch
-from open_tunit.training.any_step import AnyStep
 from open_tunit.training.plan import PAIRS_PER_SOURCE, Phase, Plan
-from open_tunit.training.pretrained_step import PretrainedStep
-from open_tunit.training.step import Step
+from open_tunit.training.steps.any_step import AnyStep
+from open_tunit.training.steps.pretrained_step import PretrainedStep
+from open_tunit.training.steps.step import Step
 
 
 def make_step(plan: Plan, half: bool) -> AnyStep:
