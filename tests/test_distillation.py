@@ -79,7 +79,7 @@ def dataset(folder: Path) -> Dataset:
 
 def examples_of(model: TUNIT, dataset: Dataset, seed: int = 0) -> DistillationSet:
     batches = Batches(dataset.images, dataset.labels, dataset.indices("train"), seed=seed, view=SEEN, device=CPU)
-    return DistillationSet(model.E, batches, seed, lambda *_: None)
+    return DistillationSet(model.E, model.G, batches, seed, lambda *_: None)
 
 
 @torch.no_grad()
@@ -113,14 +113,16 @@ def test_a_batch_follows_from_seed_and_step_and_an_epoch_has_every_image(model: 
     assert len(torch.cat([part[1] for part in seen]).unique(dim=0)) == steps * 8
 
 
-def test_the_loss_is_the_styles_missed_variance_and_the_domains_divergence(model: TUNIT, dataset: Dataset) -> None:
+def test_the_loss_is_adains_missed_variance_and_the_domains_divergence(model: TUNIT, dataset: Dataset) -> None:
     examples = examples_of(model, dataset)
     x, styles, logits = examples.batch(0)
     with torch.no_grad():
         guidance = GuidingNetwork(distillation._student(model, 0).config)(x)
     objective = examples.loss(guidance, styles, logits)
-    every_style = examples.targets.styles.double().numpy().reshape(-1, 6)
-    style = ((guidance.style - styles).double().numpy() ** 2).mean() / every_style.var(axis=0).mean()
+    with torch.no_grad():
+        every = model.G.mlp(examples.targets.styles.flatten(0, 1)).double().numpy()
+        missed = (model.G.mlp(guidance.style) - model.G.mlp(styles)).double().numpy()
+    style = (missed**2).mean() / every.var(axis=0).mean()
     log_p, log_q = (
         values - np.log(np.exp(values).sum(axis=1, keepdims=True))
         for values in (logits.double().numpy(), guidance.logits.double().numpy())
@@ -151,11 +153,14 @@ def test_the_student_learns_and_tells_what_is_lost(
     assert all(torch.equal(value, small.G.state_dict()[name]) for name, value in model.G.state_dict().items())
     assert small.naming == model.naming
     x = from_uint8(np.asarray(dataset.images)[np.flatnonzero(dataset.split != "train")])
-    wanted, found = (m.style(x).double().numpy() for m in (model, small))
+    with torch.no_grad():
+        wanted, found = (model.G.mlp(m.style(x)).double().numpy() for m in (model, small))
+        drawn, own = (model.G(x, m.style(x).roll(-1, 0)) for m in (model, small))
     r_squared = 1 - ((wanted - found) ** 2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum()
     same = (model.domains(x).argmax(dim=1) == small.domains(x).argmax(dim=1)).float().mean().item()
     lost = small.about["distilled"]
-    assert lost["style_r_squared"] == pytest.approx(r_squared, abs=1e-3)
+    assert lost["adain_r_squared"] == pytest.approx(r_squared, abs=1e-3)
+    assert lost["translation_difference"] == pytest.approx((drawn - own).abs().mean().item() * 127.5, abs=0.02)
     assert lost["domain_agreement"] == pytest.approx(same, abs=1e-4)
     assert (lost["steps"], lost["images"], lost["part"], lost["from"]) == (60, len(x), "held out", "efficientnet-lite0")
     assert small.about["step"] == 3

@@ -126,8 +126,9 @@ def _distilled(lost: Mapping[str, Any]) -> str:
     part = "held-out" if lost["part"] == "held out" else "training"
     return (
         f"E was {lost['from']} and became a network of our own in {lost['steps']} steps: on {lost['images']} {part} "
-        f"images its style codes have an R squared of {lost['style_r_squared']:.3f} with the first one's, and "
-        f"{lost['domain_agreement']:.1%} stay in their domain"
+        f"images {lost['domain_agreement']:.1%} stay in their domain, the numbers that G makes of style codes have an "
+        f"R squared of {lost['adain_r_squared']:.3f} with those of the first one's codes, and translations differ by "
+        f"{lost['translation_difference']:.1f} of 255 levels in the mean"
     )
 
 

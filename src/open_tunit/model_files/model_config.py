@@ -25,7 +25,7 @@ MOST = {
     "generator_width": 1024, "generator_blocks": 64, "style_mlp_width": 8192,
 }  # fmt: skip
 """Far beyond any use; sizes above it would only fill the memory."""
-DISTILLED = ("steps", "images", "style_r_squared", "domain_agreement")
+DISTILLED = ("steps", "images", "adain_r_squared", "domain_agreement", "translation_difference")
 """Numbers that a distilled model's `about` has."""
 DEEPEST = 64
 """Convolutions in a stage of E."""
