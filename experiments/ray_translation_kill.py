@@ -1,4 +1,4 @@
-"""Many small pictures through Ray, the command killed once on the way: every output once, with the local engine's bytes.
+"""Many small pictures through Ray, the command killed on the way: every output once, as the local engine writes it.
 
     python experiments/ray_translation_kill.py [--count 10000 --size 32 --model critters --out /tmp/ray-kill]
 

@@ -74,7 +74,7 @@ def test_chunks_in_any_order_have_the_bytes_of_one_list(
     assert len(outcomes) == 3
     assert bytes_in(out) == bytes_in(tmp_path / "local")
     told = {source: outputs for outcome in outcomes for source, outputs in outcome.done.items()}
-    assert sorted(sum(told.values(), [])) == sorted(bytes_in(out))
+    assert sorted(output for outputs in told.values() for output in outputs) == sorted(bytes_in(out))
     assert told["deep/a.png"] == ["deep/a--reference.png"]
     dead = {source: reason for outcome in outcomes for source, reason in outcome.dead.items()}
     assert (list(dead), len(told)) == (["disc_03.png"], done.count)

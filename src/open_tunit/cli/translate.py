@@ -74,7 +74,9 @@ def translate(
         asked = Asked(
             reference=reference, neighbours=neighbours, among=among, domain=domain, samples=sample, seed=seed or 0
         )
-        _on_ray(model, source, out, asked, device, precision, strength=walk, whole=whole, mask=mask, overwrite=overwrite)
+        _on_ray(
+            model, source, out, asked, device, precision, strength=walk, whole=whole, mask=mask, overwrite=overwrite
+        )
         return
     done = translate_files(
         open_model(model, device, precision),
@@ -99,9 +101,7 @@ def translate(
         raise damaged[-1]
 
 
-def _on_ray(
-    model: Path, source: str, out: str, asked: Asked, device: str, precision: Precision, **manner: Any
-) -> None:
+def _on_ray(model: Path, source: str, out: str, asked: Asked, device: str, precision: Precision, **manner: Any) -> None:
     import ray  # noqa: F401, before anything is loaded
 
     from open_tunit.scale.manifest import DEAD_LETTERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pickle
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class Outcome:
     """What stops all of the translation, such as a full disk."""
 
 
-def chunks(sources: Sequence[Path]) -> Iterator[Sequence[Path]]:
+def chunks(sources: Sequence[Path]) -> Iterator[list[Path]]:
     """The sources in parts for `Worker`: pictures in CHUNKs, then each film alone."""
     pictures = [path for path in sources if not is_film(path)]
     yield from (pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK))
@@ -93,7 +94,7 @@ class Worker:
 
     def _store(self, outcome: Outcome, out: Path) -> None:
         if self.out.folder is None:
-            for name in sum(outcome.done.values(), []):
+            for name in itertools.chain.from_iterable(outcome.done.values()):
                 self.out.store(out / name, name)
 
     def _written(self, work: Work, root: Path, out: Path) -> Outcome:
@@ -101,9 +102,10 @@ class Worker:
         here.write(self.model, failed=errors.append)
         sources, dead = list(work.results.names), dict[str, str]()
         for error in errors:
-            refused = isinstance(error, RefusedPicture)
-            name = Path(error.args[0]).relative_to(root) if refused else sources[0]  # a film is alone
-            dead[name.as_posix()] = error.reason if refused else str(error).replace(f"{root}/", "")
+            if isinstance(error, RefusedPicture):
+                dead[Path(error.args[0]).relative_to(root).as_posix()] = error.reason
+            else:  # a film, which is alone
+                dead[sources[0].as_posix()] = str(error).replace(f"{root}/", "")
         count = range(len(work.styles))
         done = {
             path.as_posix(): [work.results.of(path, k).as_posix() for k in count]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from open_tunit.files import json_objects
 from open_tunit.scale.storage import Storage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import logging
 import os
 import pickle
@@ -74,8 +75,8 @@ def translate_on_ray(
 
     Raises ModuleNotFoundError without Ray, ValueError, FileNotFoundError, OSError.
     """
-    import ray.data
-
+    ray: Any = importlib.import_module("ray")
+    importlib.import_module("ray.data")
     job = begin(
         model, source, out, asked, strength=strength, whole=whole, mask=mask, overwrite=overwrite, precision=precision,
         warn=lambda error: tell(f"warning: {error}"),
@@ -89,7 +90,7 @@ def translate_on_ray(
             with _running(ray):
                 actors = _actors(ray.nodes(), device, most=len(job.parts))
                 begun, count = time.perf_counter(), actors.count
-                now = _take(_outcomes(job, model, actors, precision), job, tell)
+                now = _take(_outcomes(ray, job, model, actors, precision), job, tell)
                 seconds = time.perf_counter() - begun
     finally:
         job.manifest.flush()
@@ -136,10 +137,8 @@ def _actors(nodes: list[dict[str, Any]], device: str, *, most: int) -> Actors:
     return Actors(count=min(most, count), device="cpu", threads=threads, cpus=cpus)
 
 
-def _outcomes(job: Job, model: TUNIT, actors: Actors, precision: Precision) -> Iterator[Outcome]:
+def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Precision) -> Iterator[Outcome]:
     """What becomes of each part of a job, as they are finished."""
-    import ray.data
-
     rows = [{"work": pickle.dumps(part)} for part in job.parts]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,

@@ -115,9 +115,7 @@ def translate_files(
     walk = strengths(strength, colours)
     failed: list[ValueError | OSError] = []
     names = {path: name for name, path in named_files(Path(source), FILMS, left_out=failed.append)}
-    work = work_for(
-        model, names, Path(out), asked, strength=walk, whole=whole, mask=mask, failed=failed.append
-    )
+    work = work_for(model, names, Path(out), asked, strength=walk, whole=whole, mask=mask, failed=failed.append)
     work.results.check(overwrite=overwrite)
     count = work.write(model, failed=failed.append)
     if not count:
