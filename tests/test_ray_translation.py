@@ -72,9 +72,9 @@ def test_the_bytes_of_the_local_engine_and_what_is_left_after_a_kill(
     job.manifest.add(done, {})
     job.manifest.flush()
 
-    ray = new_process(*words)
+    ray = new_process(*words, timeout=280)
     assert ray.returncode == 0, ray.stdout + ray.stderr
-    assert [line for line in ray.stderr.splitlines() if "core_worker.cc" not in line] == []
+    assert "Traceback" not in ray.stderr
     assert f"{len(rest)} of 48 sources are done already" in ray.stdout
     assert f"{CHUNK - 1} of them now" in ray.stdout
     assert pictures_in(out) == expected
