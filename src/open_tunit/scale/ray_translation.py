@@ -49,7 +49,7 @@ class Actors:
     device: str
     threads: int
     cpus: int
-    """That Ray keeps for each; with a GPU, none."""
+    """That Ray keeps for each, where it keeps no GPU."""
 
 
 def translate_on_ray(
@@ -104,11 +104,14 @@ def translate_on_ray(
 
 @contextmanager
 def _running(ray: Any) -> Iterator[None]:
-    """Ray within, quiet: the cluster that there is, or one on this machine, stopped afterwards."""
+    """Ray within, quiet: the cluster that there is, or one on this machine, stopped afterwards. Raises OSError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     begins = not ray.is_initialized()
     if begins:
-        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        try:
+            ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        except RuntimeError as error:  # such as a cluster with another version
+            raise OSError(f"Ray cannot be used: {' '.join(str(error).split())}") from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
@@ -145,13 +148,12 @@ def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Preci
         fn_constructor_args=(model.cpu(), job.source, job.out),
         fn_constructor_kwargs={"device": actors.device, "precision": precision, "threads": actors.threads},
         compute=ray.data.ActorPoolStrategy(size=actors.count),
-        num_cpus=actors.cpus,
-        num_gpus=1 if actors.device == "cuda" else 0,
+        **({"num_gpus": 1} if actors.device == "cuda" else {"num_cpus": actors.cpus}),
     )
     try:
         yield from (pickle.loads(row["outcome"]) for row in results.iter_rows())
     except ray.exceptions.RayError as error:
-        raise OSError(f"Ray stopped: {' '.join(str(error).split())}") from error
+        raise OSError(f"Ray stopped: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _take(outcomes: Iterable[Outcome], job: Job, tell: Callable[[str], object]) -> int:
