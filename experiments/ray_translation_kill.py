@@ -2,8 +2,9 @@
 
     python experiments/ray_translation_kill.py [--count 10000 --size 32 --model critters --out /tmp/ray-kill]
 
-Draws critters, one in a thousand of them damaged; translates them to one reference with the local engine and with
-`--engine ray`, which gets SIGKILL when a part of the outputs is there and is begun again; compares, and prints JSON.
+Draws critters, and beside every thousandth one a damaged file; translates them to one reference with the local engine
+and with `--engine ray`, which gets SIGKILL when a part of the outputs is there and is begun again; compares, and prints
+JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from open_tunit.files import TEMPORARY
 
 SEED, SPECIES = 100, 5
 LOOK_SECONDS = 0.5
+EACH_DAMAGED = 1000
 
 
 def main() -> None:
@@ -60,7 +62,7 @@ def main() -> None:
 
 
 def drawn(folder: Path, reference: Path, count: int, size: int) -> int:
-    """Draw the sources, unless they are there; returns how many are damaged."""
+    """Draw the sources, unless they are there; returns how many damaged files there are."""
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(critter(SEED, count, species=SPECIES), size)).save(reference)
     for number in range(count):
@@ -68,9 +70,9 @@ def drawn(folder: Path, reference: Path, count: int, size: int) -> int:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(draw(critter(SEED, number, species=SPECIES), size)).save(path)
-            if number % 1000 == 500:
-                path.write_bytes(path.read_bytes()[:200])
-    return len(range(500, count, 1000))
+        if number % EACH_DAMAGED == EACH_DAMAGED // 2:
+            path.with_name(f"{path.stem}-damaged.png").write_bytes(path.read_bytes()[:200])
+    return len(list(folder.rglob("*-damaged.png")))
 
 
 def command(*words: str) -> subprocess.Popen[bytes]:

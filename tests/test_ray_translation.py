@@ -7,6 +7,7 @@ import errno
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,10 +123,24 @@ def test_an_error_of_a_worker_is_the_commands_and_what_was_done_is_kept(
     pytest.importorskip("ray.data")
     first = {path.name: [f"{path.stem}--domain0.png"] for path in picture_folder.glob("disc_0?.png")}
     full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "out"))
-    outcomes = [Outcome(done=first), Outcome(error=full), Outcome(dead={"never": "seen"})]
-    monkeypatch.setattr(ray_translation, "_running", lambda _: contextlib.nullcontext())
+    ended: list[str] = []
+
+    def outcomes(*_: object) -> Iterator[Outcome]:
+        try:
+            yield from (Outcome(done=first), Outcome(error=full), Outcome(dead={"never": "seen"}))
+        finally:
+            ended.append("the actors")
+
+    @contextlib.contextmanager
+    def running(_: object) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            ended.append("Ray")
+
+    monkeypatch.setattr(ray_translation, "_running", running)
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
-    monkeypatch.setattr(ray_translation, "_outcomes", lambda *_: iter(outcomes))
+    monkeypatch.setattr(ray_translation, "_outcomes", outcomes)
     monkeypatch.setattr(ray_translation, "REPORT_SECONDS", -1)
     told: list[str] = []
     with pytest.raises(OSError, match="No space left") as raised:
@@ -133,5 +148,6 @@ def test_an_error_of_a_worker_is_the_commands_and_what_was_done_is_kept(
             random_model, str(picture_folder), str(tmp_path / "out"), Asked(domain=0), tell=told.append
         )
     assert raised.value.errno == errno.ENOSPC
+    assert ended == ["the actors", "Ray"], "what asks Ray for anything after its end starts it again, and hangs"
     assert recorded(tmp_path / "out") == sorted(first)
     assert [line.startswith("10 of 24 sources") for line in told] == [True]

@@ -8,8 +8,8 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
@@ -90,7 +90,8 @@ def translate_on_ray(
             with _running(ray):
                 actors = _actors(ray.nodes(), device, most=len(job.parts))
                 begun, count = time.perf_counter(), actors.count
-                now = _take(_outcomes(ray, job, model, actors, precision), job, tell)
+                with closing(_outcomes(ray, job, model, actors, precision)) as outcomes:  # before Ray is stopped
+                    now = _take(outcomes, job, tell)
                 seconds = time.perf_counter() - begun
     finally:
         job.manifest.flush()
@@ -140,7 +141,7 @@ def _actors(nodes: list[dict[str, Any]], device: str, *, most: int) -> Actors:
     return Actors(count=min(most, count), device="cpu", threads=threads, cpus=cpus)
 
 
-def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Precision) -> Iterator[Outcome]:
+def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Precision) -> Generator[Outcome]:
     """What becomes of each part of a job, as they are finished."""
     rows = [{"work": pickle.dumps(part)} for part in job.parts]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
