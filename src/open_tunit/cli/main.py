@@ -39,7 +39,10 @@ COMMANDS: dict[str, Command] = {
     "push": push,
     "import-official": import_official,
 }
-EXTRAS = {"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
+EXTRAS = {
+    **{"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"},
+    **dict.fromkeys(("fsspec", "pyarrow", "ray"), "scale"),
+}
 """Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
 USER_ERROR, INTERRUPTED = 2, 130
