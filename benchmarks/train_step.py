@@ -192,6 +192,7 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
     x, x_plus, x_domain = (
         torch.rand(count, 3, size, size, generator=generator).to(device, dtype) * 2 - 1 for _ in range(3)
     )
+    permutation = torch.randperm(count, generator=generator).to(device)
     return Batch(
         x=x,
         x_plus=x_plus,
@@ -200,7 +201,8 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
         translation_numbers=views.numbers(x, views.draw(np.random.default_rng(0), count), Plan.of(config).views),
         labels=torch.full((count,), -1, device=device),
         unlabelled=torch.arange(count, device=device),
-        permutation=torch.randperm(count, generator=generator).to(device),
+        references=x[permutation],
+        permutation=permutation,
     )
 
 

@@ -63,6 +63,7 @@ def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
         translation_numbers=views.numbers(x, views.draw(np.random.default_rng(0), len(x)), Views()),
         labels=torch.tensor(labels or [-1] * COUNT),
         unlabelled=places_without_label(labels or [-1] * COUNT),
+        references=x[[2, 0, 3, 1]],
         permutation=torch.tensor([2, 0, 3, 1]),
     )
 

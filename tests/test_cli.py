@@ -101,7 +101,7 @@ def test_help_names_the_commands() -> None:
     said = _run("--help").stdout
     assert set(COMMANDS) == {
         "train", "translate", "interpolate", "serve", "domains", "evaluate", "info", "cache", "critters", "export",
-        "push", "import-official",
+        "push", "import-official", "shard",
     }  # fmt: skip
     assert all(name in said for name in COMMANDS)
 

@@ -151,7 +151,7 @@ def test_steps_are_the_cpus(preset: str, supervision: Supervision) -> None:
 def test_batches_are_the_cpus(preset: str) -> None:
     plan = tiny(preset)
     here, there = (batches(plan, device, torch.float64).batch(3, BATCH) for device in (CPU, GPU))
-    for name in ("x", "x_plus", "x_domain", "x_content"):
+    for name in ("x", "x_plus", "x_domain", "x_content", "references"):
         torch.testing.assert_close(getattr(there, name).cpu(), getattr(here, name), rtol=0, atol=1e-5)
 
 

@@ -148,6 +148,7 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
         translation_numbers=views.Numbers(None, torch.empty(0, 4)),
         labels=torch.full((count,), -1),
         unlabelled=torch.arange(count),
+        references=plain[expected["permutation"]],
         permutation=torch.tensor(expected["permutation"]),
     )
     terms = Step(Plan.of(config))(state, batch, PHASES[phase])

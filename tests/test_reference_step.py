@@ -58,6 +58,7 @@ def shaken_state(plan: Plan = PLAN) -> State:
 def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
     generator = torch.Generator().manual_seed(100 + seed)
     x, x_plus = (torch.rand(4, 3, size, size, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1 for _ in "ab")
+    permutation = torch.randperm(4, generator=generator)
     return Batch(
         x=x,
         x_plus=x_plus,
@@ -66,7 +67,8 @@ def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
         translation_numbers=views.Numbers(None, torch.empty(0, 4)),
         labels=torch.full((4,), -1),
         unlabelled=torch.arange(4),
-        permutation=torch.randperm(4, generator=generator),
+        references=x[permutation],
+        permutation=permutation,
     )
 
 

@@ -370,7 +370,7 @@ def test_the_gradient_penalty_may_be_lazy() -> None:
 def test_losses_are_float32_in_a_half_precision_step(preset: str) -> None:
     plan = tiny(preset)
     state, batch = new_state(plan, CPU), a_batch()
-    names = ("x", "x_plus", "x_domain", "x_content")
+    names = ("x", "x_plus", "x_domain", "x_content", "references")
     batch = dataclasses.replace(
         batch,
         **{name: getattr(batch, name).float() for name in names},

@@ -18,8 +18,10 @@ from open_tunit.cli.info import info
 from open_tunit.cli.interpolate import interpolate
 from open_tunit.cli.push import push
 from open_tunit.cli.serve import serve
+from open_tunit.cli.shard import shard
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
+from open_tunit.terminal import leads
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
@@ -31,11 +33,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": info,
     "cache": cache,
     "critters": critters,
+    "shard": shard,
     "export": export,
     "push": push,
     "import-official": import_official,
 }
-EXTRAS = {"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"}
+EXTRAS = {
+    **{"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"},
+    **{"fsspec": "data", "ray": "scale"},
+}
 """Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
 USER_ERROR, INTERRUPTED = 2, 130
@@ -61,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parse(words, COMMANDS, DESCRIPTION)()
     except KeyboardInterrupt as signal:
-        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        if leads():
+            print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return getattr(signal, "exit_code", INTERRUPTED)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
@@ -69,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tunit: {error.name} is not installed; {how} brings it", file=sys.stderr)
         return USER_ERROR
     except (ValueError, ArithmeticError, OSError, MemoryError) as error:
-        print(f"tunit: {_one_line(error)}", file=sys.stderr)
+        if not getattr(error, "silent", False):
+            print(f"tunit: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except RuntimeError as error:
         from open_tunit.device import is_out_of_memory

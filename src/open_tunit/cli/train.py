@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from open_tunit.model_files.places import CONFIG, model_folder
+from open_tunit.terminal import leads
 
 
 def train(
@@ -80,7 +81,8 @@ def train(
 
     keep_freed_memory()
     run(asked, evaluator=validate)
-    print(f"model: {asked.out}/model   samples: {asked.out}/samples")
+    if leads():
+        print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 
 
 def _from_file(path: Path, given: dict[str, Any], budget: dict[str, Any], overrides: dict[str, Any]) -> Any:

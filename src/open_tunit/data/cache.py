@@ -66,7 +66,7 @@ def build_store(
     left_out: list[tuple[str, str]] = []
     found = scan(root, left_out=lambda file, reason: left_out.append((file, reason)))
     listing = [(file, stat) for file in found if (stat := _stat(root / file, file, left_out)) is not None]
-    place = Place(_root(cache_root), ["folder", str(root.resolve()), fit, background], size)
+    place = Place(root_of(cache_root), ["folder", str(root.resolve()), fit, background], size)
     former = functools.cache(place.former)
 
     def decode(file: str, stat: Stat) -> Row:
@@ -111,7 +111,7 @@ def build_generated_store(
 
     listing: list[tuple[str, Stat]] = [(f"{index:06d}", ()) for index in range(count)]
     produced = _produced(listing, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
-    return _cached(Place(_root(cache_root), ["generated", key, count], size), count, produced, key)
+    return _cached(Place(root_of(cache_root), ["generated", key, count], size), count, produced, key)
 
 
 def forget_pages(images: NDArray[np.uint8]) -> None:
@@ -121,7 +121,8 @@ def forget_pages(images: NDArray[np.uint8]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _root(cache_root: str | os.PathLike[str] | None) -> Path:
+def root_of(cache_root: str | os.PathLike[str] | None) -> Path:
+    """The folder of the cache that was asked for; of the default one where none was."""
     return default_cache_root() if cache_root is None else Path(cache_root).expanduser()
 
 

@@ -7,14 +7,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit.data import critters
-from open_tunit.data.cache import Progress, Store, build_generated_store, build_store
+from open_tunit.data.cache import Progress, Store, build_generated_store, build_store, root_of
 from open_tunit.data.labels import keep_fraction, read_labels
+from open_tunit.data.shard_images import open_shards
+from open_tunit.data.shards import is_shards
 from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
 from open_tunit.settings.config import Data
 from open_tunit.settings.conversion import ConfigError
@@ -36,7 +38,7 @@ class Dataset:
     """N square images of side S, readable ones only, sorted by path."""
 
     images: NDArray[np.uint8]
-    """(N, S, S, 3); usually mapped from the cache, read-only."""
+    """(N, S, S, 3); mapped from the cache, read-only, or decoded when read (ShardImages)."""
     files: tuple[str, ...]
     hashes: tuple[str, ...]
     """N hexadecimal SHA-256 of the files' contents (of the pixels, for critters)."""
@@ -104,7 +106,7 @@ def open_dataset(
     `progress` gets the number of images decoded and the total. Raises ConfigError for a `critters:` that cannot be,
     what `build_store` and `read_labels` raise, and ValueError with fewer than two images to train on.
     """
-    opened = _open_critters if is_critters(data.folder) else _open_folder
+    opened = _open_critters if is_critters(data.folder) else _open_shards if is_shards(data.folder) else _open_folder
     dataset = opened(data, size, seed, cache, progress)
     train = dataset.indices("train")
     if len(train) < SMALLEST_TRAIN:
@@ -148,6 +150,14 @@ def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: 
     left_out = [file for file, _ in store.unreadable]
     labels, names = read_labels(data.labels, root, [*store.files, *left_out])
     return _dataset(store, data, size, labels[: len(store.files)], names, split(store.files, store.hashes))
+
+
+def _open_shards(data: Data, size: int, seed: int, cache: str | None, progress: Progress | None) -> Dataset:
+    images, unreadable = open_shards(data.folder, size, data.fit, data.background, root_of(cache))
+    files, hashes = (tuple(sample.file for sample in images.samples), tuple(sample.digest for sample in images.samples))
+    store = Store(cast(Any, images), files, hashes, tuple(unreadable))
+    labels, names = read_labels(data.labels, Path(data.folder), [*files, *(file for file, _ in unreadable)])
+    return _dataset(store, data, size, labels[: len(files)], names, split(files, hashes))
 
 
 def _dataset(

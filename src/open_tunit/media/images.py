@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -45,9 +46,21 @@ class UnreadableImage(ValueError):
         return str(self.args[-1])
 
 
-def read_image(
-    source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
-) -> Image.Image:
+class Encoded(io.BytesIO):
+    """The bytes of a picture that is no file of its own; `name` is how errors call it."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+Source = str | os.PathLike[str] | Encoded | Image.Image
+
+
+def read_image(source: Source, *, background: str = "#ffffff", at_least: int | None = None) -> Image.Image:
     """The picture as 8-bit sRGB, upright (EXIF), transparent pixels over `background`, first frame of an animation.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides keep at least twice
@@ -59,14 +72,14 @@ def read_image(
 
 
 def read_layers(
-    source: str | os.PathLike[str] | Image.Image, *, background: str = "#ffffff", at_least: int | None = None
+    source: Source, *, background: str = "#ffffff", at_least: int | None = None
 ) -> tuple[Image.Image, Image.Image | None]:
     """The picture of `read_image`, and its transparency as 8-bit grey of the same shape; None where all is opaque."""
     colour = _colour(background)
     try:
         if isinstance(source, Image.Image):
             return _decoded(ImageOps.exif_transpose(source), colour)
-        if not os.path.exists(source):
+        if not isinstance(source, Encoded) and not os.path.exists(source):
             raise FileNotFoundError(f"{os.fspath(source)} does not exist")
         with Image.open(source, formats=READ) as image:
             if at_least is not None:
@@ -77,17 +90,17 @@ def read_layers(
     except FileNotFoundError:
         raise
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
-        name = "the picture" if isinstance(source, Image.Image) else os.fspath(source)
+        name = "the picture" if isinstance(source, Image.Image) else str(source)
         raise UnreadableImage(name, _reason(error)) from error
 
 
-def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def header_size(path: str | os.PathLike[str] | Encoded) -> tuple[int, int]:
     """Width and height of the picture as stored, by its header alone. Raises UnreadableImage."""
     try:
         with Image.open(path, formats=READ) as image:
             return image.size
     except Exception as error:  # as in `read_layers`
-        raise UnreadableImage(os.fspath(path), _reason(error)) from error
+        raise UnreadableImage(str(path), _reason(error)) from error
 
 
 def pixel_count(path: str | os.PathLike[str]) -> int:

@@ -16,6 +16,7 @@ import torch
 from open_tunit.data.batches import Batch, Batches, ImageCodes, PairBatch
 from open_tunit.data.pairs import PairTable
 from open_tunit.settings.config import Config
+from open_tunit.training.distributed import ALONE, Group
 from open_tunit.training.domain_count import search_share
 from open_tunit.training.graphs import Steps
 from open_tunit.training.methods import batch_of, make_step
@@ -39,19 +40,25 @@ def training_minutes(config: Config) -> float:
     return config.minutes / (1 + search_share(config))
 
 
-def fitted_to_minutes(plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter) -> Plan:
-    """`plan` with the steps and the start of the joint phase for its minutes, at this machine's speed."""
+def fitted_to_minutes(
+    plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter, group: Group = ALONE
+) -> Plan:
+    """`plan` with the steps and the start of the joint phase for its minutes, at this machine's speed.
+
+    All processes of `group` take the steps, and process 0 counts.
+    """
     started = clock()
     alone = 0.0 if plan.joint_start == 0 else plan.training.guiding_share
     paired = plan.training.pair_share if plan.pairs else 0.0
-    guiding, pair, joint = _seconds_per_step(plan, batches, half, clock)
+    guiding, pair, joint = _seconds_per_step(plan, batches, half, clock, group)
     seconds = training_minutes(plan.config) * 60 * (1 - REPORTS_SHARE) - (clock() - started)
     seconds = max(seconds, 1.0)
     joint_start = round(seconds * alone / guiding)
     pair_steps = round(seconds * paired / pair) if paired else 0
     steps = joint_start + pair_steps + max(1, round(seconds * (1 - alone - paired) / joint))
     counted = {"training.steps": steps, "training.joint_start": joint_start}
-    return plan.replace(counted | ({"training.pair_steps": pair_steps} if plan.pairs else {}))
+    counted |= {"training.pair_steps": pair_steps} if plan.pairs else {}
+    return plan.replace(group.first(lambda: counted))
 
 
 def slowed(plan: Plan, step: int, seconds: float, allowed: float) -> Plan:
@@ -90,12 +97,14 @@ def quickened(plan: Plan, step: int, pace: float, left: float) -> Plan:
     return plan if fitting < plan.steps + WORTHWHILE else plan.replace({"training.steps": fitting})
 
 
-def _seconds_per_step(plan: Plan, batches: Batches, half: bool, clock: Clock) -> tuple[float, float, float]:
+def _seconds_per_step(
+    plan: Plan, batches: Batches, half: bool, clock: Clock, group: Group
+) -> tuple[float, float, float]:
     """Of a step of E alone, of the pair phase (0 without one), and of the joint phase."""
-    state, step, training = new_state(plan, batches.device), make_step(plan, half), plan.training
+    state, step, training = new_state(plan, batches.device), make_step(plan, half, group), plan.training
     for queue in (state.keys, state.logits):  # full, as nearly all of the run
         queue.push(queue.rows.new_zeros(queue.size, queue.rows.shape[1]))
-    take = functools.partial(Steps.on(batches.device), step, state)
+    take = functools.partial(Steps.on(batches.device, group=group), step, state)
     counted = {"training.steps": 4, "training.joint_start": 1} | ({"training.pair_steps": 1} if plan.pairs else {})
     probe = dataclasses.replace(plan, supervision="none").replace(counted)
     begun = probe.joint_start

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from open_tunit.training import objectives
+from open_tunit.training.shares import Share
 
 
 class NotFiniteError(ArithmeticError):
@@ -39,16 +40,24 @@ def _looks(device: torch.device, step: int) -> bool:
 
 
 def descend(
-    objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
-) -> None:
-    """One optimiser step for each learner; no other network gets a gradient."""
-    if _looks(objective.total.device, step) and not torch.isfinite(objective.total):
+    objective: objectives.Objective,
+    name: str,
+    learners: list[tuple[nn.Module, torch.optim.Optimizer]],
+    step: int,
+    share: Share,
+) -> objectives.Terms:
+    """One optimiser step for each learner, no other network gets a gradient; returns the terms of the whole batch."""
+    total, *values = share.mean([objective.total, *objective.terms.values()])
+    terms = dict(zip(objective.terms, values, strict=True))
+    if _looks(total.device, step) and not torch.isfinite(total):
         for _, optimiser in learners:
             optimiser.zero_grad(set_to_none=True)
-        parts = ", ".join(f"{key} {float(value):.4g}" for key, value in objective.terms.items())
+        parts = ", ".join(f"{key} {float(value):.4g}" for key, value in terms.items())
         raise NotFiniteError(f"the loss of {name} is not finite at step {step} ({parts})")
     parameters = [p for network, _ in learners for p in network.parameters() if p.requires_grad]
     torch.autograd.backward(objective.total, inputs=parameters)
+    share.reduce(parameters)
     for _, optimiser in learners:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+    return terms

@@ -34,6 +34,7 @@ from open_tunit.settings.conversion import ConfigError, require
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.clustering import kmeans
 from open_tunit.training.descent import NotFiniteError
+from open_tunit.training.distributed import ALONE, Group
 from open_tunit.training.graphs import Steps
 from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
 from open_tunit.training.state import State, full, new_state
@@ -94,7 +95,13 @@ class Curve:
 
 
 def count_domains(
-    plan: Plan, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
+    plan: Plan,
+    batches: Batches,
+    *,
+    half: bool,
+    counts: Sequence[int] = COUNTS,
+    progress: Progress | None = None,
+    group: Group = ALONE,
 ) -> Curve:
     """Train an E for LENGTH times the steps before prototypes, and find how many domains its codes show.
 
@@ -102,21 +109,25 @@ def count_domains(
     numbers that the images cannot fill; NotFiniteError as training does.
     """
     began = time.perf_counter()
-    fitting = _fitting(counts, len(batches.indices))
-    state = _learn_shapes(plan, batches, half, progress)
-    codes, viewed = shape_codes(state, batches, plan.config.seed)
-    generator = rng(plan.config.seed, Stream.DOMAIN_COUNT, 1)
-    information = tuple(information_at(codes, viewed, count, generator) for count in fitting)
-    return Curve(counts=fitting, information=information, seconds=round(time.perf_counter() - began, 1))
+    fitting = group.each(lambda: _fitting(counts, len(batches.indices)))
+    state = _learn_shapes(plan, batches, half, progress, group)
+
+    def curve() -> Curve:
+        codes, viewed = shape_codes(state, batches, plan.config.seed)
+        generator = rng(plan.config.seed, Stream.DOMAIN_COUNT, 1)
+        information = tuple(information_at(codes, viewed, count, generator) for count in fitting)
+        return Curve(counts=fitting, information=information, seconds=round(time.perf_counter() - began, 1))
+
+    return group.first(curve)
 
 
-def find_domains(plan: Plan, batches: Batches, *, half: bool, console: Console) -> Plan:
+def find_domains(plan: Plan, batches: Batches, *, half: bool, console: Console, group: Group = ALONE) -> Plan:
     """`plan` with the number of domains that the images show; prints the curve and writes it to OUT/domains.json.
 
     Raises what `count_domains` raises.
     """
-    curve = _shown(plan, batches, COUNTS, half, console)
-    curve.save(Path(plan.config.out))
+    curve = _shown(plan, batches, COUNTS, half, console, group)
+    group.first(lambda: curve.save(Path(plan.config.out)))
     return plan.replace({"model.domains": curve.chosen})
 
 
@@ -167,7 +178,9 @@ def shape_codes(state: State, batches: Batches, seed: int) -> tuple[Tensor, Tens
     return codes[0], codes[1:]
 
 
-def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, console: Console) -> Curve:
+def _shown(
+    plan: Plan, batches: Batches, counts: Sequence[int], half: bool, console: Console, group: Group = ALONE
+) -> Curve:
     began = time.perf_counter()
 
     def progress(step: int, steps: int) -> None:
@@ -175,7 +188,7 @@ def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, cons
             left = (time.perf_counter() - began) / step * (steps - step)
             print_line(console, f"finding the number of domains: step {step} of {steps}, {left:.0f} s left")
 
-    curve = count_domains(plan, batches, half=half, counts=counts, progress=progress)
+    curve = count_domains(plan, batches, half=half, counts=counts, progress=progress, group=group)
     if curve.counts[-1] < max(counts):
         print_warning(
             console,
@@ -186,7 +199,7 @@ def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, cons
     return curve
 
 
-def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress | None) -> State:
+def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress | None, group: Group) -> State:
     require(
         plan.recipe.shape_weight > 0,
         f"the number of domains is found by shape codes, and recipe {plan.recipe.name} has none; take --preset cpu",
@@ -194,7 +207,8 @@ def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress |
     plan = dataclasses.replace(plan, supervision="none")
     alone = plan.domains_start or plan.joint_start
     require(alone > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
-    state, step, take = new_state(plan, batches.device), Step(plan, half), Steps.on(batches.device)
+    state, step = new_state(plan, batches.device), Step(plan, half, group)
+    take = Steps.on(batches.device, group=group)
     steps = round(LENGTH * alone)
     for number in range(steps):
         phase = dataclasses.replace(plan.phase(min(number, alone - 1)), learn_domains=False)
@@ -202,7 +216,8 @@ def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress |
         if progress is not None:
             progress(number + 1, steps)
     if not state.is_finite():
-        raise NotFiniteError(f"weights are not finite after {steps} steps of counting domains: lower the learning rate")
+        message = f"weights are not finite after {steps} steps of counting domains: lower the learning rate"
+        raise group.error(NotFiniteError(message))
     return state
 
 

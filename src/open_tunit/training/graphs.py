@@ -16,6 +16,7 @@ from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch
 from open_tunit.training.descent import LOOK_EVERY, NotFiniteError
+from open_tunit.training.distributed import ALONE, Group
 from open_tunit.training.methods import AnyStep
 from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Phase, Plan
@@ -99,9 +100,9 @@ class Steps:
         self._patch_weight = torch.empty(0)
 
     @classmethod
-    def on(cls, device: torch.device, warn: Warn = lambda _: None) -> Steps:
-        """Steps on this device: as graphs where it is CUDA's."""
-        return cls(CudaRecorder(device) if device.type == "cuda" else None, warn)
+    def on(cls, device: torch.device, warn: Warn = lambda _: None, group: Group = ALONE) -> Steps:
+        """Steps on this device: as graphs where it is CUDA's and the process alone."""
+        return cls(CudaRecorder(device) if device.type == "cuda" and group.size == 1 else None, warn)
 
     @property
     def captured(self) -> int:

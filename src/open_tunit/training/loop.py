@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -13,7 +14,7 @@ from rich.console import Console
 from open_tunit.card import model_card
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
-from open_tunit.device import choose_device
+from open_tunit.data.shard_images import ShardImages
 from open_tunit.model import TUNIT
 from open_tunit.networks.guides import Guide
 from open_tunit.runs import Run
@@ -23,6 +24,7 @@ from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.alarms import Watch
 from open_tunit.training.budget import Clock, quickened, repaced_pairs, slowed, training_minutes
 from open_tunit.training.descent import NotFiniteError
+from open_tunit.training.distributed import Group, processes
 from open_tunit.training.graphs import Steps
 from open_tunit.training.interrupts import Interrupted, Interrupts
 from open_tunit.training.methods import batch_of, make_step
@@ -30,7 +32,7 @@ from open_tunit.training.monitor import Monitor
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.pretrained import image_codes
 from open_tunit.training.starting import Start, about_model, alone, start
-from open_tunit.training.state import State
+from open_tunit.training.state import State, alter
 from open_tunit.training.transitions import (
     LEAST_CONFIDENCE,
     begin_prototypes,
@@ -65,23 +67,25 @@ def train(
     ValueError (settings, folders, images; RunInUseError where another process trains the run), FileNotFoundError,
     MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays.
     """
-    console = console or Console()
-    device = choose_device(config.device)
-    with alone(config):
-        session = _session(start(config, recipe, device, console, clock), console, evaluator, clock)
-        session.go_on()
-        return TUNIT.from_pretrained(session.run.model_folder)
+    with processes() as group:
+        console = console or Console() if group.leads else Console(quiet=True)
+        device = group.each(lambda: group.device(config.device))
+        with alone(config, group):
+            session = _session(start(config, recipe, device, console, clock, group), console, evaluator, clock, group)
+            session.go_on()
+            return group.first(lambda: TUNIT.from_pretrained(session.run.model_folder))
 
 
-def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock) -> _Session:
+def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock, group: Group) -> _Session:
     return _Session(
+        group=group,
         run=begun.run,
         plan=begun.plan,
         dataset=begun.dataset,
         batches=begun.batches,
         state=begun.state,
         half=begun.half,
-        take=Steps.on(begun.batches.device, functools.partial(print_warning, console)),
+        take=Steps.on(begun.batches.device, functools.partial(print_warning, console), group),
         monitor=Monitor(begun.run, begun.samples, console, seconds=begun.seconds, clock=clock),
         watch=Watch(begun.samples.measured, begun.first_domains),
         evaluator=evaluator,
@@ -93,6 +97,7 @@ def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock:
 class _Session:
     """One process's share of a run."""
 
+    group: Group
     run: Run
     plan: Plan
     dataset: Dataset
@@ -116,23 +121,38 @@ class _Session:
         """Step until the budget is used up, reporting on the way. Raises Interrupted once a checkpoint is saved."""
         if self.state.step >= self.plan.steps:
             print_line(self.monitor.console, f"finished: {self.state.step} steps, {self.run.model_folder}")
-            if self.run.model_step() != self.state.step:
-                self._save()
+            self.group.first(self._complete)
             return
         every = self.plan.report_every
-        with self.monitor, self.interrupts:
+        with self.monitor if self.group.leads else contextlib.nullcontext(), self.interrupts:
             while self.state.step < self.plan.steps:
                 phase = self._one_step()
                 if phase.train_generator and self._time_is_up():
                     self._end_here()
                 if self.state.step % every == 0 or self.state.step == self.plan.steps:
-                    began = self.clock()
-                    self._save(phase)
-                    self.report_seconds = REPORT_MARGIN * (self.clock() - began)
-                    self._keep_pace(phase)
-                if self.interrupts.signals:
-                    self._save_checkpoint(self.monitor.elapsed())
-                    raise Interrupted(self.interrupts.signals[0])
+                    self.monitor.damaged = self._damaged()
+                    self._follow(self.group.first(functools.partial(self._reported, phase)))
+                if signal := self.group.largest(next(iter(self.interrupts.signals), 0)):
+                    self.group.first(lambda: self._save_checkpoint(self.monitor.elapsed()))
+                    raise Interrupted(signal)
+
+    def _damaged(self) -> dict[str, str]:
+        """The samples of shards that some process could not decode, and why."""
+        images = self.dataset.images
+        own: dict[str, str] = images.damaged if isinstance(images, ShardImages) else {}
+        return {file: reason for of_one in self.group.gathered(own) for file, reason in of_one.items()}
+
+    def _complete(self) -> None:
+        """Write the model of a finished run where it is missing."""
+        if self.run.model_step() != self.state.step:
+            self._save()
+
+    def _reported(self, phase: Phase) -> Plan:
+        """Report and save; returns the plan by the pace so far."""
+        began = self.clock()
+        self._save(phase)
+        self.report_seconds = REPORT_MARGIN * (self.clock() - began)
+        return self._paced(phase)
 
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
@@ -141,11 +161,10 @@ class _Session:
             self.pairs_began = self.state.step, self.monitor.elapsed()
         try:
             batch = batch_of(self.batches, phase, self.state.step, self.plan.batch_size(phase))
-            terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
+            terms = self.take(make_step(self.plan, self.half, self.group), self.state, batch, phase)
         except NotFiniteError as error:
-            raise NotFiniteError(
-                f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate and start anew"
-            ) from None
+            message = f"{error}; {self.run.folder} keeps the last good checkpoint: lower the learning rate"
+            raise self.group.error(NotFiniteError(f"{message} and start anew")) from None
         self.monitor.step(terms, self.state.step, self.plan, phase)
         return phase
 
@@ -154,32 +173,42 @@ class _Session:
         plan, seed = self.plan, self.plan.config.seed
         unlabelled = plan.supervision == "none"  # labels number the domains; clusters would number them anew
         if unlabelled and plan.training.prototypes_start > 0 and self.state.step == plan.domains_start:
-            self._check_weights()
-            begin_prototypes(self.state, self.batches, plan)
+            self._once(lambda: begin_prototypes(self.state, self.batches, plan))
         if plan.recipe.pretrained:
             if self.batches.codes is None:
                 self._compute_codes()
         elif phase.train_generator and phase.generator_steps == 0:
-            self._check_weights()
             if phase.freeze_domains:
-                settle_statistics(self.state, self.batches, seed)
+                self._once(lambda: settle_statistics(self.state, self.batches, seed))
                 if unlabelled:
-                    settle_domains(self.state, self.batches, plan)
-            open_palette(self.state, self.batches, seed)
-        if not plan.recipe.pretrained:  # E's codes stay the same in the pair phase alone
-            codes = self.batches.codes or frozen_codes(self.state, self.batches) if phase.name == "pairs" else None
-            self.batches.codes = codes
+                    self._once(lambda: settle_domains(self.state, self.batches, plan))
+            self._once(lambda: open_palette(self.state, self.batches, seed))
+        if phase.name == "pairs" and self.batches.codes is None:  # in which E's codes stay the same
+            codes = self.group.first(lambda: frozen_codes(self.state, self.batches))
+            self.batches.codes = codes.on(self.batches.device)
+        elif phase.name != "pairs" and not plan.recipe.pretrained:
+            self.batches.codes = None
         if phase.train_generator and plan.pairs and self.batches.pairs is None:
             self._find_pairs()
+
+    def _once(self, change: Callable[[], object]) -> None:
+        """A change of sound weights that process 0 works out for all."""
+
+        def checked() -> None:
+            self._check_weights()
+            change()
+
+        alter(self.state, self.group, checked)
 
     def _compute_codes(self) -> None:
         """Where E is fitted, not trained: what it gives for each image, once a session."""
         print_line(self.monitor.console, "computing the pretrained network's features of the images")
-        self.batches.codes = image_codes(self.state, self.batches, self.plan)
+        codes = alter(self.state, self.group, lambda: image_codes(self.state, self.batches, self.plan))
+        self.batches.codes = codes.on(self.batches.device)
 
     def _find_pairs(self) -> None:
         """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
-        table = pair_table(self.state, self.batches, self.plan)
+        table = self.group.first(lambda: pair_table(self.state, self.batches, self.plan))
         if table.confidence >= LEAST_CONFIDENCE:
             self.batches.pairs = table
             return
@@ -194,13 +223,14 @@ class _Session:
         """Whether one more report would end beyond the run's minutes."""
         if self.plan.config.minutes is None:
             return False
-        return self.monitor.elapsed() + self.report_seconds > training_minutes(self.plan.config) * 60
+        up = self.monitor.elapsed() + self.report_seconds > training_minutes(self.plan.config) * 60
+        return bool(self.group.largest(self.group.leads and up))
 
-    def _keep_pace(self, phase: Phase) -> None:
-        """Plan anew: fewer steps where E is slower than timed, so that G keeps its share; more where time is left."""
+    def _paced(self, phase: Phase) -> Plan:
+        """The plan by the pace: fewer steps where E is slower than timed, so that G keeps its share, or more."""
         plan, step = self.plan, self.state.step
         if plan.config.minutes is None:
-            return
+            return plan
         seconds, elapsed = training_minutes(plan.config) * 60, self.monitor.elapsed()
         if phase.name == "pairs":
             share = plan.training.guiding_share + plan.training.pair_share
@@ -215,7 +245,7 @@ class _Session:
             self.joint_report = step, elapsed
         elif plan.training.prototypes_start == 0 or not phase.learn_domains:
             plan = slowed(plan, step, elapsed, seconds * plan.training.guiding_share)
-        self._follow(plan)
+        return plan
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
@@ -229,12 +259,12 @@ class _Session:
         """Replace the plan, and config.yaml with it."""
         if plan != self.plan:
             self.plan = plan
-            self.run.write_config(plan.config)
+            self.group.first(lambda: self.run.write_config(plan.config))
 
     def _save(self, phase: Phase | None = None) -> None:
         """Report, and write the model and a checkpoint; nothing where a signal comes before the report is done."""
         self._check_weights()
-        model = self.interrupts.unless_interrupted(lambda: self._reported(phase))
+        model = self.interrupts.unless_interrupted(lambda: self._told(phase))
         if model is None:
             return
         validation = model.about.get("validation")
@@ -246,7 +276,7 @@ class _Session:
         model.save_pretrained(self.run.model_folder, card=card, examples=examples)
         self._save_checkpoint(seconds)
 
-    def _reported(self, phase: Phase | None) -> TUNIT:
+    def _told(self, phase: Phase | None) -> TUNIT:
         """The model after this step, and a report of it where it ends a step of `phase`."""
         model = self._model()
         validation = self._validation(model, phase)

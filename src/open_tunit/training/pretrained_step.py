@@ -18,7 +18,9 @@ from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator, at_domains
 from open_tunit.training import objectives
 from open_tunit.training.descent import descend, fixed
+from open_tunit.training.distributed import ALONE, Group
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
+from open_tunit.training.shares import Share
 from open_tunit.training.state import State, decay_at, full, set_rate, update_average
 
 
@@ -29,6 +31,8 @@ class PretrainedStep:
     plan: Plan
     half: bool = False
     """bfloat16 autocast for G. The trunk and D stay in float32: depthwise convolutions are no faster in half."""
+    group: Group = ALONE
+    """The processes that take the step together."""
 
     def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks."""
@@ -42,8 +46,8 @@ class PretrainedStep:
     ) -> objectives.Terms:
         """The losses and the optimisers: what a CUDA graph can hold. There is no patch loss."""
         if isinstance(batch, PairBatch):
-            return self._update_on_pairs(state, batch)
-        return self._update_discriminator_and_generator(state, batch)
+            return self._update_on_pairs(state, batch, phase)
+        return self._update_discriminator_and_generator(state, batch, phase)
 
     def prepare(self, state: State, phase: Phase) -> None:
         """E in eval mode, and G's rate in the phase."""
@@ -57,25 +61,27 @@ class PretrainedStep:
         update_average(state.G_ema, state.G, decay=decay_at(phase.generator_steps, decay=decay, warmup=warmup))
         state.step += 1
 
-    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
+    def _share(self, phase: Phase) -> Share:
+        return self.group.share(self.plan.batch_size(phase))
+
+    def _update_on_pairs(self, state: State, batch: PairBatch, phase: Phase) -> objectives.Terms:
         """G alone, towards other pictures of the folder."""
         with self._autocast(batch.x_content):
             drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
         objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
-        descend(objective, "G", [(state.G, state.opt_G)], state.step)
-        return objective.terms
+        return descend(objective, "G", [(state.G, state.opt_G)], state.step, self._share(phase))
 
-    def _update_discriminator_and_generator(self, state: State, batch: Batch) -> objectives.Terms:
+    def _update_discriminator_and_generator(self, state: State, batch: Batch, phase: Phase) -> objectives.Terms:
         assert batch.styles is not None
         assert batch.domains is not None
-        E, D = state.E, state.D
+        E, D, share = state.E, state.D, self._share(phase)
         assert isinstance(E, PretrainedGuiding)
         assert isinstance(D, ProjectedDiscriminator)
-        domains = batch.domains
-        at = torch.cat([domains[batch.permutation], domains])  # of translations, of reconstructions
+        domains, style = batch.domains[share.rows], batch.styles[share.rows]
+        at = torch.cat([batch.domains[batch.permutation], domains])  # of translations, of reconstructions
         with self._autocast(batch.x):
             content = state.G.encode(batch.x_content)
-            styles = torch.cat([batch.styles[batch.permutation], batch.styles])
+            styles = torch.cat([batch.styles[batch.permutation], style])
             drawn = full(state.G.decode(torch.cat([content, content]), styles))
         translation, reconstruction = drawn.chunk(2)
         with torch.no_grad():
@@ -83,19 +89,18 @@ class PretrainedStep:
         fake = E.trunk(drawn)
 
         d_objective = self._discriminator(D, real, [level.detach() for level in fake], domains, at)
-        descend(d_objective, "D", [(D, state.opt_D)], state.step)
+        d_terms = descend(d_objective, "D", [(D, state.opt_D)], state.step, share)
 
         with fixed(D):
             adversarial = at_domains(D(fake), at, lambda outputs: losses.generator_adversarial(outputs, kind="hinge"))
         g_objective = self._generator(adversarial, batch, reconstruction)
         if self.plan.cycle_weight > 0:
-            g_objective = g_objective.plus(self._cycle(state, batch, translation))
+            g_objective = g_objective.plus(self._cycle(state, batch, translation, style))
         if batch.pairs is not None and self.plan.pair_weight > 0:
             with self._autocast(batch.x):
                 paired = self._drawn_pairs(state, batch.pairs, content)
             g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
-        descend(g_objective, "G", [(state.G, state.opt_G)], state.step)
-        return d_objective.terms | g_objective.terms
+        return d_terms | descend(g_objective, "G", [(state.G, state.opt_G)], state.step, share)
 
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
@@ -124,11 +129,11 @@ class PretrainedStep:
         total = training.adversarial_weight * adversarial + training.reconstruction_weight * l1
         return objectives.Objective(total, {"g_adversarial": adversarial.detach(), "reconstruction": l1.detach()})
 
-    def _cycle(self, state: State, batch: Batch, translation: Tensor) -> objectives.Objective:
+    def _cycle(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> objectives.Objective:
         """The sources reconstructed from their detached, recoloured translations."""
         source = views.content_view(translation.detach(), batch.translation_numbers)
         with self._autocast(translation):
-            cycled = full(state.G(source, batch.styles))
+            cycled = full(state.G(source, style))
         loss = losses.reconstruction(batch.x, cycled)
         return objectives.Objective(self.plan.cycle_weight * loss, {"cycle": loss.detach()})
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
+import open_tunit
 from open_tunit import runs
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, fingerprints, is_critters, open_dataset, training_hashes
@@ -25,10 +27,11 @@ from open_tunit.settings.config import SIZES, Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.budget import FEW_STEPS, Clock, fitted_to_minutes
+from open_tunit.training.distributed import Group
 from open_tunit.training.domain_count import find_domains
 from open_tunit.training.plan import Plan, make_plan
 from open_tunit.training.samples import Samples, choose_samples
-from open_tunit.training.state import State, new_state
+from open_tunit.training.state import State, alter, new_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,48 +52,97 @@ class Start:
 
 
 @contextmanager
-def alone(config: Config) -> Iterator[None]:
+def alone(config: Config, group: Group) -> Iterator[None]:
     """A session of the run: its folder is locked, and an error of memory names the settings that help."""
     work = f"batches of {config.training.batch} at {config.model.size} px"
-    with runs.held(Path(config.out)), memory_for(work, "lower either, by --set training.batch=N or --size N"):
+    with ExitStack() as stack, memory_for(work, "lower either, by --set training.batch=N or --size N"):
+        group.first(lambda: stack.enter_context(runs.held(Path(config.out))))
         yield
 
 
-def start(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Start:
+def start(
+    config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock, group: Group
+) -> Start:
     """Open the data, resolve the plan, and begin the run or take up its newest checkpoint."""
-    config, stored = config.placed(), runs.stored_config(Path(config.out))
-    dataset = _open(config, console)
-    plan = make_plan(config, dataset, recipe)
+    config = config.placed()
+    out = Path(config.out)
+    stored = group.first(lambda: runs.stored_config(out))
+    dataset = group.once_per_machine(lambda: _open(config, console))
+    plan = group.each(lambda: make_plan(config, dataset, recipe))
     for note in plan.notes:
         print_warning(console, note)
     train, half = dataset.indices("train"), use_half(config.precision, device)
-    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
-    first = _first_weights(config.init)
+    _check_alike(plan, dataset, half, group)
+    batches = Batches(
+        dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device, rows=group.rows
+    )
+    first = group.first(lambda: _first_weights(config.init))
+    about = about_data(config, dataset) | first
     if stored is not None:
-        runs.check_same_run(stored, plan.config, dataset, first.get(runs.INIT))
-        plan = dataclasses.replace(plan, config=runs.extended(stored, plan.config))
-        if not read_json(Path(config.out) / runs.DATA):
-            print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
-            runs.claim(plan.config, about_data(config, dataset) | first)
+        plan = dataclasses.replace(plan, config=group.first(lambda: _taken_up(stored, plan, dataset, about, console)))
     else:
-        plan = _resolved(plan, batches, about_data(config, dataset) | first, half, console, clock)
-    run = Run(Path(config.out))
-    run.write_config(plan.config)
+        plan = _resolved(plan, batches, about, half, console, clock, group)
+    run = Run(out)
+    group.first(lambda: run.write_config(plan.config))
     state = new_state(plan, device)
-    checkpoint = run.latest_checkpoint() if stored is not None else None
+    checkpoint = group.first(lambda: _checkpoint(run, plan)) if stored is not None else None
     seconds, first_domains = 0.0, None
     if checkpoint is not None:
-        runs.check_same_recipe(checkpoint.pop("recipe", None), plan.recipe, run.folder)
         seconds, first_domains = checkpoint.pop("seconds"), checkpoint.pop("first_domains", None)
         state.load_state_dict(checkpoint)
         if state.step < plan.steps:
             print_line(console, f"going on from step {state.step} of {plan.steps}")
-    elif config.init is not None:
-        _take_weights(state, TUNIT.from_pretrained(config.init), config.init)
-    run.cut_log(state.step)
+    else:
+        alter(state, group, lambda: _take_weights(state, config.init))
+    group.first(lambda: run.cut_log(state.step))
     val = dataset.indices("val")
     samples = choose_samples(dataset.images, train, val, seed=plan.config.seed, device=device)
     return Start(run, plan, dataset, batches, state, samples, seconds, first_domains, half)
+
+
+def _check_alike(plan: Plan, dataset: Dataset, half: bool, group: Group) -> None:
+    """Raise ValueError where processes would train different runs, or one would have no image of a batch."""
+    smallest = min(plan.training.batch, plan.training.guiding_batch or plan.training.batch)
+    if group.size > smallest:
+        message = f"batches of {smallest} images cannot be divided among {group.size} processes; start fewer"
+        raise group.error(ValueError(f"{message}, or --set training.batch=N"))
+    settings = plan.config.to_dict()
+    del settings["device"], settings["cache"], settings["data"]["folder"], settings["data"]["labels"]
+    group.alike(
+        {
+            "version of open-tunit": _code(),
+            "images": dataset.fingerprint,
+            "labels": dataset.labels_fingerprint,
+            "settings": settings,
+            "precision (--set precision=float32 is everywhere)": half,
+        }
+    )
+
+
+def _code() -> str:
+    """SHA-256 of this package's files."""
+    root = Path(open_tunit.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _taken_up(stored: Config, plan: Plan, dataset: Dataset, about: Mapping[str, Any], console: Console) -> Config:
+    """The config of a run that goes on."""
+    runs.check_same_run(stored, plan.config, dataset, about.get(runs.INIT))
+    extended = runs.extended(stored, plan.config)
+    if not read_json(Path(extended.out) / runs.DATA):
+        print_warning(console, f"{runs.DATA} is damaged: whether these are the images of before is not known")
+        runs.claim(extended, about)
+    return extended
+
+
+def _checkpoint(run: Run, plan: Plan) -> dict[str, Any] | None:
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is not None:
+        runs.check_same_recipe(checkpoint.pop("recipe", None), plan.recipe, run.folder)
+    return checkpoint
 
 
 def about_data(config: Config, dataset: Dataset) -> dict[str, Any]:
@@ -130,7 +182,7 @@ def _open(config: Config, console: Console) -> Dataset:
 
 
 def _resolved(
-    plan: Plan, batches: Batches, about: Mapping[str, Any], half: bool, console: Console, clock: Clock
+    plan: Plan, batches: Batches, about: Mapping[str, Any], half: bool, console: Console, clock: Clock, group: Group
 ) -> Plan:
     """A new run's plan with its steps counted out, and the number of domains where it is to be found."""
     if plan.config.minutes is None:
@@ -140,7 +192,7 @@ def _resolved(
         plan = plan.replace(starts)
     else:
         print_line(console, "timing a few steps, to turn minutes into steps")
-        plan = fitted_to_minutes(plan, batches, half=half, clock=clock)
+        plan = fitted_to_minutes(plan, batches, half=half, clock=clock, group=group)
         if plan.steps < FEW_STEPS:
             smaller = ", or a smaller --size" if plan.config.model.size > SIZES[0] else ""
             print_warning(
@@ -148,8 +200,10 @@ def _resolved(
                 f"--minutes {plan.config.minutes:g} makes {plan.steps} steps on this machine, too few to learn from: "
                 f"more --minutes{smaller}",
             )
-    runs.claim(plan.config, about)
-    return find_domains(plan, batches, half=half, console=console) if plan.config.auto_domains else plan
+    group.first(lambda: runs.claim(plan.config, about))
+    if not plan.config.auto_domains:
+        return plan
+    return find_domains(plan, batches, half=half, console=console, group=group)
 
 
 def _first_weights(init: str | None) -> dict[str, str]:
@@ -160,8 +214,11 @@ def _first_weights(init: str | None) -> dict[str, str]:
         return {}
 
 
-def _take_weights(state: State, model: TUNIT, name: str) -> None:
+def _take_weights(state: State, name: str | None) -> None:
     """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
+    if name is None:
+        return
+    model = TUNIT.from_pretrained(name)
     heads = ("domain_head.", "shape_head.")
     guiding, fresh = model.E.state_dict(), state.E.state_dict()
     for key in {key for key in (*guiding, *fresh) if key.startswith(heads)}:
