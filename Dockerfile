@@ -19,7 +19,7 @@ RUN case "$COMPUTE" in \
 
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install -c /tmp/constraints.txt '.[eval,web,video,export,hub]'
+RUN pip install -c /tmp/constraints.txt '.[eval,web,photos,video,export,hub]'
 
 # Where -v "$PWD:/work" puts the caller's folder; what is fetched or decoded is kept in its .cache.
 WORKDIR /work

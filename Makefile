@@ -25,13 +25,13 @@ help:
 	@echo 'make install the command tunit, its page and its measuring'
 	@echo 'make demo    train on the built-in pictures for six minutes, then evaluate'
 	@echo 'make test    the tests'
-	@echo 'make check   ruff and mypy'
+	@echo 'make check   ruff and mypy, of the package and its scripts'
 	@echo 'make bench   the benchmarks'
 	@echo 'make docs    the documentation, into site/'
 	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) TORCH_INDEX=$(TORCH_INDEX)'
 
 # The extras that README.md needs.
-install: $(STAMP)-eval,web
+install: $(STAMP)-eval,web,photos
 	@echo 'Installed. Try $(BIN)/tunit serve'
 
 DEMO = runs/demo
@@ -52,6 +52,7 @@ check: $(STAMP)-$(CHECKED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	MYPYPATH=benchmarks:experiments/faults $(BIN)/mypy --no-warn-return-any --implicit-reexport benchmarks experiments
 
 # On a GPU: make bench BENCH_SIZE=128 BENCH_BATCH=32
 BENCH_SIZE ?= 64

@@ -13,7 +13,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import machine
@@ -24,7 +24,7 @@ from open_tunit.device import keep_freed_memory
 from open_tunit.networks.ops import convolutions as layers
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import new_state
+from open_tunit.training.steps.state import new_state
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def compared(network: nn.Module, inputs: tuple[Tensor, ...], rounds: int) -> dict[str, Any]:
-    eager, compiled = passes(network, inputs), passes(torch.compile(copy.deepcopy(network)), inputs)
+    eager, compiled = passes(network, inputs), passes(cast(nn.Module, torch.compile(copy.deepcopy(network))), inputs)
     begun = time.perf_counter()
     compiled()
     first = time.perf_counter() - begun

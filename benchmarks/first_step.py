@@ -61,16 +61,13 @@ def measured(words: tuple[str, ...]) -> float:
 def until_the_first_step(words: list[str]) -> None:
     """`tunit` with these words, ended by its first step."""
     from open_tunit.cli.main import main as tunit
-    from open_tunit.training.step import Step
+    from open_tunit.training.session.monitor import Monitor
 
-    step = Step.__call__
-
-    def first(*arguments: object) -> None:
-        step(*arguments)  # type: ignore[arg-type]
+    def first(*_: object) -> None:
         print(STEPPED, time.time(), flush=True)
         os._exit(0)
 
-    Step.__call__ = first  # type: ignore[method-assign, assignment]
+    Monitor.step = first  # type: ignore[method-assign, assignment]
     tunit(words)
 
 

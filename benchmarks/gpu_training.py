@@ -20,10 +20,10 @@ import torch
 from open_tunit.data.batches import Batches
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.settings.config import Config
-from open_tunit.training.graphs import WARM_UP, Steps
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.graphs import WARM_UP, Steps
+from open_tunit.training.steps.state import State, new_state
+from open_tunit.training.steps.step import Step
 
 IMAGES = 2048
 

@@ -22,7 +22,6 @@ import functools
 import gc
 import json
 import statistics
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -40,11 +39,11 @@ from open_tunit.data.batches import Batch
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.ops import convolutions
 from open_tunit.settings.config import Config
-from open_tunit.training import objectives
-from open_tunit.training.graphs import WARM_UP, Steps
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import LOGITS_QUEUE, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps import objectives
+from open_tunit.training.steps.graphs import WARM_UP, Steps
+from open_tunit.training.steps.state import LOGITS_QUEUE, State, new_state
+from open_tunit.training.steps.step import Step
 
 LAZY = 4
 RECOMPILATIONS = 64
@@ -254,7 +253,7 @@ class Penalised(Step):
                 stack.enter_context(mock.patch.object(state.D, "_compiled_call_impl", None))
             if "r1_tf32" in self.ways:
                 rough = functools.partial(machine.tf32, True)
-                stack.enter_context(mock.patch("open_tunit.training.step.exact_float32", rough))
+                stack.enter_context(mock.patch("open_tunit.training.steps.step.exact_float32", rough))
             if "r1_contiguous" in self.ways:
                 stack.enter_context(contiguous(state.D))
                 batch = dataclasses.replace(batch, x=batch.x.contiguous())
@@ -297,4 +296,4 @@ def contiguous(D: nn.Module) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

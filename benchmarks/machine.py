@@ -166,6 +166,9 @@ class Operations(TorchDispatchMode):
 
     total = 0
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = function(*args, **(kwargs or {}))
         count = flop_registry.get(function._overloadpacket)

@@ -13,7 +13,7 @@ import statistics
 
 import machine
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from train_step import ours, pictures
 
 from open_tunit import losses
@@ -21,7 +21,7 @@ from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, full, new_state
+from open_tunit.training.steps.state import State, full, new_state
 
 
 class HalfDiscriminator(Discriminator):
@@ -85,7 +85,7 @@ def gradient_differences(config: Config, state: State, x: Tensor) -> dict[str, d
     return found
 
 
-def gradient(config: Config, D: Discriminator, x: Tensor, domains: Tensor, hinge_weight: float) -> Tensor:
+def gradient(config: Config, D: nn.Module, x: Tensor, domains: Tensor, hinge_weight: float) -> Tensor:
     images = x.detach().requires_grad_()
     judged = D(images).gather(1, domains[:, None])[:, 0]
     loss = config.training.r1_weight * losses.r1_penalty(judged, images) + hinge_weight * torch.relu(1 - judged).mean()

@@ -18,7 +18,7 @@ from train_step import ours, pictures
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import new_state
+from open_tunit.training.steps.state import new_state
 
 CELLS = [
     *(f"paper/{size}/{batch}/bfloat16" for size in (32, 64, 128) for batch in (4, 8, 16)),

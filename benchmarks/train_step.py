@@ -25,8 +25,8 @@ from open_tunit.data.batches import Batch
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.state import State, new_state
+from open_tunit.training.steps.step import Step
 
 LAZY = 4
 """Steps between gradient penalties in the lazy variant."""
@@ -192,7 +192,6 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
     x, x_plus, x_domain = (
         torch.rand(count, 3, size, size, generator=generator).to(device, dtype) * 2 - 1 for _ in range(3)
     )
-    permutation = torch.randperm(count, generator=generator).to(device)
     return Batch(
         x=x,
         x_plus=x_plus,
@@ -201,8 +200,7 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
         translation_numbers=views.numbers(x, views.draw(np.random.default_rng(0), count), Plan.of(config).views),
         labels=torch.full((count,), -1, device=device),
         unlabelled=torch.arange(count, device=device),
-        references=x[permutation],
-        permutation=permutation,
+        permutation=torch.randperm(count, generator=generator).to(device),
     )
 
 

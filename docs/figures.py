@@ -28,7 +28,7 @@ def answers() -> Image.Image:
 def three_views() -> Image.Image:
     """Rows: x, its augmented view, the view that the domain objective compares it with."""
     x = images.from_uint8(np.stack([_draw(critter) for critter in _critters(40, SHOWN)]))
-    chosen = Views(flip=False, colour=False, domain_colour=True, outside="reflect")
+    chosen = Views(flip=False, colour=False, domain_colour=True, geometry="continuous", outside="reflect")
     drawn = views.draw(np.random.Generator(np.random.Philox(SEED)), len(x))
     shown = [x, views.augmented_view(x, drawn, chosen), views.domain_view(x, drawn, chosen)]
     return images.grid(torch.stack(shown))

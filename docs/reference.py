@@ -24,6 +24,9 @@ API = {
     "open_tunit.settings.config": ("Config",),
     "open_tunit.training.loop": ("train",),
     "open_tunit.evaluation.protocol": ("evaluate",),
+    "open_tunit.translation.translating": ("translate_files",),
+    "open_tunit.translation.interpolation": ("interpolate_files",),
+    "open_tunit.sorting": ("sort_folder",),
     "open_tunit.translation.films": ("translate_film",),
     "open_tunit.interop.onnx": ("export_onnx",),
     "open_tunit.interop.hub": ("Upload", "stage", "push"),
@@ -83,8 +86,10 @@ def python() -> str:
     """Classes and functions with signatures and docstrings."""
     parts = [
         "# Python",
-        "`from open_tunit import TUNIT, Config, train, evaluate` gives the first four; the others are imported from "
-        "their modules. Images are float tensors (N, 3, S, S) in [-1, 1] wherever they are tensors.",
+        "The first seven are imported from `open_tunit`, the others from their modules. All that the commands do is "
+        "one call: `tunit translate` is `translate_files` (for pictures in memory `TUNIT.translate`), `interpolate` is "
+        "`interpolate_files`, `domains` is `sort_folder`, `train` and `evaluate` are the functions of these names. "
+        "Images are float tensors (N, 3, S, S) in [-1, 1] wherever they are tensors.",
     ]
     for module, names in API.items():
         for name in names:

@@ -13,6 +13,7 @@ import itertools
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,7 +22,7 @@ from open_tunit import Config, train
 from open_tunit.settings.presets import PRESETS
 
 STEPS = 60
-SMALL = {
+SMALL: dict[str, Any] = {
     "model.size": 32,
     "model.guiding_width": 4,
     "model.generator_width": 4,
@@ -31,9 +32,12 @@ SMALL = {
     "training.batch": 8,
     "training.queue": 64,
     "training.guiding_share": 0.5,
+    "training.pair_share": 0.2,
 }
 SMALL_STYLES = {"model.style_dim": 48, "model.palette_dim": 16, "model.projection_dim": 16}
-LABELS = {
+PROJECTED = {"discriminator.width": 8}
+"""The projected discriminator normalises in groups of eight channels."""
+LABELS: dict[str, dict[str, Any]] = {
     "none": {},
     "some": {"data.labels": "folders", "data.label_fraction": 0.1},
     "all": {"data.labels": "folders"},
@@ -54,7 +58,8 @@ def main() -> None:
 def digests(preset: str, labels: str, schedule: str) -> tuple[str, str]:
     """Of the losses in the log, and of all networks' weights at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        styles = {} if preset == "paper" else SMALL_STYLES
+        styles: dict[str, Any] = {} if preset == "paper" else dict(SMALL_STYLES)
+        styles |= PROJECTED if preset.startswith("photos") else {}
         overrides = SMALL | styles | LABELS[labels] | {"training.schedule": schedule}
         config = Config.preset(
             preset,

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from open_tunit.settings.config import Config
-from open_tunit.training.domain_count import COUNTS, LENGTH, sweep
+from open_tunit.training.fitting.domain_count import COUNTS, LENGTH, sweep
 
 NEAR = 1
 """A number this close counts as found."""

@@ -32,7 +32,7 @@ from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.model import TUNIT
 from open_tunit.settings.config import Data
 from open_tunit.settings.recipes import OURS
-from open_tunit.training.clustering import kmeans
+from open_tunit.training.fitting.clustering import kmeans
 
 NEIGHBOURS = 10
 FIGURES = (
@@ -75,7 +75,10 @@ def cell(
     data: str, seed: int, steps: int, objective: tuple[dict[str, Any], dict[str, Any]], folder: Path
 ) -> dict[str, Any]:
     settings, changes = objective
-    alone, recipe = {"training.joint_start": steps, **settings}, dataclasses.replace(OURS, **changes)
+    alone, recipe = (
+        {"training.joint_start": steps, "training.pair_steps": 0, **settings},
+        dataclasses.replace(OURS, **changes),
+    )
     before, model = (  # the second goes on by one joint step, before which labels are propagated
         train(
             Config.preset("cpu", data=data, out=str(folder), seed=seed, report_every=more, steps=more, overrides=alone),

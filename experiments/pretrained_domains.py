@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_tunit.training.heads import SHARPNESS, informative_heads, kmeans
-from open_tunit.training.votes import nearest_neighbours, vote
 from PIL import Image
 from torch import Tensor
 
@@ -28,8 +26,10 @@ from open_tunit.data import views
 from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.networks.backbone import Backbone, load_backbone
 from open_tunit.networks.pretrained_guiding import resized
-from open_tunit.settings.config import Views
-from open_tunit.training.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening
+from open_tunit.settings.recipes import PRETRAINED
+from open_tunit.settings.sections import ViewSettings
+from open_tunit.training.fitting.clustering import SHARPNESS, iic_heads, kmeans, nearest_neighbours, propagate_labels
+from open_tunit.training.fitting.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening
 
 CHUNK = 32
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
@@ -98,7 +98,8 @@ def cached(files: list[Path], size: int, side: int, view: str, out: Path) -> Ten
     digest = hashlib.sha256("\n".join([str(size), str(side), view, *map(str, files)]).encode()).hexdigest()[:16]
     path = out / f"{digest}.pt"
     if not path.exists():
-        began, backbone = time.perf_counter(), load_backbone().to(memory_format=torch.channels_last)
+        began, backbone = time.perf_counter(), load_backbone()
+        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         generator = np.random.default_rng(0)
         parts = [
             pooled(backbone, files[i : i + CHUNK], size, side, view, generator) for i in range(0, len(files), CHUNK)
@@ -119,7 +120,7 @@ def pooled(
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     if view == "changed":
         draws = views.draw(generator, len(x))
-        x = views.augmented_view(x, draws, Views())
+        x = views.augmented_view(x, draws, views.Views.of(ViewSettings(), PRETRAINED))
     x = resized(x, side).to(memory_format=torch.channels_last)
     return backbone.top(backbone(x)[-1]).mean(dim=(2, 3))
 
@@ -142,13 +143,16 @@ def rules(features: dict[tuple[int, str], Tensor], count: int) -> dict[str, Rule
     def kmeans_of(codes: Tensor) -> Rule:
         return lambda seed: nearest_centre(codes, seed).argmax(dim=1)
 
+    def rule_of(features: Tensor) -> Rule:
+        return lambda seed: find_domains(features, count, np.random.default_rng(seed))
+
     def voted(codes: Tensor) -> Rule:
         nearest = nearest_neighbours(codes)
-        return lambda seed: vote(nearest, (SHARPNESS * nearest_centre(codes, seed)).softmax(dim=1))
+        return lambda seed: propagate_labels(nearest, (SHARPNESS * nearest_centre(codes, seed)).softmax(dim=1))
 
     def heads(codes: Tensor) -> Rule:
         def found(seed: int) -> Tensor:
-            told = informative_heads(codes, count, np.random.default_rng(seed))
+            told = iic_heads(codes, count, np.random.default_rng(seed))
             return (codes[0] @ told.weight.T + told.bias).argmax(dim=1)
 
         return found
@@ -162,9 +166,7 @@ def rules(features: dict[tuple[int, str], Tensor], count: int) -> dict[str, Rule
         codes = domain_codes(plain)
         table[f"{side} px: k-means on the square roots' directions"] = kmeans_of(codes)
         table[f"{side} px: the same, then label propagation"] = voted(codes)
-        table[f"{side} px: neighbours gathered, k-means (the rule)"] = lambda seed, plain=plain: find_domains(
-            plain, count, np.random.default_rng(seed)
-        )
+        table[f"{side} px: neighbours gathered, k-means (the rule)"] = rule_of(plain)
     plain, changed = features[128, "plain"], features[128, "changed"]
     roots = whitening(plain.sqrt(), 32, power=0.0)
     table["128 px: IIC heads on views"] = heads(torch.stack([roots(plain.sqrt()), roots(changed.sqrt())]))

@@ -28,15 +28,15 @@ if REPOSITORY:
     %cd open-tunit
 else:
     %cd ..
-!pip install -q ".[eval]"
+!pip install -q ".[eval,photos]"
 """,
     ),
     (
         "markdown",
         """## At once
 
-The model that comes along knows five kinds of cartoon heads and nothing else; of photographs it makes blurs. For two
-pictures of your own, upload them and write their names here.""",
+The model that comes along was trained on five kinds of cartoon heads and nothing else; of photographs it makes blurs.
+For two pictures of your own, upload them and write their names here.""",
     ),
     (
         "code",
@@ -51,8 +51,9 @@ display(model.translate("critters/cat/0.png", "critters/dog/0.png").resize((256,
         "markdown",
         """## Pictures
 
-`critters:5` is a built-in set of cartoon heads. For your own, name a folder: upload a zip and unpack it, or mount your
-Drive. A thousand pictures of one kind of thing, or more; the bigger `SIZE`, the longer it takes.""",
+`critters:5` is a built-in set of cartoon heads. For your own, which get the preset `photos`, name a folder and
+`SIZE = 64`: upload a zip and unpack it, or mount your Drive. A thousand pictures of one kind of thing, or more; the
+bigger `SIZE`, the longer it takes.""",
     ),
     (
         "code",
@@ -71,7 +72,7 @@ Run the cell again to go on after an interruption.""",
     ),
     (
         "code",
-        """!tunit train --preset cpu --data {DATA} --out {RUN} --domains {DOMAINS} --size {SIZE} --minutes {MINUTES}
+        """!tunit train --data {DATA} --out {RUN} --domains {DOMAINS} --size {SIZE} --minutes {MINUTES}
 """,
     ),
     (

@@ -4,15 +4,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from tiny import halve, train_tiny
+from tiny import TINY, Begin, halve, train_tiny
 from untrained import untrained
 
-from open_tunit import TUNIT
+from open_tunit import TUNIT, Config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,6 +74,27 @@ def tiny_run(_trained_once: Path, tmp_path: Path) -> Path:
 def random_model() -> TUNIT:
     """A model that was never trained, of three domains, for this test alone."""
     return untrained()
+
+
+@pytest.fixture
+def config(picture_folder: Path, tmp_path: Path) -> Begin:
+    """config(steps=…, joint_start=…, set={…}, **fields): a tiny run of `picture_folder` in tmp_path/run."""
+
+    def make(steps: int = 4, joint_start: int | None = 2, set: dict[str, Any] | None = None, **fields: Any) -> Config:
+        given: dict[str, Any] = {
+            "data": str(picture_folder), "out": str(tmp_path / "run"), "domains": 2, "size": 32, "report_every": 2,
+        } | fields  # fmt: skip
+        overrides = TINY | {"training.joint_start": joint_start} | (set or {})
+        return Config.preset("cpu", steps=steps, overrides=overrides, **given)
+
+    return make
+
+
+@pytest.fixture
+def model(random_model: TUNIT, tmp_path: Path) -> Path:
+    """The folder of a model of three domains, of which domain 2 is empty."""
+    random_model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
 
 
 def _draw_pictures(folder: Path) -> Path:

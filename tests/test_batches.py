@@ -67,6 +67,22 @@ def test_other_seeds_and_steps_are_other_batches() -> None:
             assert not torch.equal(batch.x_plus, earlier.x_plus)
 
 
+def test_going_back_draws_others_of_the_same_epochs() -> None:
+    one, other = batches(view=Views(), pixels=noise()), batches(view=Views(), pixels=noise())
+    first = one.batch(3, SIZE)
+    one.retry, other.retry = 1, 2
+    again = one.batch(3, SIZE)
+    assert not torch.equal(again.x, first.x)
+    assert not torch.equal(again.x, other.batch(3, SIZE).x)
+    other.retry = 1
+    assert_equal(other.batch(3, SIZE), again)
+    one.retry = 0
+    assert_equal(one.batch(3, SIZE), first)
+    still = batches()
+    still.retry = 3
+    assert sorted(index for step in range(4) for index in shown(still.batch(step, 5).x)) == list(range(COUNT))
+
+
 def test_views_and_references_depend_on_the_seed_too() -> None:
     same = np.broadcast_to(noise()[:1], (COUNT, 8, 8, 3)).copy()  # whichever image comes, it is this one
     one, other = (batches(seed=seed, view=Views(), pixels=same).batch(0, COUNT) for seed in (0, 1))

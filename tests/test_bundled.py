@@ -16,6 +16,7 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.cli.main import main
 from open_tunit.data.critters import SPECIES, Critter, critter, draw, true_answer
+from open_tunit.model_files import places
 from open_tunit.model_files.places import model_folder
 from open_tunit.settings.config import Model
 
@@ -102,6 +103,30 @@ def _main(*words: object) -> int:
     return main([str(word) for word in words])
 
 
+def test_several_are_known_by_their_folders(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture_folder: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("zebras", "fruits", "critters"):
+        network = TUNIT(SHAPES)
+        network.domain_counts.fill_(3)
+        network.about = {"data": {"name": f"some {name}"}}
+        network.save_pretrained(tmp_path / "package" / name)
+    (tmp_path / "package" / "unfinished").mkdir()
+    monkeypatch.setattr(places, "BUNDLED", tmp_path / "package")
+    assert places.bundled_names() == ("critters", "fruits", "zebras")
+    assert model_folder("fruits") == tmp_path / "package" / "fruits"
+    with pytest.raises(FileNotFoundError, match="a bundled checkpoint is called fruits"):
+        model_folder("fruit")
+    words = ("translate", "--model", "fruits", "--source", picture_folder / "disc_00.png", "--domain", 0)
+    assert _main(*words, "--out", "out") == 0
+    assert "model: fruits, a bundled checkpoint, trained on some fruits alone" in capsys.readouterr().out
+    assert _main("info") == 0
+    assert "fruits                   2 domains at 32 px, trained on some fruits" in capsys.readouterr().out
+    assert _main("train", "--data", picture_folder, "--out", "zebras") == 2
+    assert "out is zebras, the name of a bundled checkpoint" in capsys.readouterr().err
+
+
 def test_commands_draw_with_it_and_say_so(
     capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: TUNIT, picture_folder: Path
 ) -> None:
@@ -109,7 +134,7 @@ def test_commands_draw_with_it_and_say_so(
     source, reference = picture_folder / "disc_00.png", picture_folder / "stripe_00.png"
     words = ("--source", source, "--reference", reference, "--out")
     assert _main("translate", *words, "out") == 0
-    assert "model: critters, the bundled checkpoint" in capsys.readouterr().out
+    assert "model: critters, a bundled checkpoint, trained on critters:5 alone" in capsys.readouterr().out
     with Image.open("out/disc_00--stripe_00.png") as image:
         assert np.array_equal(np.asarray(image), np.asarray(model.translate(source, reference)))
     assert _main("interpolate", "--model", "critters", *words, "way.png", "--domain", "cat") == 2

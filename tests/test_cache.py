@@ -15,6 +15,8 @@ from PIL import Image
 
 from open_tunit.data import cache_format
 from open_tunit.data.cache import build_generated_store, build_store, default_cache_root, forget_pages
+from open_tunit.data.duplicates import phash
+from open_tunit.data.inspection import Inspection
 from open_tunit.media import images
 
 
@@ -141,6 +143,24 @@ def test_what_is_not_taken_is_told_each_time(folder: Path, tmp_path: Path) -> No
         assert [file for file, _ in store.unreadable] == ["IMG.HEIC", "dead.png"]
 
 
+def test_what_is_known_of_the_files_is_kept_too(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
+    Image.new("RGBA", (20, 10), (255, 0, 0, 9)).save(folder / "clear.png")
+    shutil.copy(folder / "clear.png", folder / "copy.png")
+    (folder / "notes.txt").write_text("x")
+    stores = [build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache") for _ in range(2)]
+    shutil.copy(folder / "clear.png", folder / "copy of copy.png")
+    stores.append(build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache"))
+    assert sorted(set(decoded)) == ["a.png", "b.png", "c.png", "clear.png", "copy.png"]
+    for store in stores:
+        known = dict(zip(store.files, store.inspections, strict=True))
+        assert known["clear.png"] == known["copy.png"] == Inspection("PNG", 20, 10, ("transparency",), None)
+        assert known["a.png"] is not None
+        assert known["a.png"][:4] == ("PNG", 12, 8, ())
+        assert known["a.png"].phash == phash(images.read_image(folder / "a.png"))
+        assert store.passed_over == (("notes.txt", "is no picture, by its suffix"),)
+    assert known["copy of copy.png"] == known["clear.png"]
+
+
 def test_another_folder_with_the_same_listing_is_not_confused(tmp_path: Path) -> None:
     roots = (tmp_path / "one", tmp_path / "twin")
     for root, value in zip(roots, (10, 20), strict=True):
@@ -171,6 +191,18 @@ def _lose_a_hash(entry: Path) -> None:
     (entry / "index.json").write_text(json.dumps(index))
 
 
+def _other_conversions(entry: Path) -> None:
+    index = json.loads((entry / "index.json").read_text())
+    index["rows"][1][3][3] = ["magic"]
+    (entry / "index.json").write_text(json.dumps(index))
+
+
+def _too_many_bits(entry: Path) -> None:
+    index = json.loads((entry / "index.json").read_text())
+    index["rows"][1][3][4] = 2**64
+    (entry / "index.json").write_text(json.dumps(index))
+
+
 def _remove_the_index(entry: Path) -> None:
     (entry / "index.json").unlink()
 
@@ -180,8 +212,12 @@ def _another_shape_of_json(entry: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [_truncate, _lengthen, _garble, _lose_a_hash, _remove_the_index, _another_shape_of_json]
-)
+    "damage",
+    [
+        _truncate, _lengthen, _garble, _lose_a_hash, _other_conversions, _too_many_bits, _remove_the_index,
+        _another_shape_of_json,
+    ],
+)  # fmt: skip
 def test_damaged_entries_are_rebuilt(folder: Path, tmp_path: Path, decoded: list[str], damage) -> None:  # type: ignore[no-untyped-def]
     whole = np.array(build_store(folder, 8, "crop", "#ffffff", tmp_path / "cache").images)
     (entry,) = (tmp_path / "cache").glob("*/*")

@@ -15,12 +15,6 @@ from open_tunit.cli.main import main
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def model(random_model: TUNIT, tmp_path: Path) -> Path:
-    random_model.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
-
-
 def _main(*words: object) -> int:
     return main([str(word) for word in words])
 
@@ -81,6 +75,39 @@ def test_domains_without_images_are_told(
     assert _main(*words, "--out", tmp_path / "out") == 0
     assert f"warning: {random_model.config.domains - 1} domains have no images" in capsys.readouterr().out
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_styles_sampled_without_a_reference(
+    capsys: Capture, tmp_path: Path, random_model: TUNIT, picture_folder: Path
+) -> None:
+    files = sorted(picture_folder.iterdir())
+    random_model.measure_domains([random_model.squares(files)])
+    domain, out = int(random_model.domain_counts.argmax()), tmp_path / "out"
+    random_model.save_pretrained(tmp_path / "model")
+    words = ("translate", "--model", tmp_path / "model", "--source", files[0], "--domain")
+    assert _main(*words, domain, "--sample", 2, "--out", out) == 0
+    assert _main(*words, domain, "--sample", 2, "--seed", 7, "--out", out) == 0
+    assert "2 translations in" in capsys.readouterr().out
+    names = [f"disc_00--domain{domain}-seed{seed}-{k}.png" for seed in (0, 7) for k in (0, 1)]
+    assert sorted(path.name for path in out.iterdir()) == names
+    expected = random_model.translate(files[0], domain=domain, samples=2, seed=7)
+    assert np.array_equal(_pixels(out / names[3]), np.asarray(expected[1]))
+    assert f"{names[0]} exists already" in _refused(capsys, *words, domain, "--sample", 1, "--out", out)
+    assert _main(*words, "all", "--sample", 1, "--out", tmp_path / "all") == 0
+    filled = int((random_model.domain_counts > 0).sum())
+    assert len(list((tmp_path / "all").iterdir())) == filled
+    told = f"warning: {3 - filled} domain" if filled < 3 else ""
+    assert told in capsys.readouterr().out
+    assert _main(*words, domain, "--sample", 1, "--out", tmp_path / "one.png") == 0
+    refusals = {
+        ("--domain", domain, "--sample", 0): "samples is 0",
+        ("--domain", domain, "--sample", 1, "--seed", -1): "seed is -1",
+        ("--reference", files[1], "--sample", 2): "--sample 2 needs --domain",
+        ("--domain", domain, "--seed", 2): "--seed is 2",
+    }
+    for more, said in refusals.items():
+        assert said in _refused(capsys, *words[:-1], *more, "--out", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_file_where_the_results_folder_should_be(
@@ -228,7 +255,7 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 0, 2)
     assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 0, "cats")
     assert "frames is 0" in _refused(capsys, *words, "--domain", "all", "--frames", 0)
-    assert "--fps is 0.0" in _refused(capsys, *words, "--domain", "all", "--fps", 0)
+    assert "fps is 0;" in _refused(capsys, *words, "--domain", "all", "--fps", 0)
     assert "no.png does not exist" in _refused(capsys, *words, "--reference", source, tmp_path / "no.png")
     wrong = _refused(capsys, *words, "--domain", "all", "--out", tmp_path / "a.xyz")
     assert "ends in '.xyz'; expected .png, .jpg or .webp (a strip), .gif or .mp4" in wrong
@@ -271,3 +298,50 @@ def test_a_film_that_is_cut_off_is_said(capsys: Capture, tmp_path: Path, model: 
     line = _refused(capsys, *words, "--out", tmp_path / "out")
     assert "cut.mp4 is cut off or damaged: only" in line
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cut--domain0.mp4"]
+
+
+def test_a_whole_picture_under_a_mask(tmp_path: Path, model: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 61, 4), dtype=np.uint8)
+    mask = np.random.default_rng(1).choice(np.array([0, 255], dtype=np.uint8), (37, 61))
+    for folder, kind in (("sources", pixels), ("masks", mask)):
+        (tmp_path / folder / "deep").mkdir(parents=True)
+        Image.fromarray(kind).save(tmp_path / folder / "deep" / "a.png")
+    words = ("translate", "--model", model, "--source", tmp_path / "sources", "--domain", 1, "--whole")
+    assert _main(*words, "--mask", tmp_path / "masks", "--out", tmp_path / "masked") == 0
+    assert _main(*words, "--out", tmp_path / "free") == 0
+    drawn, free = (_pixels(tmp_path / out / "deep" / "a--domain1.png") for out in ("masked", "free"))
+    assert np.array_equal(drawn[mask == 0], pixels[mask == 0])
+    assert np.array_equal(drawn[mask == 255], free[mask == 255])
+    assert _main(*words, "--mask", tmp_path / "masks" / "deep" / "a.png", "--out", tmp_path / "one.png") == 0
+    assert np.array_equal(_pixels(tmp_path / "one.png"), drawn)
+
+
+def test_masks_that_do_not_fit_are_one_line(capsys: Capture, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "masks").mkdir()
+    for name, size in (("a", (60, 40)), ("b", (60, 40))):
+        Image.new("RGB", size, "teal").save(tmp_path / "sources" / f"{name}.png")
+    Image.new("L", (60, 40), 255).save(tmp_path / "masks" / "a.png")
+    words = ("translate", "--model", model, "--source", tmp_path / "sources", "--domain", 1, "--out", tmp_path / "out")
+    assert "b.png" in _refused(capsys, *words, "--mask", tmp_path / "masks")
+    assert "none.png does not exist" in _refused(capsys, *words, "--mask", tmp_path / "none.png")
+    assert "no transparent pixels" in _refused(capsys, *words, "--mask", "alpha")
+    assert not (tmp_path / "out").exists()
+    Image.new("L", (40, 60), 255).save(tmp_path / "masks" / "b.png")
+    capsys.readouterr()
+    assert _main(*words, "--mask", tmp_path / "masks") == 0
+    said = capsys.readouterr().out
+    assert "b.png has 60 x 40 pixels, and its mask 40 x 60" in said
+    assert "1 translation in" in said
+
+
+def test_colours_by_word_or_number(capsys: Capture, tmp_path: Path, picture_folder: Path) -> None:
+    source, reference = picture_folder / "disc_00.png", picture_folder / "stripe_00.png"
+    words = ("translate", "--source", source, "--reference", reference)
+    bundled = TUNIT.from_pretrained("critters")
+    for colours, value in (("source", "source"), ("reference", "reference"), ("0.25", 0.25)):
+        assert _main(*words, "--colours", colours, "--out", tmp_path / f"{colours}.png") == 0
+        expected = bundled.translate(source, reference, colours=value)
+        assert np.array_equal(_pixels(tmp_path / f"{colours}.png"), np.asarray(expected))
+    assert "colours" in _refused(capsys, *words, "--colours", "both", "--out", tmp_path / "a.png")
+    assert "colours is 2; expected 0" in _refused(capsys, *words, "--colours", 2, "--out", tmp_path / "a.png")

@@ -21,7 +21,7 @@ from open_tunit.settings.config import (
 )
 from open_tunit.settings.recipes import RECIPES
 from open_tunit.training import plan
-from open_tunit.training.state import GUIDING_WEIGHT_DECAY
+from open_tunit.training.steps.state import GUIDING_WEIGHT_DECAY
 
 
 def preset(name: str = "paper", **settings: Any) -> Config:
@@ -48,6 +48,15 @@ def test_the_paper_preset_is_the_published_one() -> None:
     assert (recipe.average_warmup, recipe.contrast_in_batch, recipe.measure_statistics) == (False,) * 3
     views = config.data.views
     assert (views.flip, views.affine, views.crop, views.colour, recipe.outside) == (True, True, True, True, "black")
+    assert (recipe.geometry, config.data.fit, config.precision) == ("published", "squash", "float32")
+
+
+def test_what_is_given_comes_before_the_preset() -> None:
+    assert preset(precision="bfloat16").precision == "bfloat16"
+    assert preset(overrides={"precision": "auto", "data.fit": "crop"}).precision == "auto"
+    assert preset(overrides={"data.fit": "crop"}).data.fit == "crop"
+    assert preset("cpu").precision == "auto"
+    assert preset("cpu").data.fit == "crop"
 
 
 @pytest.mark.parametrize("size", [256, 512])
@@ -129,8 +138,8 @@ def test_a_config_cannot_be_changed_but_replaced() -> None:
     "changes",
     [
         {"minutes": 3.0}, {"training.steps": 7}, {"training.joint_start": 7}, {"training.guiding_share": 0.5},
-        {"device": "cuda"}, {"report_every": 3}, {"cache": "elsewhere"}, {"out": "elsewhere"}, {"precision": "float32"},
-        {"data.folder": "elsewhere"},
+        {"device": "cuda"}, {"report_every": 3}, {"cache": "elsewhere"}, {"out": "elsewhere"},
+        {"precision": "bfloat16"}, {"data.folder": "elsewhere"},
     ],
 )  # fmt: skip
 def test_budget_device_and_cadence_leave_a_run_the_same(changes: dict[str, Any]) -> None:

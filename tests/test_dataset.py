@@ -13,6 +13,7 @@ from open_tunit.data import critters, dataset
 from open_tunit.data.dataset import (
     Dataset,
     fingerprints,
+    for_training,
     is_critters,
     open_dataset,
     parse_critters,
@@ -82,6 +83,44 @@ def test_a_csv_may_name_unreadable_files(tmp_path: Path) -> None:
     opened = _open(tmp_path / "photos", labels=str(tmp_path / "labels.csv"))
     assert opened.files == ("a.png", "c.png", "d.png")
     assert opened.labels.tolist() == [0, 1, -1]
+
+
+def test_labels_without_a_training_picture_are_no_domains(tmp_path: Path) -> None:
+    _write(tmp_path, [f"{part}/{kind}/{i}.png" for part in ("train", "val", "test") for kind in "bd" for i in range(3)])
+    _write(tmp_path, ["val/a/0.png", "test/a/0.png"])
+    (tmp_path / "train" / "c").mkdir()
+    (tmp_path / "train" / "c" / "0.png").write_bytes(b"no picture")
+    (tmp_path / "train" / "c" / "1.heic").write_bytes(b"x")
+    opened = _open(tmp_path, labels="folders")
+    assert opened.label_names == ("a", "b", "d")
+    trained, empty = for_training(opened)
+    assert (trained.label_names, empty) == (("b", "d"), ("a",))
+    expected = [{"b": 0, "d": 1}.get(file.split("/")[1], -1) for file in opened.files]
+    assert trained.labels.tolist() == expected
+    assert -1 in expected
+    assert fingerprints(trained) == fingerprints(opened)
+
+
+def test_labels_that_all_have_training_pictures_stay_as_they_are(tmp_path: Path) -> None:
+    _write(tmp_path, [f"{part}/{kind}/{i}.png" for part in ("train", "test") for kind in "ab" for i in range(3)])
+    opened = _open(tmp_path, labels="folders")
+    assert for_training(opened) == (opened, ())
+    (tmp_path / "held-out.csv").write_text("file,label\ntest/a/0.png,a\ntest/b/0.png,b\n")
+    measured = _open(tmp_path, labels=str(tmp_path / "held-out.csv"))
+    assert for_training(measured) == (measured, ()), "labels for measuring alone supervise nothing"
+
+
+def test_one_label_left_is_an_error(tmp_path: Path) -> None:
+    _write(tmp_path, ["train/a/0.png", "train/a/1.png", "test/b/0.png"])
+    with pytest.raises(ValueError, match=r"only a has training images that can be read, b has none; at least 2"):
+        for_training(_open(tmp_path, labels="folders"))
+
+
+def test_too_few_pictures_name_what_is_left_out(tmp_path: Path) -> None:
+    _write(tmp_path, ["a.png"])
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"has 1 image; at least 2 are needed; 1 are left out: b\.png is not an image"):
+        _open(tmp_path)
 
 
 def test_split_and_fingerprint_follow_contents_not_names(tmp_path: Path) -> None:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from untrained import untrained
+from without_float64 import without_float64
 
-from open_tunit.device import use_half
+from open_tunit.data.pairs import lightness_codes
+from open_tunit.device import alike, in_float64, use_half
+from open_tunit.metrics.distances import frechet_distance, kernel_distance
+from open_tunit.metrics.diversity import diversity
+from open_tunit.metrics.neighbours import fidelity_and_diversity, nearest, neighbour_hits
+from open_tunit.model_files.naming import Naming
+from open_tunit.networks.projected import Projection
+from open_tunit.training.fitting.clustering import agreement, kmeans, within_class_whitening
+from open_tunit.training.fitting.domain_count import information_at
+from open_tunit.training.fitting.pretrained import whitening
 
 
 @pytest.mark.parametrize("multiplies", [True, False])
@@ -17,3 +30,58 @@ def test_bfloat16_that_a_gpu_emulates_is_not_taken(multiplies: bool, monkeypatch
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: multiplies or including_emulation
     )
     assert use_half("auto", torch.device("cuda")) == multiplies
+
+
+def test_what_is_computed_in_float64_is_so_on_the_cpu_where_the_device_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    features, others, views = torch.rand(40, 6), torch.rand(30, 6), torch.rand(3, 40, 6)
+    domains, counts = torch.arange(40) % 3, torch.tensor([3, 4, 5])
+    levels = [torch.rand(4, channels, 2, 2) for channels in (3, 4)]
+
+    def work() -> list[Any]:
+        model = untrained()
+        model.measure_domains([torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))])
+        measured = model.domain_styles.clone()
+        model.take_domain_styles(torch.cat([features, features[:, :2]], dim=1), domains)
+        projected = Projection((3, 4), width=2)
+        projected.measure(levels)
+        sizes = np.random.default_rng(0)
+        return [
+            measured,
+            model.domain_styles,
+            *Naming.of({"both": [0, 1]}, 3).merged_means(torch.ones(3, 6), counts),
+            *(projected.get_buffer(name) for name in ("mean0", "deviation0", "mean1", "deviation1")),
+            *whitening(features, 4),
+            within_class_whitening(views),
+            agreement(torch.arange(40)[:, None].expand(40, 2), domains),
+            kmeans(features, 3, sizes),
+            information_at(features, views, 2, sizes),
+            lightness_codes(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))),
+            fidelity_and_diversity(features, others),
+            nearest(features, others)[0],
+            neighbour_hits(features, domains),
+            diversity(views),
+            frechet_distance(features, others),
+            kernel_distance(features, others, subsets=3),
+        ]
+
+    expected = work()
+    with without_float64(monkeypatch):
+        found = work()
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_the_stand_in_for_such_a_device_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.ones(3)
+    with without_float64(monkeypatch):
+        for wrong in (x.double, lambda: x.to(torch.float64), lambda: torch.zeros_like(x, dtype=torch.float64)):
+            with pytest.raises(TypeError, match="float64"):
+                wrong()
+        with pytest.raises(RuntimeError, match="same device"):
+            in_float64(x) * x
+        with pytest.raises(RuntimeError, match="same device"):
+            torch.from_numpy(np.ones(3)) + x
+        assert torch.equal(alike(in_float64(x) * 2, x) + x, 3 * x)

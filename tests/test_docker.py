@@ -48,6 +48,7 @@ def test_the_python_is_one_that_we_support() -> None:
 def test_the_extras_and_the_command_exist() -> None:
     (extras,) = re.findall(r"'\.\[([a-z,]+)\]'", TEXT)
     assert set(extras.split(",")) <= set(PROJECT["project"]["optional-dependencies"])
+    assert "photos" in extras.split(","), "the preset that train takes for a folder"
     assert _all("ENTRYPOINT") == ['["tunit"]']
     assert "tunit" in PROJECT["project"]["scripts"]
 

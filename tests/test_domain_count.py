@@ -21,13 +21,13 @@ from open_tunit import Config, train
 from open_tunit.data.batches import Batch
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.conversion import ConfigError
-from open_tunit.training.budget import training_minutes
-from open_tunit.training.clustering import kmeans
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
+from open_tunit.training.fitting.clustering import kmeans
+from open_tunit.training.fitting.domain_count import LENGTH, PRICE, Curve, information_at, search_share, sweep
+from open_tunit.training.pacing.budget import training_minutes
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import State
-from open_tunit.training.step import Step
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.state import State
+from open_tunit.training.steps.step import Step
 
 TINY = {
     "model.style_dim": 8, "model.palette_dim": 3, "training.pair_steps": 0,
@@ -111,7 +111,7 @@ def test_a_curve_shows_what_it_chose(tmp_path: Path) -> None:
     curve.save(tmp_path / "out")
     saved = json.loads((tmp_path / "out" / "domains.json").read_text())
     assert saved.pop("scores") == pytest.approx(scores)
-    assert saved == {"chosen": 3, "counts": [2, 3, 4], "information": [0.5, 1.0, 1.1], "seconds": 1.0}
+    assert saved == {"chosen": 3, "counts": [2, 3, 4], "information": [0.5, 1.0, 1.1], "seconds": 1.0, "price": PRICE}
 
 
 def test_a_run_finds_its_number_once(picture_folder: Path, tmp_path: Path) -> None:
@@ -138,6 +138,13 @@ def test_a_sweep_is_a_function_of_its_seed(picture_folder: Path, tmp_path: Path)
     ]
     assert curves[0].information == curves[1].information != curves[2].information
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_tells_what_is_left_out(picture_folder: Path, tmp_path: Path) -> None:
+    (picture_folder / "phone.heic").write_bytes(b"x")
+    said = io.StringIO()
+    sweep(asked(picture_folder, tmp_path / "out"), range(2, 4), console=Console(file=said))
+    assert said.getvalue().startswith("warning: 1 left out: phone.heic is HEIC")
 
 
 def test_the_search_trains_e_alone(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tiny import train_tiny
 
 from open_tunit import TUNIT, runs
@@ -20,7 +21,7 @@ from open_tunit.data.scan import content_hash
 from open_tunit.evaluation.protocol import FEW_MEASURED, FOREIGN, UNSEEN, Asked
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.translations import validate
-from open_tunit.model_files.places import TRAINING_HASHES
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
 
 
 def test_a_command_gives_the_same_figures_twice(tiny_run: Path) -> None:
@@ -180,13 +181,53 @@ def test_many_training_images_are_known_by_the_run_alone(
         assert figures["trained_on_images"] == len(stored[TRAINING_HASHES].split())
 
 
-def test_a_set_too_small_for_a_test_part_has_no_held_out_figures(picture_folder: Path, tmp_path: Path) -> None:
+def test_the_images_of_the_model_that_a_run_began_with_count_as_its_own(
+    tiny_run: Path, split_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for index in range(6):
+        Image.new("RGB", (48, 40), (index * 40, 90, 30)).save(others / f"{index}.png")
+    parents = set(json.loads((tiny_run / "data.json").read_text())[TRAINING_HASHES].split())
+    assert parents
+    run = train_tiny(others, tmp_path / "run", init=str(tiny_run / "model"))
+    run = train_tiny(others, run, steps=3, init=str(tiny_run / "model"))  # and goes on
+    known = [json.loads((run / "data.json").read_text()), TUNIT.from_pretrained(run / "model").about["data"]]
+    for data in known:
+        assert set(data[TRAINING_HASHES].split()) > parents
+        assert len(data[TRAINING_HASHES].split()) == len(parents) + data["train"]
+        assert PARENT_UNKNOWN not in data
+    figures = evaluate_run(run, data=str(split_folder), asked=Asked(part="train", pairs=4))
+    assert (figures["held_out"], figures["trained_on_images"]) == (False, len(parents))
+
+    monkeypatch.setattr(runs, "MOST_HASHES_BYTES", 10)  # then only the parent's run has them
+    stored = json.loads((tiny_run / "model" / "config.json").read_text())
+    stored["about"]["data"] = runs.without_many_hashes(stored["about"]["data"])
+    (tiny_run / "model" / "config.json").write_text(json.dumps(stored))
+    again = train_tiny(others, tmp_path / "again", init=str(tiny_run))
+    assert set(json.loads((again / "data.json").read_text())[TRAINING_HASHES].split()) > parents
+
+
+def test_a_parent_of_unknown_images_is_told(tiny_run: Path, split_folder: Path, tmp_path: Path) -> None:
+    model = TUNIT.from_pretrained(tiny_run / "model")
+    model.about = {}
+    model.save_pretrained(tmp_path / "stranger")
+    run = train_tiny(split_folder, tmp_path / "run", init=str(tmp_path / "stranger"))
+    figures = evaluate_run(run, asked=Asked(pairs=4))
+    assert (figures["held_out"], figures["trained_on_images"]) == (True, 0)
+    assert "the model was begun with another one, whose training images are not known" in figures["notes"]
+
+
+def test_a_set_too_small_for_a_test_part_has_no_held_out_figures(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
     position = {path: int(content_hash(path)[:13], 16) / 16**13 for path in picture_folder.glob("*.png")}
     for path in sorted(position, key=position.__getitem__)[-4:]:  # those that the split keeps for training
         shutil.copy(path, small / path.name)
-    run = train_tiny(small, tmp_path / "run", evaluator=validate, report_every=1, validate_every=1)
+    run = train_tiny(small, tmp_path / "run", evaluator=lambda *_: {"score": 1.0}, report_every=1, validate_every=1)
+    assert "warning: validate_every is 1, but there are no validation images: no best" in capsys.readouterr().out
     parts = json.loads((run / "data.json").read_text())
     assert (parts["val"], parts["test"]) == (0, 0)
     assert not (run / "best").exists()

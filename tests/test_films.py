@@ -12,12 +12,15 @@ pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
 
 from open_tunit import TUNIT, parts
 from open_tunit.media.video import DamagedFilm, read_film, write_film
+from open_tunit.translation import films
 from open_tunit.translation.films import redraw_films, translate_film
 
 
 @pytest.fixture
 def frames(picture_folder: Path) -> list[Image.Image]:
-    return [Image.open(path).convert("RGB") for path in sorted(picture_folder.glob("disc_*.png"))]
+    """Each unlike the one before."""
+    pairs = zip(sorted(picture_folder.glob("disc_*.png")), sorted(picture_folder.glob("stripe_*.png")), strict=True)
+    return [Image.open(path).convert("RGB") for pair in pairs for path in pair]
 
 
 def _read(path: Path) -> list[np.ndarray]:
@@ -49,10 +52,38 @@ def test_few_large_frames_at_once(
     write_film(tmp_path / "a.mp4", frames[:5], 5)
     monkeypatch.setattr(parts, "PIXELS_AT_ONCE", 2 * 48 * 40)
     seen: list[int] = []
-    redraw = random_model.redraw
-    monkeypatch.setattr(random_model, "redraw", lambda some, *a, **b: seen.append(len(some)) or redraw(some, *a, **b))
+    translations = films.translations
+    monkeypatch.setattr(films, "translations", lambda G, x, *a, **b: seen.append(len(x)) or translations(G, x, *a, **b))
     translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=0)
     assert seen == [2, 2, 1]
+
+
+def test_a_film_under_a_mask_and_whole(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    write_film(tmp_path / "a.mp4", frames[:3], 5)
+    left = Image.new("L", (48, 40))
+    left.paste(255, (0, 0, 24, 40))
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, mask=left, whole=True)
+    shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
+    translated = [random_model.translate(picture, domain=1, whole=True, mask=left) for picture in shown]
+    assert all(np.array_equal(np.array(a)[:, 24:], np.array(b)[:, 24:]) for a, b in zip(translated, shown, strict=True))
+    write_film(tmp_path / "expected.mp4", translated, 5)
+    drawn, expected = _read(tmp_path / "b.mp4"), _read(tmp_path / "expected.mp4")
+    assert max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True)) < 1
+    for mask, named in (("alpha", "film"), (Image.new("L", (9, 40)), r"a\.mp4 has 48 x 40")):
+        with pytest.raises(ValueError, match=named):
+            translate_film(random_model, tmp_path / "a.mp4", tmp_path / "c.mp4", domain=1, mask=mask)
+    assert not (tmp_path / "c.mp4").exists()
+
+
+def test_a_film_has_one_style_of_its_own(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    """Half the strength walks from the mean of a frame a second, not from each frame's."""
+    write_film(tmp_path / "a.mp4", frames[:6], 3)
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, strength=0.5)
+    shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
+    style = (random_model.style([shown[0], shown[3]]).mean(dim=0) + random_model.domain_styles[1]) / 2
+    write_film(tmp_path / "expected.mp4", random_model.redraw(shown, style[None]), 3)
+    for drawn, expected in zip(_read(tmp_path / "b.mp4"), _read(tmp_path / "expected.mp4"), strict=True):
+        assert np.abs(drawn - expected).mean() < 1
 
 
 def _cut(source: Path, target: Path) -> Path:
@@ -65,12 +96,12 @@ def test_one_bad_film_stops_no_other(tmp_path: Path, random_model: TUNIT, frames
     noise = [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(30)]
     write_film(tmp_path / "good.mp4", frames, 5)
     write_film(tmp_path / "long.mp4", noise, 5)
-    films = [tmp_path / "none.mp4", _cut(tmp_path / "long.mp4", tmp_path / "cut.mp4"), tmp_path / "good.mp4"]
-    films[0].write_text("no film")
+    several = [tmp_path / "none.mp4", _cut(tmp_path / "long.mp4", tmp_path / "cut.mp4"), tmp_path / "good.mp4"]
+    several[0].write_text("no film")
     failed: list[Exception] = []
     codes = random_model.domain_styles[:1]
     count = redraw_films(
-        random_model, films, codes, lambda path, _: tmp_path / f"{path.stem}-out.mp4", failed=failed.append
+        random_model, several, codes, lambda path, _: tmp_path / f"{path.stem}-out.mp4", failed=failed.append
     )
     assert count == 2
     assert [type(error).__name__ for error in failed] == ["UnreadableFilm", "DamagedFilm"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.media import images
 from open_tunit.media.images import UnreadableImage
+from open_tunit.media.pictures import Opened
 from open_tunit.parts import AT_ONCE
-from open_tunit.translation.folders import ahead, redraw_files, styles_of
+from open_tunit.translation.folders import ahead, redraw_files, sampled_styles, save_redrawn, styles_of
 
 
 @pytest.fixture
@@ -59,6 +61,19 @@ def test_files_are_redrawn_with_every_style(random_model: TUNIT, files: list[Pat
     assert told == []
 
 
+def test_samples_of_one_domain_or_of_all(random_model: TUNIT, files: list[Path]) -> None:
+    random_model.measure_domains([random_model.squares(files)])
+    filled = [k for k in range(3) if random_model.domain_counts[k]]
+    one = sampled_styles(random_model, str(filled[-1]), 2, seed=4)
+    assert [name for name, _ in one] == [f"domain{filled[-1]}-seed4-{k}" for k in (0, 1)]
+    assert torch.equal(torch.cat([code for _, code in one]), random_model.sample_styles(filled[-1], 2, seed=4))
+    everything = sampled_styles(random_model, "all", 2, seed=4)
+    assert len(dict(everything)) == 2 * len(filled) > 2
+    assert torch.equal(dict(everything)[one[1][0]], one[1][1])
+    with pytest.raises(ValueError, match="domain is 7"):
+        sampled_styles(random_model, 7, 2)
+
+
 def test_files_without_a_picture_are_told(random_model: TUNIT, files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_text("no picture")
     told: list[UnreadableImage] = []
@@ -78,9 +93,9 @@ def test_each_file_is_read_and_encoded_once(
     read: list[object] = []
     read_layers = images.read_layers
 
-    def reading(source: Path, *, background: str) -> tuple[Image.Image, Image.Image | None]:
+    def reading(source: Path) -> tuple[Image.Image, Image.Image | None]:
         read.append(source)
-        return read_layers(source, background=background)
+        return read_layers(source)
 
     monkeypatch.setattr(images, "read_layers", reading)
     with counted(random_model) as networks:
@@ -89,3 +104,28 @@ def test_each_file_is_read_and_encoded_once(
     assert len(pictures) == 110
     assert sorted(map(str, read)) == sorted(map(str, files[:21]))
     assert networks == {"E": 10, "encoder": 11, "decoder": 110}
+
+
+def test_a_large_picture_is_freed_before_the_next_one_is_read(
+    random_model: TUNIT, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("open_tunit.parts.PIXELS_AT_ONCE", 100)
+    monkeypatch.setattr("open_tunit.translation.folders.PIXELS_AT_ONCE", 100)
+    opened: list[weakref.ref[Opened]] = []
+    alive: list[int] = []
+    read = random_model.open
+
+    def reading(picture: Path | Opened) -> Opened:
+        if isinstance(picture, Opened):
+            return picture
+        alive.append(sum(known() is not None for known in opened))
+        found = read(picture)
+        opened.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(random_model, "open", reading)
+    style = random_model.style(files[0])
+    alive.clear()
+    target = lambda file, _: tmp_path / f"{file.stem}.png"  # noqa: E731
+    assert save_redrawn(random_model, files[:5], style, target, left_out=print) == 5
+    assert alive == [0] * 5

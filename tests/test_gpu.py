@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_run import TINY
+from tiny import TINY
 from torch import Tensor, nn
 from untrained import untrained
 
 from open_tunit import Config, train
 from open_tunit.data.batches import Batch, Batches
 from open_tunit.data.views import Numbers
-from open_tunit.training.graphs import CudaRecorder, Steps
 from open_tunit.training.plan import Plan, Supervision
-from open_tunit.training.state import NETWORKS, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.graphs import CudaRecorder, Steps
+from open_tunit.training.steps.state import NETWORKS, State, new_state
+from open_tunit.training.steps.step import Step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -151,14 +151,14 @@ def test_steps_are_the_cpus(preset: str, supervision: Supervision) -> None:
 def test_batches_are_the_cpus(preset: str) -> None:
     plan = tiny(preset)
     here, there = (batches(plan, device, torch.float64).batch(3, BATCH) for device in (CPU, GPU))
-    for name in ("x", "x_plus", "x_domain", "x_content", "references"):
+    for name in ("x", "x_plus", "x_domain", "x_content"):
         torch.testing.assert_close(getattr(there, name).cpu(), getattr(here, name), rtol=0, atol=1e-5)
 
 
 @pytest.fixture
 def _short_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full after two steps, so that the others may be captured."""
-    monkeypatch.setattr("open_tunit.training.state.LOGITS_QUEUE", QUEUE)
+    monkeypatch.setattr("open_tunit.training.steps.state.LOGITS_QUEUE", QUEUE)
 
 
 LONG = 16
@@ -202,7 +202,7 @@ def test_r1_is_in_true_float32_in_a_graph_too(preset: str, monkeypatch: pytest.M
     recorder, eager = CudaRecorder(GPU), gradient()
     recorder.warm(lambda: {"gradient": gradient()})
     captured = recorder.capture(gradient)().clone()
-    monkeypatch.setattr("open_tunit.training.step.exact_float32", contextlib.nullcontext)
+    monkeypatch.setattr("open_tunit.training.steps.step.exact_float32", contextlib.nullcontext)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     rough = gradient()
     assert (captured - eager).norm() < 0.1 * (rough - eager).norm()

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from open_tunit.data.batches import Batches
 from open_tunit.data.pairs import PairTable
-from open_tunit.training import graphs
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.graphs import WARM_UP, Steps, copy_batch, copy_of_batch, kind_of
-from open_tunit.training.methods import batch_of
-from open_tunit.training.objectives import Terms
 from open_tunit.training.plan import Plan, Supervision
-from open_tunit.training.state import NETWORKS, OPTIMISERS, State
-from open_tunit.training.step import Step
+from open_tunit.training.steps import graphs
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.graphs import WARM_UP, Steps, copy_batch, copy_of_batch, kind_of
+from open_tunit.training.steps.methods import batch_of
+from open_tunit.training.steps.objectives import Terms
+from open_tunit.training.steps.state import NETWORKS, OPTIMISERS, State
+from open_tunit.training.steps.step import Step
 
 COUNT, STEPS, JOINT_START, QUEUE = 24, 18, 5, 6
 
@@ -61,7 +61,7 @@ class Failing(Repeater):
 
 @pytest.fixture(autouse=True)
 def _short_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("open_tunit.training.state.LOGITS_QUEUE", QUEUE)
+    monkeypatch.setattr("open_tunit.training.steps.state.LOGITS_QUEUE", QUEUE)
 
 
 def a_run(preset: str, supervision: Supervision = "none") -> tuple[Plan, State, Batches]:

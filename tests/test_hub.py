@@ -21,6 +21,7 @@ from open_tunit.card import Publication, published_card
 from open_tunit.cli.main import main
 from open_tunit.interop.hub import Upload, stage
 from open_tunit.model_files.naming import Naming
+from open_tunit.model_files.places import TRAINING_HASHES
 from open_tunit.settings.config import Model
 
 pytest.importorskip("huggingface_hub")
@@ -212,6 +213,15 @@ def test_a_dry_run_uploads_nothing(run: Path, tmp_path: Path, capsys: pytest.Cap
     assert (out / "README.md").read_text() == card
 
 
+def test_hashes_of_training_images_stay_here_unless_asked_for(tiny_run: Path, tmp_path: Path) -> None:
+    assert TRAINING_HASHES in TUNIT.from_pretrained(tiny_run / "model").about["data"]
+    words = ["push", str(tiny_run), NAME, "--license", "cc0-1.0", "--dry-run"]
+    for name, flags, kept in (("without", [], False), ("with", ["--training-hashes"], True)):
+        assert main([*words, str(tmp_path / name), *flags]) == 0
+        data = TUNIT.from_pretrained(tmp_path / name).about["data"]
+        assert (TRAINING_HASHES in data, "fingerprint" in data) == (kept, True)
+
+
 def test_the_card_tells_what_is_known(run: Path, tmp_path: Path) -> None:
     stage(Upload(place=run, name=NAME, license="cc-by-4.0"), tmp_path / "staged")
     text = (tmp_path / "staged" / "README.md").read_text()
@@ -225,6 +235,7 @@ def test_the_card_tells_what_is_known(run: Path, tmp_path: Path) -> None:
     for expected in (
         f'from_pretrained("{NAME}")', "| `species_reached` | 0.4321 |", "- true answers: by a judge", "- data: photos",
         "`abc123`", "40 of 50, batch 4",
+        "| images per domain | tabby: 5, 1: 6, 2: 7 |",
         "1.5 minutes on two cores", "18 training images", "![Sample grid](samples.png)", "Top row: references",
         "## Intended use",
     ):  # fmt: skip

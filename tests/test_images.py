@@ -208,6 +208,15 @@ def test_unfit_of_a_crop_changes_the_centre_alone() -> None:
         unfit(red, (10, 4), "crop", _noise(4, 4))
 
 
+def test_unfit_of_a_large_crop_is_laid_down_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    square, source = _noise(16, 16), _noise(201, 150)
+    whole = np.asarray(unfit(square, source.size, "crop", source)).astype(int)
+    monkeypatch.setattr("open_tunit.media.images._BAND_PIXELS", 7 * source.height)
+    banded = np.asarray(unfit(square, source.size, "crop", source)).astype(int)
+    assert np.abs(banded - whole).max() <= 1
+    assert (banded == whole).mean() > 0.99
+
+
 def test_unfit_of_a_pad_drops_the_padding() -> None:
     square = fit(Image.new("RGB", (30, 90), (0, 255, 0)), 32, "pad", "#ff0000")
     assert np.abs(np.asarray(unfit(square, (30, 90), "pad")).astype(int) - [0, 255, 0]).max() == 0

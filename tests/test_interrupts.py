@@ -1,4 +1,4 @@
-"""training/interrupts.py: the checkpoint comes first, the report waits."""
+"""training/session/interrupts.py: the checkpoint comes first, the report waits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tiny import train_tiny
 
 from open_tunit import TUNIT
 from open_tunit.runs import Run
-from open_tunit.training.interrupts import Interrupted, Interrupts
-from open_tunit.training.monitor import Monitor
+from open_tunit.training.session.interrupts import Interrupted, Interrupts
+from open_tunit.training.session.monitor import Monitor
 
 
 def _steps(run: Path) -> list[int]:

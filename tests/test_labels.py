@@ -134,3 +134,13 @@ def test_composed_and_decomposed_letters_are_one_name(tmp_path: Path) -> None:
 def test_blank_rows_are_passed_over(tmp_path: Path) -> None:
     labels, _ = read_labels(_csv(tmp_path, "file,label\na.jpg,x\n\n,\n , \nval/a.jpg,y\n"), tmp_path, FILES)
     assert labels.tolist() == [0, -1, -1, 1]
+
+
+def test_labels_of_unreadable_files_alone_are_none(tmp_path: Path) -> None:
+    labels, names = read_labels("folders", tmp_path, ("cat/a.png", "dog/b.png"), ("broken/c.png",))
+    assert names == ("cat", "dog")
+    assert labels.tolist() == [0, 1]
+    path = _csv(tmp_path, "file,label\na.jpg,x\nval/a.jpg,y\nbroken.jpg,z\n")
+    labels, names = read_labels(path, tmp_path, FILES, ("broken.jpg",))
+    assert names == ("x", "y")
+    assert labels.tolist() == [0, -1, -1, 1]

@@ -12,19 +12,28 @@ import open_tunit
 
 LAYERS = [
     {"cli"},
-    {"web", "scale"},
+    {"web"},
     {"translation", "evaluation", "interop", "sorting"},
     {"training", "style_map"},
     {"runs", "card"},
     {"model", "data"},
+    {"domain_styles"},
     {"networks", "losses", "metrics", "media", "model_files"},
     {"device"},
     {"settings", "parts"},
     {"files", "lock", "rng", "terminal"},
 ]
-HEIGHT = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
+TRAINING = [
+    {"loop", "distillation"},
+    {"session"},
+    {"pacing"},
+    {"reports"},
+    {"fitting"},
+    {"steps"},
+    {"plan", "distributed"},
+]
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
-HEAVY = ["torch", "gradio", "onnx", "huggingface_hub", "ray", "sklearn", "matplotlib"]
+HEAVY = ["torch", "gradio", "onnx", "huggingface_hub", "sklearn", "matplotlib"]
 
 
 def modules_imported(tree: ast.AST, package: list[str]) -> Iterator[str]:
@@ -42,32 +51,38 @@ def modules_imported(tree: ast.AST, package: list[str]) -> Iterator[str]:
                 yield str(node.args[0].value)
 
 
-def violations(root: Path) -> list[str]:
-    """One line for each import under the package folder `root` that does not point down."""
-    found = []
+def violations(root: Path, layers: list[set[str]] = LAYERS, name: str | None = None) -> list[str]:
+    """One line for each import under the package folder `root` that does not point down; `name` is its dotted name."""
+    height = {room: -depth for depth, rooms in enumerate(layers) for room in rooms}
+    name, found = name or root.name, []
     for path in sorted(root.rglob("*.py")):
         place = path.relative_to(root)
         room = place.with_suffix("").parts[0]
         if room in DOORS:
             continue
-        if room not in HEIGHT:
+        if room not in height:
             found.append(f"{place}: {room} is in no layer")
             continue
-        package = [root.name, *place.parent.parts]
+        package = [*name.split("."), *place.parent.parts]
         for module in modules_imported(ast.parse(path.read_text(encoding="utf-8")), package):
-            top, _, rest = module.partition(".")
-            target = rest.partition(".")[0]
-            if top != root.name or target in {room, "__version__"}:
+            if not f"{module}.".startswith(f"{name}."):
                 continue
-            if target not in HEIGHT:
+            target = module[len(name) + 1 :].partition(".")[0]
+            if target in {room, "__version__"}:
+                continue
+            if target not in height:
                 found.append(f"{place}: {module} is in no layer; import from the room that defines it")
-            elif HEIGHT[target] >= HEIGHT[room]:
+            elif height[target] >= height[room]:
                 found.append(f"{place}: {room} imports {target}, which is not below it")
     return found
 
 
 def test_imports_point_down() -> None:
     assert violations(Path(open_tunit.__file__).parent) == []
+
+
+def test_imports_point_down_within_training() -> None:
+    assert violations(Path(open_tunit.__file__).parent / "training", TRAINING, "open_tunit.training") == []
 
 
 @pytest.mark.parametrize(
@@ -82,7 +97,7 @@ def test_imports_point_down() -> None:
         ("data/scan.py", "from ..model import TUNIT"),
         ("data/scan.py", "def late():\n    from house.training.loop import train"),
         ("web/page.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house import cli"),
-        ("web/__init__.py", "from ..scale import shards"),
+        ("web/__init__.py", "from ..cli import main"),
         ("training/loop.py", "import importlib\nimportlib.import_module('house.evaluation')"),
         ("training/loop.py", "from house import TUNIT"),
         ("training/loop.py", "import house"),
@@ -102,7 +117,7 @@ def test_a_wrong_import_is_caught(tmp_path: Path, file: str, text: str) -> None:
         ("cli/train.py", "def run():\n    from house.training.loop import train\n    from house import web"),
         ("data/scan.py", "from house.data.cache import Cache\nfrom .split import split\nfrom . import views"),
         ("data/scan.py", "from ..media.images import load\nfrom .. import settings\nimport torch, os.path"),
-        ("training/state.py", "from house import __version__"),
+        ("training/steps/state.py", "from house import __version__"),
         ("__init__.py", "from house.cli.main import main"),
     ],
 )
@@ -111,6 +126,16 @@ def test_a_right_import_is_let_through(tmp_path: Path, file: str, text: str) -> 
     path.parent.mkdir(parents=True)
     path.write_text(text)
     assert violations(tmp_path / "house") == []
+
+
+def test_a_wrong_import_within_a_room_is_caught(tmp_path: Path) -> None:
+    for file, text in (("steps/step.py", "from house.training.plan import Plan"), ("plan.py", "import house.models")):
+        path = tmp_path / "training" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert violations(tmp_path / "training", TRAINING, "house.training") == []
+    (tmp_path / "training" / "plan.py").write_text("from house.training.steps.step import Step")
+    assert len(violations(tmp_path / "training", TRAINING, "house.training")) == 1
 
 
 @pytest.mark.parametrize("module", ["open_tunit", "open_tunit.settings.config"])

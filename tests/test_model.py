@@ -151,6 +151,26 @@ def test_a_domain_is_its_mean_style(model: TUNIT, files: list[Path]) -> None:
         _close(model.translate(sources, domain=domain), torch.stack(expected))
 
 
+def test_styles_sampled_from_a_domain_stand_for_references(files: list[Path]) -> None:
+    model, sources = untrained(SHAPES), _batch(files[:2])
+    model.measure_domains([_batch(files)])
+    domain = int(model.domain_counts.argmax())
+    codes = model.sample_styles(domain, 2, seed=5)
+    expected = [_plain(model, source, code) for source, code in zip(sources, codes, strict=True)]
+    _close(model.translate(sources, domain=domain, samples=2, seed=5), torch.stack(expected))
+    _close(model.translate(sources, domain=domain, samples=1, seed=5)[1], _plain(model, sources[1], codes[0]))
+    drawn = model.translate(files[0], domain=domain, samples=3, seed=5)
+    assert [picture.size for picture in drawn] == [(48, 40)] * 3
+    assert np.array_equal(np.asarray(drawn[1]), np.asarray(model.redraw(files[0], codes)[1]))
+    assert isinstance(model.translate(files[0], domain=domain, samples=1), list)
+    with pytest.raises(ValueError, match="2 sources and 3 references do not pair"):
+        model.translate(sources, domain=domain, samples=3)
+    with pytest.raises(ValueError, match="samples is 2, and there is a reference"):
+        model.translate(sources, sources, samples=2)
+    with pytest.raises(ValueError, match="a reference or a domain, and not both"):
+        model.translate(sources, samples=2)
+
+
 def test_strength_walks_from_the_own_style_to_the_references(model: TUNIT, files: list[Path]) -> None:
     sources, references = _batch(files[:2]), _batch(files[-2:])
     _close(model.translate(sources, references, strength=0), model.translate(sources, sources))
@@ -214,6 +234,22 @@ def test_a_reference_or_a_domain_and_not_both(model: TUNIT) -> None:
 def test_tensors_of_another_kind_are_named(model: TUNIT, x: Tensor) -> None:
     with pytest.raises(ValueError, match=r"the tensor is torch\.\w+ \(.*expected float \(N, 3, 32, 32\)"):
         model.style(x)
+
+
+@pytest.mark.parametrize("wrong", [200.0, -3.0, float("nan"), float("inf")])
+def test_tensors_of_another_range_are_named(model: TUNIT, wrong: float) -> None:
+    x = torch.zeros(2, 3, SIZE, SIZE)
+    x[1, 2, 3, 4] = wrong
+    asked = (
+        lambda: model.style(x),
+        lambda: model.domains(x),
+        lambda: model.translate(x[:1], x),
+        lambda: model.grid(x, x),
+    )
+    for ask in asked:
+        with pytest.raises(ValueError, match=rf"the tensor has values from .*{wrong:g}.*; expected -1 to 1"):
+            ask()
+    assert model.style(x.clamp(-1.2, 1.2).nan_to_num(0)).shape == (2, SHAPES.style_dim)  # as resampling leaves them
 
 
 def test_pictures_that_are_not_there(model: TUNIT, tmp_path: Path) -> None:

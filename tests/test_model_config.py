@@ -30,7 +30,9 @@ def _written(folder: Path, text: str) -> Path:
 
 def test_a_good_one(tmp_path: Path) -> None:
     config = read_model_config(_written(tmp_path, json.dumps(GOOD)))
-    assert config == (Model(size=32), "pad", "#102030", GOOD["about"])
+    assert config == (Model(size=32), "pad", "#102030", GOOD["about"], ())
+    named = {**GOOD, "model": {**GOOD["model"], "domains": 2}, "labels": ["cat", "fox"]}
+    assert read_model_config(_written(tmp_path, json.dumps(named))).labels == ("cat", "fox")
 
 
 def _with_model(**values: Any) -> dict[str, Any]:
@@ -48,6 +50,11 @@ def _with_model(**values: Any) -> dict[str, Any]:
         ({**GOOD, "about": {"step": "<script>"}}, "about.step"),
         ({**GOOD, "about": {"data": {"name": "x", "train": "many"}}}, "about.data.train"),
         ({**GOOD, "format_version": FORMAT_VERSION + 1}, "newer than"),
+        ({**GOOD, "labels": "cat"}, "labels is 'cat'"),
+        ({**GOOD, "labels": ["cat"]}, "labels has 1 names; expected one for each of 10 domains"),
+        ({**GOOD, "labels": ["cat"] * 10}, "labels has a name twice"),
+        ({**GOOD, "labels": [["cat"]] * 10}, "labels: ['cat'] is no name"),
+        ({**GOOD, "labels": ["../cat", *map(str, range(1, 10))]}, "labels: '../cat' is no name"),
         (_with_model(domains=10**9), "model.domains is 1000000000; expected at most"),
         (_with_model(generator_width=10**6), "model.generator_width"),
         (_with_model(generator_blocks=10**6), "model.generator_blocks"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from open_tunit import TUNIT
-from open_tunit.model_files.naming import Naming, read_naming
+from open_tunit.model_files.naming import Naming, names_of_labels, read_naming
 from open_tunit.settings.config import Model
 from open_tunit.settings.conversion import ConfigError
 
@@ -55,7 +56,7 @@ def test_a_merge_may_keep_a_number_for_its_name(tmp_path: Path) -> None:
     assert yaml.safe_load(naming.to_yaml()) == {"2": [1, 2]}
 
 
-@pytest.mark.parametrize("word", ["dog", "", "4", "-1", 4, -1, "1.0"])
+@pytest.mark.parametrize("word", ["dog", "", "4", "-1", 4, -1, "1.0", 1.7, float("nan"), float("inf"), np.float32(0.5)])
 def test_no_such_domain(tmp_path: Path, word: int | str) -> None:
     naming = read_naming(written(tmp_path, "cat: [3, 0]\nfox: 1\n"), 4)
     with pytest.raises(ValueError, match=r"^domain is .*; this model has domains 0 to 3 \(cat, fox\)$"):
@@ -153,3 +154,39 @@ def test_what_is_wrong_is_named_in_a_short_line(tmp_path: Path, text: str) -> No
     with pytest.raises(ConfigError) as caught:
         read_naming(written(tmp_path, text), 4)
     assert len(str(caught.value)) < 500
+
+
+def test_names_over_the_labels_of_training(tmp_path: Path) -> None:
+    labels = ("ape", "bear", "cat", "dog")
+    assert read_naming(tmp_path, 4, labels).names == labels
+    naming = read_naming(written(tmp_path, "pets: [3, 2]\nmonkey: 0\n"), 4, labels)
+    assert naming.names == ("monkey", "bear", "pets", "pets")
+    assert [naming.number(word) for word in ("monkey", "bear", "pets", "3")] == [0, 1, 2, 2]
+    assert yaml.safe_load(naming.to_yaml()) == {"monkey": 0, "pets": [2, 3]}
+    with pytest.raises(ValueError, match="domain is ape"):
+        naming.number("ape")  # the user calls it otherwise
+    with pytest.raises(ConfigError, match="'bear' is the label of domain 1"):
+        read_naming(written(tmp_path, "bear: 0\n"), 4, labels)
+    assert read_naming(written(tmp_path, "bear: 0\nape: 1\n"), 4, labels).names == ("bear", "ape", "cat", "dog")
+
+
+def test_labels_that_cannot_be_names_are_changed() -> None:
+    labels = ["0", "7", "2", " all", "all", ".x", "a/b", "a\\b", "", "w" * 70, "w" * 71, "line\nfeed", "é"]
+    names = names_of_labels(labels)
+    assert names[:3] == ("0", "label_7", "2")
+    assert names[3:9] == ("label_all", "label_all_4", "label_.x", "a_b", "a_b_7", "label_")
+    assert names[9:] == ("w" * 60, f"{'w' * 30}_10", "line_feed", "é")
+    assert Naming.of({name: number for number, name in enumerate(names)}, len(names)).names == names
+    plain = Naming.plain(len(names), names)
+    assert [plain.number(name) for name in names] == list(range(len(names)))
+
+
+def test_labels_are_saved_with_the_model_and_the_users_names_beside_them(model: Path, tmp_path: Path) -> None:
+    network = TUNIT.from_pretrained(model)
+    network.naming = Naming.plain(4, ("ape", "bear", "cat", "dog"))
+    network.save_pretrained(tmp_path / "labelled")
+    assert not (tmp_path / "labelled" / "domains.yaml").exists()
+    assert TUNIT.from_pretrained(tmp_path / "labelled").naming == network.naming
+    named = TUNIT.from_pretrained(written(tmp_path / "labelled", "pets: [2, 3]\n"))
+    named.save_pretrained(tmp_path / "again")
+    assert TUNIT.from_pretrained(tmp_path / "again").naming == named.naming

@@ -43,6 +43,7 @@ def _plain_python(cell: str) -> str:
 
 def test_the_cells_run(picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: False)
     ran: list[str] = []
     shown: list[tuple[int, int]] = []
 

@@ -18,8 +18,8 @@ from small_runs import (
 
 from open_tunit import losses
 from open_tunit.networks.guiding import Guidance
-from open_tunit.training import objectives
 from open_tunit.training.plan import Plan
+from open_tunit.training.steps import objectives
 
 
 def guiding(inputs: objectives.GuidingInputs, plan: Plan, *, weight: float = 1.0, learn_domains: bool = True) -> Any:

@@ -122,6 +122,7 @@ def test_a_checkpoint_of_the_published_shapes(fixtures: Path, tmp_path: Path) ->
 
 def test_it_translates_and_is_saved_like_any_model(checkpoint: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     model = load_official(checkpoint[0])
+    assert model.fit == "squash"
     model.save_pretrained(tmp_path / "model")
     again, x = TUNIT.from_pretrained(tmp_path / "model"), torch.rand(1, 3, 128, 128)
     assert torch.equal(model.translate(x, x), again.translate(x, x))

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, UnidentifiedImageError
 from untrained import untrained
 
@@ -49,7 +50,8 @@ from pathlib import Path
 from open_tunit import TUNIT
 from open_tunit.web.server import serve
 folder, port, kept = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-serve(TUNIT.from_pretrained(folder), examples=folder / "examples", host="127.0.0.1", port=port, kept_seconds=kept)
+model = TUNIT.from_pretrained(folder)
+serve({"mine": (model, folder / "examples")}, host="127.0.0.1", port=port, kept_seconds=kept)
 """
 
 
@@ -111,6 +113,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     examples = [Image.open(_picture(folder / f"e{seed}.png", seed, (40, 32))) for seed in range(4)]
     model = untrained()
+    model.domain_spreads = torch.eye(8).repeat(3, 1, 1)
     model.save_pretrained(folder / "model", examples=examples)
     temporary, port = folder / "temporary", _free_port()
     temporary.mkdir()
@@ -143,6 +146,31 @@ def test_a_script_gets_the_models_translation(server: Server) -> None:
     assert np.array_equal(_ask(client, server.source, server.reference), server.expected)
     expected = server.model.translate(server.source, domain=1, strength=0.5)
     assert np.array_equal(_ask(client, server.source, None, 1, 0.5), np.asarray(expected))
+
+
+def test_a_script_gets_all_of_the_picture_under_a_mask(server: Server, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    mask = Image.new("L", (60, 44))
+    mask.paste(255, (0, 0, 30, 44))
+    mask.save(tmp_path / "mask.png")
+    asked = {"source": handle_file(str(server.source)), "mask": handle_file(str(tmp_path / "mask.png")), "domain": 1}
+    path = _client(server).predict(**asked, whole=True, api_name="/translate_with_options")
+    expected = server.model.translate(server.source, domain=1, whole=True, mask=mask)
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))
+    with pytest.raises(AppError, match="have no palette"):
+        _client(server).predict(**asked, colours="source", api_name="/translate_with_options")
+
+
+def test_a_script_gets_a_sampled_style(server: Server) -> None:
+    from gradio_client import handle_file
+
+    (expected,) = server.model.translate(server.source, domain=1, samples=1, seed=7, strength=0.5)
+    path = _client(server).predict(handle_file(str(server.source)), 1, 7, 0.5, api_name="/sample")
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), np.asarray(expected))
 
 
 def _recipe(server: Server, language: str) -> str:
@@ -191,6 +219,42 @@ def test_without_a_model_it_serves_the_bundled_one(server: Server, tmp_path: Pat
             assert b"cat" in answer.read()
     finally:
         _stop(process, signal.SIGTERM)
+
+
+def test_every_bundled_model_has_a_page(server: Server, tmp_path: Path) -> None:
+    """Two models that stand in for the bundled ones: each answers as itself, and the pages lead to each other."""
+    others = {"critters": untrained(), "fruits": untrained()}
+    with torch.no_grad():
+        others["fruits"].E.style_head.weight.neg_()
+    for name, model in others.items():
+        model.save_pretrained(tmp_path / "bundled" / name)
+    code = (
+        "import sys; from pathlib import Path; from open_tunit.model_files import places; "
+        "places.BUNDLED = Path(sys.argv[1]); from open_tunit.cli.main import main; "
+        "main(['serve', '--model', sys.argv[2], '--port', sys.argv[3]])"
+    )
+    port = _free_port()
+    process = _start(["-c", code, str(tmp_path / "bundled"), "fruits", str(port)], tmp_path)
+    other = Server(f"http://127.0.0.1:{port}", process, tmp_path, others["fruits"], server.source, server.reference)
+    try:
+        client = _client(other)
+        assert np.array_equal(_ask(client, other.source, other.reference), other.expected)
+        asked = [_handle(other.source), _handle(other.reference), None, 1.0]
+        with Image.open(client.predict(*asked, api_name="/translate_critters")) as picture:
+            expected = others["critters"].translate(other.source, other.reference)
+            assert np.array_equal(np.asarray(picture), np.asarray(expected))
+        with urllib.request.urlopen(f"{other.address}/critters") as answer:
+            assert b"translate_critters" in answer.read()
+        with urllib.request.urlopen(f"{other.address}/config") as answer:
+            assert [page[1] for page in json.load(answer)["pages"]][1:] == ["critters"]
+    finally:
+        _stop(process, signal.SIGTERM)
+
+
+def _handle(path: Path) -> Any:
+    from gradio_client import handle_file
+
+    return handle_file(str(path))
 
 
 def test_transparency_comes_through(server: Server, tmp_path: Path) -> None:
@@ -277,10 +341,10 @@ def test_two_scripts_at_once_get_their_own(server: Server) -> None:
         assert np.array_equal(picture, np.asarray(server.model.translate(*pair)))
 
 
-def test_only_the_translation_is_offered_to_scripts(server: Server) -> None:
+def test_only_translations_are_offered_to_scripts(server: Server) -> None:
     with urllib.request.urlopen(f"{server.address}/gradio_api/info") as answer:
-        assert b'"/translate"' in (body := answer.read())
-    assert list(json.loads(body)["named_endpoints"]) == ["/translate"]
+        body = answer.read()
+    assert set(json.loads(body)["named_endpoints"]) == {"/sample", "/translate", "/translate_with_options"}
 
 
 def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -> None:
@@ -390,16 +454,102 @@ def test_uploads_are_translated_as_by_the_model(page: Any, server: Server) -> No
         assert np.array_equal(np.asarray(picture), server.expected)
 
 
+def _set_strength(page: Any, strength: float) -> None:
+    number = page.locator("#strength input[type=number]")
+    number.fill(str(strength))
+    number.press("Enter")
+    number.blur()
+
+
 @pytest.mark.browser
 def test_a_domain_of_the_gallery_and_the_strength(page: Any, server: Server) -> None:
     _drop(page, "#source", server.source)
     page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
     _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1)))
-    number = page.locator("#strength input[type=number]")
-    number.fill("0.5")
-    number.press("Enter")
-    number.blur()
+    _set_strength(page, 0.5)
     _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1, strength=0.5)))
+
+
+@pytest.mark.browser
+def test_a_sampled_style_of_the_gallery(page: Any, server: Server) -> None:
+    _drop(page, "#source", server.source)
+    page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1)))
+    for seed in (0, 1):
+        page.locator("#samples").get_by_text("domain 1, 3", exact=True).wait_for()
+        shown = _image(page, "#samples")
+        page.locator("#samples button.thumbnail-item, #samples .thumbnail-lg").nth(2).click()
+        _wait_for_picture(page, server, _sampled(server, seed))
+        page.locator("#sample-others").click()
+        page.wait_for_function("old => document.querySelector('#samples img').src != old", arg=shown)
+    _set_strength(page, 0.5)
+    _wait_for_picture(page, server, _sampled(server, seed, 0.5))
+    page.locator("#domains button.thumbnail-item, #domains .thumbnail-lg").nth(1).click()
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.source, domain=1, strength=0.5)))
+
+
+def _sampled(server: Server, seed: int, strength: float = 1.0) -> np.ndarray:
+    drawn = server.model.translate(server.source, domain=1, samples=3, seed=seed, strength=strength)
+    return np.asarray(drawn[2])
+
+
+def _open_more(page: Any) -> None:
+    with page.expect_response(lambda answer: "/file=" in answer.url):  # the painter's copy of the source
+        page.locator("#more button").first.click()
+    page.locator("#mask canvas").first.wait_for()
+
+
+@pytest.mark.browser
+def test_a_whole_picture(page: Any, server: Server) -> None:
+    _drop(page, "#source", server.source)
+    _drop(page, "#reference", server.reference)
+    _wait_for_picture(page, server, server.expected)
+    _open_more(page)
+    page.locator("#whole input").check()
+    whole = server.model.translate(server.source, server.reference, whole=True)
+    _wait_for_picture(page, server, np.asarray(whole))
+
+
+def _paint(page: Any, down: int) -> None:
+    """A stroke through the middle of the painter, or so far below it."""
+    page.locator("#mask").scroll_into_view_if_needed()
+    box = page.locator("#mask canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + down
+    page.mouse.move(x - 20, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y, steps=8)
+    page.mouse.up()
+
+
+def _is_masked(shown: np.ndarray | None, before: np.ndarray) -> bool:
+    """Whether the upper edge is the source's and something else is not."""
+    if shown is None or shown.shape != before.shape:
+        return False
+    return np.array_equal(shown[:8], before[:8]) and not np.array_equal(shown, before)
+
+
+@pytest.mark.browser
+def test_a_painted_mask(page: Any, server: Server) -> None:
+    """What is painted is redrawn, and all else stays the source's to the pixel, until another source comes."""
+    _drop(page, "#source", server.source)
+    _drop(page, "#reference", server.reference)
+    _wait_for_picture(page, server, server.expected)
+    _open_more(page)
+    with Image.open(server.source) as picture:
+        before = np.asarray(picture.convert("RGB"))
+    free, waited, down = server.expected, time.monotonic(), 0
+    shown: np.ndarray | None = None
+    while time.monotonic() - waited < PATIENCE_SECONDS and not _is_masked(shown, before):
+        _paint(page, down)  # before the painter shows its picture, which nothing tells, a stroke is lost
+        down += 4
+        page.wait_for_timeout(8000)
+        shown = _fetched(_image(page, "#result")) if page.locator("#result img").count() else None
+    assert shown is not None
+    changed = (shown != before).any(axis=2)
+    assert changed.mean() < 0.5
+    assert (shown == free).all(axis=2)[changed].mean() > 0.3  # but for the edge of the paint
+    _drop(page, "#source", server.reference)
+    _wait_for_picture(page, server, np.asarray(server.model.translate(server.reference, server.reference)))
 
 
 @pytest.mark.browser
@@ -451,6 +601,8 @@ def test_a_phone_shows_the_whole_width(browser: Any, server: Server) -> None:
         view.wait_for_selector("#result img")
         assert view.evaluate("document.documentElement.scrollWidth") <= 390
         _is_seen_whole(view, "#result img")
+        more = view.locator("#more").bounding_box()
+        assert more["y"] + more["height"] <= 2 * view.viewport_size["height"]  # on the second screen
         view.locator(".overflow-menu > button").first.click()
         view.locator(".overflow-dropdown button", has_text="In between").first.click()
         view.wait_for_selector("#between-here img")

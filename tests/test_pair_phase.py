@@ -11,9 +11,9 @@ from small_runs import COUNT, CPU, DOMAINS, a_batch, fresh, parameters, same, ti
 
 from open_tunit.data.batches import Batches, PairTargets
 from open_tunit.data.pairs import NONE, Pairs, PairTable
-from open_tunit.training import objectives
 from open_tunit.training.plan import Plan
-from open_tunit.training.step import Step
+from open_tunit.training.steps import objectives
+from open_tunit.training.steps.step import Step
 
 
 def paired_plan(**changes: object) -> Plan:

@@ -16,8 +16,8 @@ from open_tunit.data.batches import Batch
 from open_tunit.interop.official import discriminator_names, generator_names, guiding_names
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import Queue, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.state import Queue, State, new_state
+from open_tunit.training.steps.step import Step
 
 LOSS_TOLERANCE = 1e-9
 NORM_TOLERANCE = 1e-6
@@ -148,7 +148,6 @@ def test_training_step(parity: Path, name: str, phase: str, gain: float) -> None
         translation_numbers=views.Numbers(None, torch.empty(0, 4)),
         labels=torch.full((count,), -1),
         unlabelled=torch.arange(count),
-        references=plain[expected["permutation"]],
         permutation=torch.tensor(expected["permutation"]),
     )
     terms = Step(Plan.of(config))(state, batch, PHASES[phase])

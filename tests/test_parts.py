@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
-from open_tunit.parts import in_parts
+from open_tunit.parts import AT_ONCE, PIXELS_AT_ONCE, groups, in_parts
 
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
 LACKS = [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError(CPU_MESSAGE)]
@@ -55,3 +57,23 @@ def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         list(in_parts(memory, torch.arange(5.0), torch.arange(5.0), at_once=4))
     assert memory.asked == [4]
+
+
+def test_groups_have_few_items_and_few_pixels() -> None:
+    half = PIXELS_AT_ONCE // 2
+    assert [len(group) for group in groups(range(2 * AT_ONCE + 1), lambda _: 1)] == [AT_ONCE, AT_ONCE, 1]
+    assert list(groups([half, half, half + 1, half, 1], lambda pixels: pixels)) == [[half, half], [half + 1], [half, 1]]
+    assert list(groups([], lambda _: 1)) == []
+
+
+def test_a_large_item_is_given_out_before_the_next_one_is_asked_for() -> None:
+    asked: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(3):
+            asked.append(item)
+            yield item
+
+    for count, group in enumerate(groups(items(), lambda _: 2 * PIXELS_AT_ONCE), start=1):
+        assert group == [count - 1]
+        assert len(asked) == count

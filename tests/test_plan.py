@@ -39,10 +39,17 @@ def test_separate_training_freezes_the_guiding_network_after_its_phase() -> None
     assert (after.name, after.train_guiding, after.train_generator) == ("separate", False, True)
 
 
-@pytest.mark.parametrize("schedule", ["joint", "separate"])
-def test_with_all_labels_all_networks_learn_at_once(schedule: Any) -> None:
-    phase = planned("all", schedule=schedule, joint_start=40).phase(0)
-    assert (phase.name, phase.train_generator, phase.labelled_only) == (schedule, True, False)
+def test_with_all_labels_all_networks_learn_at_once() -> None:
+    phase = planned("all", joint_start=40).phase(0)
+    assert (phase.name, phase.train_guiding, phase.train_generator) == ("joint", True, True)
+    assert not phase.labelled_only
+
+
+def test_separate_training_with_all_labels_gives_the_guiding_network_its_own_phase() -> None:
+    plan = planned("all", schedule="separate", steps=100, joint_start=40)
+    before, after = plan.phase(39), plan.phase(40)
+    assert (before.name, before.train_guiding, before.labelled_only) == ("guiding", True, False)
+    assert (after.name, after.train_guiding, after.train_generator) == ("separate", False, True)
 
 
 def test_with_some_labels_the_first_20000_steps_are_labelled_and_35000_alone() -> None:

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from open_tunit.metrics.agreement import matched_accuracy
-from open_tunit.training.pretrained import domain_codes, find_domains, fit_domain_head, fit_style, gathered, whitening
+from open_tunit.training.fitting.pretrained import (
+    domain_codes,
+    find_domains,
+    fit_domain_head,
+    fit_style,
+    gathered,
+    whitening,
+)
 
 
 def features(count: int = 400, width: int = 12, seed: int = 0) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from small_runs import parameters, same
 from open_tunit import TUNIT, Config, losses
 from open_tunit.data.batches import Batches
 from open_tunit.networks.backbone import Backbone
-from open_tunit.training import state as states
-from open_tunit.training.methods import make_step
+from open_tunit.training.fitting.pretrained import image_codes
 from open_tunit.training.plan import Plan
-from open_tunit.training.pretrained import image_codes
-from open_tunit.training.pretrained_step import PretrainedStep
-from open_tunit.training.state import State, new_state
+from open_tunit.training.steps import state as states
+from open_tunit.training.steps.methods import make_step
+from open_tunit.training.steps.pretrained_step import PretrainedStep
+from open_tunit.training.steps.state import State, new_state
 
 COUNT, DOMAINS = 12, 3
 CPU = torch.device("cpu")
@@ -81,8 +82,11 @@ def test_labels_are_the_domains() -> None:
     assert image_codes(state, source, plan).domains.tolist() == source.labels.tolist()
 
 
-def test_a_joint_step_trains_g_and_d_by_the_hinge_at_every_place() -> None:
-    plan = plan_of(pair_weight=0.0, cycle_weight=0.0)
+@pytest.mark.parametrize(("adversarial", "loss"), [("hinge", lambda x: F.relu(1 + x)), ("log", F.softplus)])
+def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
+    adversarial: str, loss: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    plan = plan_of(pair_weight=0.0, cycle_weight=0.0, adversarial=adversarial)
     state, source = begun(plan)
     batch = source.batch(0, 4)
     assert batch.styles is not None
@@ -99,7 +103,7 @@ def test_a_joint_step_trains_g_and_d_by_the_hinge_at_every_place() -> None:
     at = torch.cat([batch.domains[batch.permutation], batch.domains])
 
     def mean(outputs: list[torch.Tensor], domains: torch.Tensor, sign: float) -> float:
-        rows = [F.relu(1 + sign * level[range(len(domains)), domains]).mean() for level in outputs]
+        rows = [loss(sign * level[range(len(domains)), domains]).mean() for level in outputs]
         return float(torch.stack(rows).mean())
 
     terms = PretrainedStep(plan)(state, batch, plan.phase(0))
@@ -112,7 +116,7 @@ def test_a_joint_step_trains_g_and_d_by_the_hinge_at_every_place() -> None:
 
 
 def test_a_step_of_the_pair_phase_trains_g_alone() -> None:
-    from open_tunit.training.transitions import pair_table
+    from open_tunit.training.fitting.transitions import pair_table
 
     plan = plan_of()
     state, source = begun(plan)

@@ -39,6 +39,13 @@ def test_a_model_of_one_domain_is_told(split_folder: Path) -> None:
     assert any(line.startswith("20 of 20 images are in one domain") for line in figures["notes"])
 
 
+def test_what_is_left_out_of_the_measured_images_is_told(split_folder: Path) -> None:
+    (split_folder / "test" / "phone.heic").write_bytes(b"x")
+    figures = evaluate(untrained(), str(split_folder), seed=3)
+    assert figures["measured_images"] == 20
+    assert any(note.startswith("1 left out: test/phone.heic is HEIC") for note in figures["notes"])
+
+
 def test_a_folder_is_measured_the_same_twice(split_folder: Path) -> None:
     model = untrained()
     figures = evaluate(model, str(split_folder), seed=3)
@@ -53,6 +60,7 @@ def test_a_folder_is_measured_the_same_twice(split_folder: Path) -> None:
         assert low - 1e-9 <= figures[name] <= high + 1e-9
     assert "pseudo_label_accuracy" not in figures
     assert figures["protocol"]["domains"] == "pseudo labels"
+    assert not any("left out" in note for note in figures["notes"])
     with_labels = evaluate(model, str(split_folder), labels="folders", seed=3)
     assert 0.5 <= with_labels["pseudo_label_accuracy"] <= 1
     assert {"adjusted_rand_index", "normalized_mutual_information", "purity", "style_neighbour_accuracy"} <= set(

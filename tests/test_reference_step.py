@@ -17,8 +17,8 @@ from open_tunit.data import views
 from open_tunit.data.batches import Batch
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Phase, Plan
-from open_tunit.training.state import Queue, State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.state import Queue, State, new_state
+from open_tunit.training.steps.step import Step
 
 JOINT = Phase(name="joint", train_guiding=True, train_generator=True, guiding_weight=0.1, guiding_learning_rate=1e-4)
 STEPS = 5
@@ -58,7 +58,6 @@ def shaken_state(plan: Plan = PLAN) -> State:
 def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
     generator = torch.Generator().manual_seed(100 + seed)
     x, x_plus = (torch.rand(4, 3, size, size, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1 for _ in "ab")
-    permutation = torch.randperm(4, generator=generator)
     return Batch(
         x=x,
         x_plus=x_plus,
@@ -67,8 +66,7 @@ def batch_of(seed: int, dtype: torch.dtype, size: int = 32) -> Batch:
         translation_numbers=views.Numbers(None, torch.empty(0, 4)),
         labels=torch.full((4,), -1),
         unlabelled=torch.arange(4),
-        references=x[permutation],
-        permutation=permutation,
+        permutation=torch.randperm(4, generator=generator),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from open_tunit.data.scan import SUFFIXES, content_hash, scan
+from open_tunit.media.reasons import HEIC, RAW
 
 
 def _touch(root: Path, *names: str) -> None:
@@ -61,15 +62,63 @@ def test_no_picture_is_passed_over_in_silence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     told: list[str] = []
     assert scan(tmp_path, left_out=lambda path, reason: told.append(f"{path} {reason}")) == ("a.png",)
+    assert told == [f"b.HEIC {HEIC.reason}", f"deep/c.cr2 {RAW.reason}", "pipe.png is no regular file"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"no images in .*; 3 are left out: b\.HEIC is HEIC"):
+        scan(tmp_path)
+
+
+def test_what_is_no_picture_is_told_apart(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", "@eaDir/a.png/thumb.jpg", "deep/__MACOSX/._b.png", "notes.txt", ".DS_Store", "._c.png")
+    _touch(tmp_path, ".hidden.png", ".git/d.png", "deep/Thumbs.db")
+    told: list[tuple[str, str]] = []
+    left_out: list[str] = []
+    found = scan(
+        tmp_path,
+        left_out=lambda path, _: left_out.append(path),
+        passed_over=lambda path, reason: told.append((path, reason)),
+    )
+    assert (found, left_out) == (("a.png",), [])
+    thumbnails, hidden = "holds thumbnails of the pictures beside it", "is hidden, by the dot in its name"
     assert told == [
-        "@eaDir holds thumbnails of the pictures beside it",
-        "b.HEIC is of a kind that is not read (.heic); convert it to PNG or JPEG",
-        "deep/c.cr2 is of a kind that is not read (.cr2); convert it to PNG or JPEG",
-        "pipe.png is no regular file",
+        (".DS_Store", "belongs to a file manager"),
+        ("._c.png", "is a sidecar of macOS"),
+        (".git", hidden),
+        (".hidden.png", hidden),
+        ("@eaDir", thumbnails),
+        ("deep/Thumbs.db", "belongs to a file manager"),
+        ("deep/__MACOSX", thumbnails),
+        ("notes.txt", "is no picture, by its suffix"),
     ]
     (tmp_path / "a.png").unlink()
-    with pytest.raises(ValueError, match=r"no images in .*; 4 are left out: @eaDir holds"):
+    with pytest.raises(ValueError, match=r"no images in .*; 8 are left out: \.DS_Store belongs"):
         scan(tmp_path)
+
+
+def test_dead_links_without_a_suffix_may_have_been_folders(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png")
+    os.symlink("/nowhere/photos", tmp_path / "unmounted")
+    os.symlink("gone.txt", tmp_path / "notes.txt")
+    told: list[str] = []
+    scan(tmp_path, left_out=lambda path, _: told.append(path))
+    assert told == ["unmounted"]
+
+
+def test_folders_within_folders_without_end(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _ in range(600):
+        deep = deep / "d"
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(600):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+    finally:
+        os.close(here)
+    (deep / "a.png").write_bytes(b"x")
+    assert scan(tmp_path) == (f"{'d/' * 600}a.png",)
 
 
 def test_folders_that_cannot_be(tmp_path: Path) -> None:

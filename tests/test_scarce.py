@@ -97,7 +97,8 @@ def test_too_little_memory_is_told_with_what_helps(
     assert command.main(words) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
-        "tunit: not enough memory for batches of 4 at 32 px: lower either, by --set training.batch=N or --size N"
+        "tunit: not enough memory for batches of 4 at 32 px: --set training.batch=2 --set training.guiding_batch=32 "
+        "(about half as much) needs less"
     )
 
 

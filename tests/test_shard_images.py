@@ -17,7 +17,7 @@ from open_tunit.data.shard_images import ShardImages
 from open_tunit.data.sharding import write_shards
 from open_tunit.data.views import Views
 from open_tunit.settings.config import Data
-from open_tunit.training.distributed import Group
+from open_tunit.training.distributed.group import Group
 
 SIZE = 32
 

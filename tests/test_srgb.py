@@ -11,7 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from open_tunit import TUNIT
+from open_tunit.media import srgb
 from open_tunit.media.images import read_image, read_layers, save_image
+from open_tunit.media.srgb import to_srgb
 
 COLOUR = (40, 200, 60)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -126,6 +128,31 @@ def test_twelve_bits_in_sixteen_are_read_as_twelve_and_said(tmp_path: Path) -> N
 def test_small_values_of_32_bits_are_not_black(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 100, 255]], dtype=np.int32)).save(tmp_path / "a.tif")
     assert np.asarray(read_image(tmp_path / "a.tif"))[0, :, 0].tolist() == [0, 100, 255]
+
+
+def test_who_asks_is_told_and_not_warned() -> None:
+    noted: list[str] = []
+    for values in (np.uint16([[0, 4095]]), np.uint16([[0, 65535]]), np.int32([[0, 9]]), np.float32([[0, 1]])):
+        to_srgb(Image.fromarray(values), noted.append)
+    to_srgb(Image.new("CMYK", (2, 2)), noted.append)
+    assert noted == ["12-bit", "deep", "deep", "float", "cmyk"]
+
+
+def test_tall_and_wide_deep_pictures_are_scaled_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(srgb, "STRIP", 7)
+    values = np.arange(60, dtype=np.uint16) * 1000
+    for shape in ((20, 3), (3, 20), (60, 1), (1, 60)):
+        picture, _ = to_srgb(Image.fromarray(values.reshape(shape)), lambda _: None)
+        expected = np.rint(values.reshape(shape).astype(np.float64) * 255 / 65535)
+        assert np.array_equal(np.asarray(picture)[..., 0], expected)
+
+
+def test_values_that_are_no_numbers_leave_the_others_alone(tmp_path: Path) -> None:
+    values = np.array([[0, 0.2, 1, np.inf, -np.inf, np.nan]], dtype=np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert np.asarray(read_image(tmp_path / "a.tif"))[0, :, 0].tolist() == [0, 51, 255, 255, 0, 0]
+    Image.fromarray(values[:, 5:]).save(tmp_path / "a.tif")
+    assert np.asarray(read_image(tmp_path / "a.tif")).max() == 0
 
 
 def test_the_callers_picture_is_left_alone() -> None:

@@ -12,7 +12,7 @@ from small_runs import (
 )
 from torch import nn
 
-from open_tunit.training.state import Queue, copy_buffers, decay_at, new_state, update_average
+from open_tunit.training.steps.state import Queue, copy_buffers, decay_at, new_state, update_average
 
 
 def test_a_queue_grows_and_then_drops_the_oldest() -> None:

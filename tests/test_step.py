@@ -26,14 +26,14 @@ from torch import Tensor
 from open_tunit import losses
 from open_tunit.data import views
 from open_tunit.data.batches import Batch
-from open_tunit.training.descent import NotFiniteError
-from open_tunit.training.plan import Plan
-from open_tunit.training.state import State, new_state
-from open_tunit.training.step import Step
-from open_tunit.training.transitions import (
+from open_tunit.training.fitting.transitions import (
     open_palette,
     settle_statistics,
 )
+from open_tunit.training.plan import Plan
+from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.state import State, new_state
+from open_tunit.training.steps.step import Step
 
 
 def frozen(palette_dim: int = 2) -> tuple[Plan, State, Step]:
@@ -370,7 +370,7 @@ def test_the_gradient_penalty_may_be_lazy() -> None:
 def test_losses_are_float32_in_a_half_precision_step(preset: str) -> None:
     plan = tiny(preset)
     state, batch = new_state(plan, CPU), a_batch()
-    names = ("x", "x_plus", "x_domain", "x_content", "references")
+    names = ("x", "x_plus", "x_domain", "x_content")
     batch = dataclasses.replace(
         batch,
         **{name: getattr(batch, name).float() for name in names},

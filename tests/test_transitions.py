@@ -16,8 +16,8 @@ from small_runs import (
 )
 from torch import nn
 
-from open_tunit.training.clustering import linear_heads
-from open_tunit.training.transitions import (
+from open_tunit.training.fitting.clustering import linear_heads
+from open_tunit.training.fitting.transitions import (
     begin_prototypes,
     measure_statistics,
     open_palette,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 import math
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.data import views
+from open_tunit.data.geometry import ATTEMPTS, CROP_ATTEMPTS
 from open_tunit.data.views import Views
 
 Array = NDArray[np.float64]
 OFF = Views(flip=False, affine=False, crop=False, colour=False)
-AFFINE = Views(flip=False, affine=True, crop=False, colour=False)
-CROP = Views(flip=False, affine=False, crop=True, colour=False)
+AFFINE = Views(flip=False, affine=True, crop=False, colour=False, geometry="continuous")
+CROP = Views(flip=False, affine=False, crop=True, colour=False, geometry="continuous")
 COLOUR = Views(flip=False, affine=False, crop=False, colour=True)
 SIDE = 65
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -26,6 +28,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 def draws(count: int, **values: float | list[float]) -> dict[str, Array]:
     """Draws in the middle of their ranges (nothing moves, no flip), but for those given."""
     middle: dict[str, Array] = {name: np.full(count, 0.5) for name in views.DRAWS}
+    middle[ATTEMPTS] = np.full((count, CROP_ATTEMPTS, 2), 0.5)
     return middle | {name: np.broadcast_to(np.asarray(value, dtype=float), (count,)) for name, value in values.items()}
 
 
@@ -64,7 +67,12 @@ def test_middling_draws_change_nothing() -> None:
 def test_rows_are_functions_of_the_generator_and_their_place() -> None:
     few, many = (views.draw(np.random.default_rng(7), count) for count in (4, 8))
     other = views.draw(np.random.default_rng(8), 4)
-    assert tuple(few) == views.DRAWS
+    assert tuple(few) == (*views.DRAWS, ATTEMPTS)
+    assert few[ATTEMPTS].shape == (4, CROP_ATTEMPTS, 2)
+    np.testing.assert_array_equal(few[ATTEMPTS], many[ATTEMPTS][:4])
+    assert len(np.unique([*many[ATTEMPTS].ravel(), *other[ATTEMPTS].ravel()])) == 12 * 2 * CROP_ATTEMPTS
+    plain = np.random.default_rng(7).random((8, len(views.DRAWS)))  # as before the crops had numbers of their own
+    np.testing.assert_array_equal(np.stack([many[name] for name in views.DRAWS], axis=1), plain)
     for name in views.DRAWS:
         np.testing.assert_array_equal(few[name], many[name][:4])
         assert len({*many[name], *other[name]}) == 12  # every image its own
@@ -147,7 +155,7 @@ def test_a_crop_lies_anywhere_within_the_picture() -> None:
 
 
 def test_flip_comes_after_crop_and_affine() -> None:
-    both = Views(colour=False)
+    both = Views(colour=False, geometry="continuous")
     given = {"angle": 0.9, "shift_x": 0.8, "area": 0.1, "crop_x": 0.2}
     x = marker(0.2, 0.3)
     straight = views.augmented_view(x, draws(1, flip_plus=0.9, **given), both)
@@ -159,7 +167,7 @@ def test_outside_is_black_or_reflected() -> None:
     x = pictures(1, side=20)
     sent = draws(1, shift_x=1.0)  # two columns: the picture's or its mirror image's
     black = views.augmented_view(x, sent, AFFINE)
-    reflected = views.augmented_view(x, sent, Views(flip=False, crop=False, colour=False, outside="reflect"))
+    reflected = views.augmented_view(x, sent, dataclasses.replace(AFFINE, outside="reflect"))
     left = bool((black[..., :2] == -1).all())
     assert left or bool((black[..., -2:] == -1).all())
     picture = x.numpy() if left else x.numpy()[..., ::-1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_run import TINY
+from tiny import TINY
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves
 from open_tunit.data import batches as batches_module
 from open_tunit.data.batches import Batches
 from open_tunit.settings.config import Config
-from open_tunit.training.descent import LOOK_EVERY
 from open_tunit.training.plan import Plan, Supervision
-from open_tunit.training.state import State, new_state
-from open_tunit.training.step import Step
+from open_tunit.training.steps.descent import LOOK_EVERY
+from open_tunit.training.steps.state import State, new_state
+from open_tunit.training.steps.step import Step
 
 COUNT, BATCH = 24, 4
 DEVICE = torch.device("meta")

@@ -11,7 +11,7 @@ from PIL import Image
 from open_tunit import TUNIT
 from open_tunit.media.images import UnreadableImage
 from open_tunit.model_files.naming import Naming
-from open_tunit.web.studio import MAX_SIDE, MAX_SORTED, Studio
+from open_tunit.web.studio import CANVAS, MAX_SIDE, MAX_SORTED, SAMPLES, Sample, Studio
 from open_tunit.web.uploads import check_upload, check_uploads, sentence
 
 SIZE = 32
@@ -65,6 +65,19 @@ def test_translations_are_the_models(model: TUNIT, studio: Studio, files: list[s
     assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], domain=1)))
 
 
+def test_whole_pictures_colours_and_masks_are_the_models(model: TUNIT, studio: Studio, files: list[str]) -> None:
+    mask = Image.new("L", (24, 20))
+    mask.paste(255, (0, 0, 12, 20))
+    drawn = studio.translate(files[0], files[-1], whole=True, mask=mask)
+    assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], files[-1], whole=True, mask=mask)))
+    over_another = studio.translate(files[0], files[-1], mask=mask.resize((20, 20)))
+    assert np.array_equal(np.asarray(over_another), np.asarray(model.translate(files[0], files[-1])))
+    assert not studio.has_palette
+    with pytest.raises(ValueError, match="palette"):
+        studio.translate(files[0], files[-1], colours="source")
+    assert max(studio.canvas(files[0]).size) == CANVAS
+
+
 def test_translations_that_cannot_be(studio: Studio, files: list[str]) -> None:
     for values, said in (
         ((None, files[0]), "There is no source"),
@@ -74,6 +87,36 @@ def test_translations_that_cannot_be(studio: Studio, files: list[str]) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             studio.translate(*values)
+
+
+def test_sampled_styles_are_the_models(model: TUNIT, studio: Studio, files: list[str]) -> None:
+    assert not studio.can_sample
+    model.measure_domains([model.squares(files)])
+    studio = Studio(model)
+    assert studio.can_sample
+    domain = studio.domain_of(files[0])
+    assert domain == int(model.domains(files[0]).argmax())
+    several = model.translate(files[-1], domain=domain, samples=3, seed=4, strength=0.5)
+    for number, expected in enumerate(several):
+        drawn = studio.translate(files[-1], None, strength=0.5, sample=Sample(domain, 4, number))
+        assert np.array_equal(np.asarray(drawn), np.asarray(expected))
+    gallery = studio.sample_gallery(files[-1], domain, 4)
+    assert [caption for _, caption in gallery] == [f"domain {domain}, {k + 1}" for k in range(SAMPLES)]
+    drawn = model.redraw(model.squares(files[-1]), model.sample_styles(domain, SAMPLES, seed=4))
+    expected = (drawn.permute(0, 2, 3, 1).numpy() + 1) * 127.5
+    for number, (tile, _) in enumerate(gallery):
+        shown = np.asarray(tile.resize((SIZE, SIZE), Image.Resampling.BOX))
+        assert np.abs(expected - shown).mean(axis=(1, 2, 3)).argmin() == number
+    assert studio.sample_gallery(None, domain, 0) == studio.sample_gallery(files[0], None, 0) == []
+    for source, at, strength, number, said in (
+        (None, domain, 1.0, 0, "no source"),
+        (files[0], domain, 2.0, 0, "strength is 2.0"),
+        (files[0], 7, 1.0, 0, "domain is 7"),
+        (files[0], domain, 1.0, 10**12, "8 sampled styles"),
+        (files[0], domain, 1.0, -1, "8 sampled styles"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            studio.translate(source, None, strength=strength, sample=Sample(at, 0, number))
 
 
 def test_sorting_is_by_domain_and_surest_first(model: TUNIT, studio: Studio, files: list[str]) -> None:

@@ -47,6 +47,19 @@ def test_other_tensors_are_refused_before_they_are_loaded(
     assert len(str(caught.value)) < 300
 
 
+def test_tensors_that_may_be_missing(tmp_path: Path) -> None:
+    optional = {"o": torch.zeros(100, device="meta")}
+    for given in (GIVEN, {**GIVEN, "o": torch.ones(100)}):
+        safetensors.torch.save_file(given, tmp_path / "w")
+        assert read_weights(tmp_path / "w", EXPECTED, optional=optional).keys() == given.keys()
+    safetensors.torch.save_file({**GIVEN, "o": torch.ones(99)}, tmp_path / "w")
+    with pytest.raises(ValueError, match=r"o is \(99,\), expected \(100,\)"):
+        read_weights(tmp_path / "w", EXPECTED, optional=optional)
+    safetensors.torch.save_file({"o": torch.ones(100)}, tmp_path / "w")
+    with pytest.raises(ValueError, match="lacks a"):
+        read_weights(tmp_path / "w", EXPECTED, optional=optional)
+
+
 def _header(values: dict[str, Any], length: int | None = None) -> bytes:
     text = json.dumps(values).encode()
     return (len(text) if length is None else length).to_bytes(8, "little") + text

@@ -9,17 +9,32 @@ if TYPE_CHECKING:
     from open_tunit.evaluation.protocol import evaluate
     from open_tunit.model import TUNIT
     from open_tunit.settings.config import Config
+    from open_tunit.sorting import sort_folder
     from open_tunit.training.loop import train
+    from open_tunit.translation.interpolation import interpolate_files
+    from open_tunit.translation.translating import translate_files
 
     __version__: str
 
-__all__ = ["TUNIT", "Config", "__version__", "evaluate", "train"]
+__all__ = [
+    "TUNIT",
+    "Config",
+    "__version__",
+    "evaluate",
+    "interpolate_files",
+    "sort_folder",
+    "train",
+    "translate_files",
+]
 
 _HOMES = {
     "TUNIT": "open_tunit.model",
     "Config": "open_tunit.settings.config",
     "evaluate": "open_tunit.evaluation.protocol",
+    "interpolate_files": "open_tunit.translation.interpolation",
+    "sort_folder": "open_tunit.sorting",
     "train": "open_tunit.training.loop",
+    "translate_files": "open_tunit.translation.translating",
 }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
+import sys
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from open_tunit.settings.config import Precision
 
@@ -45,6 +48,21 @@ def use_half(precision: Precision, device: torch.device) -> bool:
     return precision == "bfloat16"
 
 
+def has_float64(device: torch.device) -> bool:
+    """Whether it computes in double precision: Apple's GPUs (mps) do not."""
+    return device.type != "mps"
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """`x` in float64, on its device, or on the CPU where that has no float64; `alike` brings results back."""
+    return x.double() if has_float64(x.device) else x.cpu().double()
+
+
+def alike(x: Tensor, other: Tensor) -> Tensor:
+    """`x` in the type and on the device of `other`; in this order, for a device without float64."""
+    return x.to(other.dtype).to(other.device)
+
+
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
     """Convolutions and matrix products in true float32: on Ampere and newer GPUs they are TF32 by default."""
@@ -72,6 +90,28 @@ def memory_for(work: str, remedy: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise MemoryError(f"not enough memory for {work}: {remedy}") from error
+
+
+def memory_size(device: torch.device) -> int | None:
+    """Bytes of the GPU's memory, or of the machine's; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes of it that this process has used so far; None where that is not known, as on Windows."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if device.type != "cpu" or sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def describe(device: torch.device) -> str:

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from open_tunit.files import write_atomic, write_text_atomic
+from open_tunit.domain_styles import SPREADS, DomainStyles
+from open_tunit.files import write_text_atomic
 from open_tunit.media import images
-from open_tunit.media.pictures import Opened, Picture, Pictures, listed, open_picture
-from open_tunit.model_files.model_config import read_model_config
-from open_tunit.model_files.naming import Naming, read_naming, write_naming
+from open_tunit.media.pictures import Frame, Mask, Opened, Picture, Pictures, listed, open_picture, to_redraw
+from open_tunit.model_files.model_config import ModelConfig, read_model_config, write_model_config
+from open_tunit.model_files.naming import read_naming, write_naming
 from open_tunit.model_files.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
-from open_tunit.model_files.weights import ShapesOnly, read_weights
+from open_tunit.model_files.weights import ShapesOnly, read_weights, write_weights
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import guiding_network
 from open_tunit.networks.guiding import Guidance
-from open_tunit.parts import groups, in_parts
-from open_tunit.settings.config import FORMAT_VERSION, Fit, Model
+from open_tunit.networks.inference import guidance, translations
+from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths, walked
+from open_tunit.parts import groups
+from open_tunit.settings.config import Fit, Model
 
-FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
-"""Numbers that a network's first layer gives out for one part of a batch: on a CPU as many as its caches work best with
-(docs/performance.md), on a GPU, where it was not measured, enough for 64 images of 128 px at width 64."""
 SQUARES_AT_ONCE = 256
 """Of a list of pictures that E sees."""
+FARTHEST = 2.0
+"""From 0, of a tensor's values: resampling goes a little beyond [-1, 1], values of 0 to 255 go far."""
 
 
-class TUNIT(nn.Module):
-    """E, G and the domains' mean styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
+class TUNIT(DomainStyles):
+    """E, G and the domains' styles (Baek et al. 2021). Safe to share between threads: nothing is stashed.
 
     Pictures come as paths or PIL images (any size; a list for several), read already or not (`open`), or as a float
     tensor (N, 3, S, S) in [-1, 1]. Those give PIL back, in the source's shape and with its transparency; tensors give
@@ -47,19 +45,13 @@ class TUNIT(nn.Module):
     in_bfloat16: bool = False
     """Whether G and the style codes are computed in bfloat16; domains never are. Results are float32 all the same."""
 
-    domain_styles: Tensor
-    domain_counts: Tensor
-
     def __init__(self, config: Model, *, fit: Fit = "crop", background: str = "#ffffff") -> None:
-        super().__init__()
-        self.config, self.fit, self.background = config, fit, background
+        super().__init__(config)
+        self.fit, self.background = fit, background
         self.E = guiding_network(config)
         self.G = Generator(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
-        self.register_buffer("domain_counts", torch.zeros(config.domains, dtype=torch.int64))
         self.about: dict[str, Any] = {}
-        self.naming = Naming.plain(config.domains)
 
     @torch.inference_mode()
     def translate(
@@ -68,25 +60,38 @@ class TUNIT(nn.Module):
         reference: Pictures | None = None,
         *,
         domain: int | str | None = None,
+        samples: int | None = None,
+        seed: int = 0,
         strength: float = 1.0,
+        colours: Colours | None = None,
+        whole: bool = False,
+        mask: Mask | Sequence[Mask] | None = None,
     ) -> Any:
         """Redraw each source in the style of its reference, or in the mean style of `domain` (number or name).
 
-        N sources with N references (pairwise), 1 with N, or N with 1. `strength` walks from the source's own style
-        (0) to the reference's (1). Returns a PIL image for one picture and one reference, a list when either is a
-        list, a tensor (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
+        N sources with N references (pairwise), 1 with N, or N with 1; `samples` styles of the domain, drawn by the
+        `seed`, count as so many references. `strength` walks from the source's own style (0) to the reference's (1).
+        `colours` are those of the `source`; of the `reference`, and nothing else of it; or a strength of their own.
+        With `whole` all of a picture is redrawn, not its middle square. A `mask`, for all sources or one each, is white
+        where they are redrawn, grey where both are mixed, and black where each pixel stays the source's; "alpha" stands
+        for the source's own alpha channel.
+
+        Returns a PIL image for one picture and one reference, a list when there may be several of either, a tensor
+        (N, 3, S, S) for tensors. Raises ValueError, FileNotFoundError.
         """
-        styles = self.target_styles(reference, domain)
-        drawn = self.redraw(source, styles, strength=strength)
-        one = not isinstance(source, (list, tuple, Tensor)) and not isinstance(reference, (list, tuple, Tensor))
+        walk = strengths(strength, colours)
+        styles = self.target_styles(reference, domain, samples, seed)
+        drawn = self.redraw(to_redraw(source, whole=whole, mask=mask), styles, strength=walk)
+        several = (list, tuple, Tensor)
+        one = samples is None and not isinstance(source, several) and not isinstance(reference, several)
         return drawn[0] if one else drawn
 
     @torch.inference_mode()
-    def redraw(self, source: Pictures, styles: Tensor, *, strength: float = 1.0) -> Any:
+    def redraw(self, source: Pictures, styles: Tensor, *, strength: Strength = 1.0) -> Any:
         """Redraw each source with its style code, of `styles` (N, style_dim): N with N, 1 with N, or N with 1.
 
-        The codes are those of `style` and `domain_style`, or mixtures; `strength` as in `translate`. Returns a list of
-        PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
+        The codes are those of `style`, `domain_style` and `sample_styles`, or mixtures; `strength` as in `translate`.
+        Returns a list of PIL images, or a tensor (N, 3, S, S) for a tensor. Raises ValueError, FileNotFoundError.
         """
         several = source if isinstance(source, Tensor) else listed(source)
         count = max(len(several), len(styles))
@@ -101,7 +106,9 @@ class TUNIT(nn.Module):
         return list(self._redrawn(several, codes, strength))
 
     @torch.inference_mode()
-    def redraw_all(self, sources: Sequence[Picture], styles: Tensor, *, strength: float = 1.0) -> Iterator[Image.Image]:
+    def redraw_all(
+        self, sources: Sequence[Picture], styles: Tensor, *, strength: Strength = 1.0
+    ) -> Iterator[Image.Image]:
         """All M x N translations of M pictures with N style codes (N, style_dim), the first picture's first.
 
         They are given out as they are drawn, so that the memory grows neither with M nor with N. Each picture is read
@@ -121,11 +128,13 @@ class TUNIT(nn.Module):
         return drawn.reshape(len(x), len(styles), *x.shape[1:])
 
     def open(self, picture: Picture) -> Opened:
-        """The picture, read and fitted to the square: what takes time and needs no network.
+        """The picture, read and brought to the model's size: what takes time and needs no network.
 
-        Raises FileNotFoundError, UnreadableImage (a ValueError).
+        Raises FileNotFoundError, UnreadableImage, RefusedPicture (ValueErrors).
         """
-        return open_picture(picture, self.config.size, self.fit, self.background)
+        multiple = 2**self.config.halvings
+        frame = Frame(size=self.config.size, fit=self.fit, background=self.background, multiple=multiple)
+        return open_picture(picture, frame)
 
     def squares(self, pictures: Pictures) -> Tensor:
         """N pictures as the networks see them: (N, 3, S, S) in [-1, 1], on the model's device."""
@@ -146,41 +155,12 @@ class TUNIT(nn.Module):
         """
         return self._probabilities(self._guidance(pictures))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def measure_domains(self, batches: Iterable[Tensor]) -> None:
-        """Set each domain's mean style and count from batches of images (N, 3, S, S)."""
-        styles = torch.zeros_like(self.domain_styles, dtype=torch.float64)
-        counts = torch.zeros_like(self.domain_counts)
-        for batch in batches:
-            guidance = self._guidance(batch)
-            labels = self._probabilities(guidance).argmax(dim=1)
-            member = nn.functional.one_hot(labels, self.config.domains)  # (N, K)
-            styles += member.T.to(styles) @ guidance.style.to(styles)
-            counts += member.sum(dim=0)
-        self.domain_styles.copy_(styles / counts.clamp(min=1)[:, None])
-        self.domain_counts.copy_(counts)
-
-    def take_domain_means(self, styles: Tensor, domains: Tensor) -> None:
-        """Set each domain's mean style and count from the style codes (N, style_dim) and domains (N,) of images."""
-        member = nn.functional.one_hot(domains.to(styles.device), self.config.domains)  # (N, K)
-        counts = member.sum(dim=0)
-        sums = member.T.double() @ styles.double()
-        self.domain_styles.copy_(sums / counts.clamp(min=1)[:, None])
-        self.domain_counts.copy_(counts)
-
-    def domain_style(self, domain: int | str) -> Tensor:
-        """The mean style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
-        number = self.naming.number(domain)
-        if not self.domain_counts[number]:
-            raise ValueError(f"domain {domain} has no mean style: no training image was sorted into it")
-        return self.domain_styles[number]
-
-    def name_domains(self, naming: Naming) -> None:
-        """Call the domains by the user's names, and count those that are merged as one from now on."""
-        self.naming = naming
-        styles, counts = naming.merged_means(self.domain_styles, self.domain_counts)
-        self.domain_styles.copy_(styles)
-        self.domain_counts.copy_(counts)
+        """Set each domain's mean style, spread and count from batches of images (N, 3, S, S)."""
+        seen = [self._guidance(batch) for batch in batches]
+        domains = torch.cat([self._probabilities(guidance).argmax(dim=1) for guidance in seen])
+        self.take_domain_styles(torch.cat([guidance.style for guidance in seen]), domains)
 
     def save_pretrained(
         self,
@@ -197,21 +177,12 @@ class TUNIT(nn.Module):
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        trunk = {name: value for name, value in tensors.items() if name.startswith("E.trunk.")}
-        if self.config.trunk != "vgg11":  # its weights are numbers of half precision already
-            tensors |= {name: value.half() for name, value in trunk.items()}
-        if half:
-            tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
-        values = {
-            "format_version": FORMAT_VERSION,
-            "model": dataclasses.asdict(self.config),
-            "fit": self.fit,
-            "background": self.background,
-            "about": self.about,
-        }
-        write_atomic(target / WEIGHTS, lambda path: safetensors.torch.save_file(tensors, path))
-        write_text_atomic(target / CONFIG, json.dumps(values, indent=1) + "\n")
+        # a pretrained trunk's weights are numbers of half precision already
+        halved = "" if half else "E.trunk." if self.config.trunk != "vgg11" else None
+        write_weights(target / WEIGHTS, self.state_dict(), halved=halved)
+        write_model_config(
+            target / CONFIG, ModelConfig(self.config, self.fit, self.background, self.about, self.naming.labels)
+        )
         write_naming(target, self.naming)
         if card is not None:
             write_text_atomic(target / CARD, card)
@@ -223,34 +194,41 @@ class TUNIT(nn.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str], *, revision: str | None = None) -> TUNIT:
         """The model of a folder that `save_pretrained` wrote (a run's `model/`), in eval mode on the CPU.
 
-        `folder` may be `critters`, the bundled checkpoint, or a hub id, `user/name`, with `revision` its
+        `folder` may be a bundled checkpoint's name (`critters`), or a hub id, `user/name`, with `revision` its
         branch, tag or commit; a model folder of that name here comes first. Nothing in the files is run. Raises
         FileNotFoundError when it is not there, ValueError when it is damaged or of a newer version.
         """
         source = model_folder(folder, revision=revision)
         config = read_model_config(source / CONFIG)
-        naming = read_naming(source, config.model.domains)
+        naming = read_naming(source, config.model.domains, config.labels)
         with ShapesOnly():
-            expected = cls(config.model).state_dict()
-        weights = read_weights(source / WEIGHTS, expected)
+            shapes = cls(config.model)
+            spreads = torch.empty(shapes.spreads_shape)
+        weights = read_weights(source / WEIGHTS, shapes.state_dict(), optional={SPREADS: spreads})
         model = cls(config.model, fit=config.fit, background=config.background)
         model.about = config.about
+        if SPREADS in weights:
+            model.domain_spreads = torch.empty(model.spreads_shape)
         model.load_state_dict(weights)
         model.name_domains(naming)
         return model.eval()
 
-    def target_styles(self, reference: Pictures | None, domain: int | str | None) -> Tensor:
-        """The style codes (N, style_dim) of N references, or that of a domain: one of both is needed."""
+    def target_styles(
+        self, reference: Pictures | None, domain: int | str | None, samples: int | None = None, seed: int = 0
+    ) -> Tensor:
+        """The style codes (N, style_dim) of N references, of N samples of a domain, or its mean: as `translate`."""
         if reference is not None and domain is None:
+            if samples is not None:
+                raise ValueError(f"samples is {samples}, and there is a reference; a domain's styles are sampled")
             return self.style(reference)
-        if domain is not None and reference is None:
-            return self.domain_style(domain)[None]
-        raise ValueError("translate needs a reference or a domain, and not both")
+        if domain is None or reference is not None:
+            raise ValueError("translate needs a reference or a domain, and not both")
+        return self.domain_style(domain)[None] if samples is None else self.sample_styles(domain, samples, seed=seed)
 
     def _probabilities(self, guidance: Guidance) -> Tensor:
         return self.naming.merged(guidance.logits.softmax(dim=1))
 
-    def _redrawn(self, sources: Sequence[Picture], codes: Tensor, strength: float) -> Iterator[Image.Image]:
+    def _redrawn(self, sources: Sequence[Picture], codes: Tensor, strength: Strength) -> Iterator[Image.Image]:
         """M pictures, each with its N style codes (M, N, D): the M * N translations, few pictures in memory at once."""
         rest = iter(codes)
         for group in groups(map(self.open, sources), lambda opened: opened.pixels):
@@ -258,60 +236,38 @@ class TUNIT(nn.Module):
             yield from self._redrawn_group(group, theirs, strength)
             del group  # so that it is freed before the next one is read
 
-    def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: float) -> Iterator[Image.Image]:
-        drawn = itertools.chain.from_iterable(self._drawn(self.squares(group), codes, strength))
-        for original in group:
-            for square in itertools.islice(drawn, codes.shape[1]):
-                yield original.with_output(square, self.fit)
+    def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: Strength) -> Iterator[Image.Image]:
+        codes = self._walked(self.squares(group) if needs_own(strength) else None, codes, strength)
+        rest = iter(codes)
+        for _, alike in itertools.groupby(group, lambda opened: opened.content.shape):
+            some = list(alike)
+            x = torch.stack([opened.content for opened in some]).to(self.domain_styles)
+            theirs = torch.stack(list(itertools.islice(rest, len(some))))
+            drawn = itertools.chain.from_iterable(translations(self.G, x, theirs, half=self.in_bfloat16))
+            for original in some:
+                yield from map(original.with_output, itertools.islice(drawn, codes.shape[1]))
 
-    def _drawn(self, x: Tensor, codes: Tensor, strength: float = 1.0) -> Iterator[Tensor]:
-        """M images (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts.
+    def _drawn(self, x: Tensor, codes: Tensor, strength: Strength = 1.0) -> Iterator[Tensor]:
+        """M squares (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts."""
+        codes = self._walked(x, codes, strength)
+        yield from translations(self.G, x, codes, half=self.in_bfloat16)
 
-        Each image is encoded once.
-        """
-        codes = codes.to(x)
-        if strength != 1:
-            codes = torch.lerp(self.style(x)[:, None], codes, strength)
-        at_once = self._at_once(self.config.generator_width)
-        for some, theirs in zip(x.split(at_once), codes.split(at_once), strict=True):
-            content = torch.cat(list(in_parts(self._encode, some, at_once=at_once)))
-            rows = torch.arange(len(some), device=x.device).repeat_interleave(codes.shape[1])
-            decode = functools.partial(self._decode, content)
-            yield from in_parts(decode, rows, theirs.flatten(0, 1), at_once=at_once)
-
-    def _encode(self, x: Tensor) -> Tensor:
-        with self._autocast(self.in_bfloat16):
-            return self.G.encode(x)
-
-    def _decode(self, content: Tensor, rows: Tensor, codes: Tensor) -> Tensor:
-        with self._autocast(self.in_bfloat16):
-            return self.G.decode(content[rows], codes).to(codes)
+    def _walked(self, squares: Tensor | None, codes: Tensor, strength: Strength) -> Tensor:
+        """The codes (M, N, D) that M squares are redrawn with; the squares are needed where their own codes count."""
+        codes = codes.to(self.domain_styles)
+        if squares is None or not needs_own(strength):
+            return codes
+        return walked(self.style(squares)[:, None], codes, strength, self.config.palette_dim)
 
     def _guidance(self, pictures: Pictures, *, half: bool = False) -> Guidance:
-        """E's outputs; with `half` its trunk computes in bfloat16, its heads in float32 all the same."""
-
-        def guide(part: Tensor) -> Guidance:
-            with self._autocast(half):
-                features = self.E.features(part)
-            return self.E.read(*(value.to(part) for value in features))
-
+        """E's outputs for N pictures, `half` in bfloat16."""
         if isinstance(pictures, Tensor):
             some: Iterable[Tensor] = [self._checked(pictures)]
         else:
             several = listed(pictures)
             starts = range(0, len(several), SQUARES_AT_ONCE)
             some = (self.squares(several[start : start + SQUARES_AT_ONCE]) for start in starts)
-        at_once = self._at_once(self.config.guiding_width)
-        parts = itertools.chain.from_iterable(in_parts(guide, x, at_once=at_once) for x in some)
-        return Guidance(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-    def _autocast(self, half: bool) -> torch.autocast:
-        return torch.autocast(self.domain_styles.device.type, dtype=torch.bfloat16, enabled=half)
-
-    def _at_once(self, width: int) -> int:
-        """Images of a part for a network whose first layer has `width` channels."""
-        values = FULL_SIZE_VALUES["cpu" if self.domain_styles.is_cpu else "cuda"]
-        return max(1, values // (width * self.config.size**2))
+        return guidance(self.E, some, width=self.config.guiding_width, half=half)
 
     def _checked(self, x: Tensor) -> Tensor:
         """Images (N, 3, S, S), on the model's device."""
@@ -320,4 +276,9 @@ class TUNIT(nn.Module):
             raise ValueError(f"the tensor is {x.dtype} {tuple(x.shape)}; expected float (N, 3, {size}, {size})")
         if not len(x):
             raise ValueError("the tensor holds no images")
+        low, high = (float(value) for value in x.aminmax())
+        if not -FARTHEST <= low <= high <= FARTHEST:
+            raise ValueError(
+                f"the tensor has values from {low:g} to {high:g}; expected -1 to 1 (0 to 255: x / 127.5 - 1)"
+            )
         return x.to(self.domain_styles)

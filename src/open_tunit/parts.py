@@ -41,16 +41,22 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def groups(items: Iterable[Item], pixels: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """The items in lists of at most AT_ONCE, with at most PIXELS_AT_ONCE pixels together."""
+    """The items in lists of at most AT_ONCE, with at most PIXELS_AT_ONCE pixels together; one alone may have more.
+
+    A list that is full by itself is given out before the next item is asked for, which may be as large.
+    """
     group: list[Item] = []
     total = 0
     for item in items:
         count = pixels(item)
-        if group and (len(group) == AT_ONCE or total + count > PIXELS_AT_ONCE):
+        if group and total + count > PIXELS_AT_ONCE:
             yield group
             group, total = [], 0
         group.append(item)
         total += count
         del item
+        if len(group) == AT_ONCE or total >= PIXELS_AT_ONCE:
+            yield group
+            group, total = [], 0
     if group:
         yield group

@@ -16,6 +16,8 @@ class Stream(enum.IntEnum):
     STATISTICS = 3
     DOMAIN_COUNT = 4
     PAIRS = 5
+    STYLES = 6
+    DISTILLATION = 7
 
     EVALUATED_IMAGES = 16
     EVALUATED_PAIRS = 17

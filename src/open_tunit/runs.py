@@ -6,31 +6,28 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from open_tunit.data.dataset import Dataset, same_images, same_labels
+from open_tunit.data.doctor import Examination, Finding, save_manifest
+from open_tunit.data.scan import LITTER
 from open_tunit.files import TEMPORARY, naming, read_json, read_json_lines, sweep, write_atomic, write_text_atomic
 from open_tunit.lock import locked
-from open_tunit.model_files.places import BUNDLED, MODEL, TRAINING_HASHES
 from open_tunit.model_files.places import CONFIG as MODEL_CONFIG
+from open_tunit.model_files.places import MODEL, TRAINING_HASHES, bundled_names, model_folder
 from open_tunit.settings.config import Config
-from open_tunit.settings.recipes import Recipe
 
 KEPT_CHECKPOINTS = 2
-FITTED = {"model.domains", "training.batch", "training.guiding_batch", "training.queue"}
-"""Settings that follow from the images: a difference in one of them alone is not reported as a setting."""
 CONFIG, DATA, CURVE, LOG, METRICS = "config.yaml", "data.json", "domains.json", "log.jsonl", "metrics.json"
+FILES = "files.json"
 BEST, CHECKPOINTS, SAMPLES, TENSORBOARD = "best", "checkpoints", "samples", "tensorboard"
 REPORT, PAGE, COST = "report", "index.html", "cost.json"
-LOCK = "lock"
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What file managers leave in any folder."""
+LOCK, NOT_FINITE = "lock", "not_finite.pt"
+"""The files and folders of a run's folder: code that opens them takes their names from here."""
 INIT = "init"
 """Under which data.json holds the SHA-256 of the weights that the run started from."""
-"""The files and folders of a run's folder: these names are written here only."""
 MOST_HASHES_BYTES = 100_000
 """A model's config.json holds its training images by content where they are no longer, about 6,000 images."""
 ALARM = "alarm/"
@@ -43,7 +40,10 @@ class DifferentRunError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/."""
+    """A folder `out` with config.yaml, log.jsonl, samples/, checkpoints/, model/ and, where validated, best/.
+
+    files.json is there where the images come from a folder.
+    """
 
     folder: Path
 
@@ -74,10 +74,20 @@ class Run:
         except OSError as error:
             raise ValueError(f"cannot write the run in {self.folder}: {error.strerror}") from error
 
+    def write_files(self, examination: Examination, found: Sequence[Finding]) -> Path:
+        """Write files.json: what became of each file of the folder. Raises OSError."""
+        save_manifest(examination, self.folder / FILES, found)
+        return self.folder / FILES
+
     def model_step(self) -> int | None:
         """The step that the model in model/ is of; None where there is none."""
         step = _about(self.model_folder).get("step")
         return step if isinstance(step, int) else None
+
+    def progress(self) -> tuple[int, float]:
+        """Step of the newest checkpoint, by its name, and the seconds that the log has up to it; 0 without."""
+        step = max((int(path.stem) for path in self._checkpoints()), default=0)
+        return step, max((float(line.get("seconds", 0)) for line in self.log() if _step_of(line) <= step), default=0.0)
 
     def best_score(self, step: int) -> float:
         """The score of the model in best/, minus infinity where there is none or it is from after `step`."""
@@ -89,27 +99,25 @@ class Run:
 
     def latest_checkpoint(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
-        import torch
+        return next((values for path in reversed(self._checkpoints()) if (values := _loaded(path)) is not None), None)
 
-        for path in reversed(self._checkpoints()):
-            try:
-                return dict(torch.load(path, map_location="cpu", weights_only=True))
-            except OSError:
-                raise
-            except Exception as error:  # on damaged bytes torch's readers raise nearly anything
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
-                warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
-        return None
+    def checkpoint(self, step: int) -> dict[str, Any] | None:
+        """The checkpoint of this step, or None where it is not there or damaged, which a warning tells."""
+        path = self.folder / CHECKPOINTS / f"{step:08d}.pt"
+        return _loaded(path) if path.exists() else None
 
-    def save_checkpoint(self, values: Mapping[str, Any], step: int) -> None:
-        """Write checkpoints/STEP.pt atomically; keep the newest two."""
-        import torch
-
-        folder = self.folder / CHECKPOINTS
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"{step:08d}.pt", lambda path: torch.save(dict(values), path))
+    def save_checkpoint(self, values: Mapping[str, Any], step: int, *, good_step: int) -> None:
+        """Write checkpoints/STEP.pt atomically; keep the newest two, and that of `good_step`."""
+        (self.folder / CHECKPOINTS).mkdir(exist_ok=True)
+        _save_tensors(self.folder / CHECKPOINTS / f"{step:08d}.pt", values)
         for path in self._checkpoints()[:-KEPT_CHECKPOINTS]:
-            path.unlink()
+            if int(path.stem) != good_step:
+                path.unlink()
+
+    def save_not_finite(self, values: Mapping[str, Any]) -> Path:
+        """Write not_finite.pt, of the newest losses that were no numbers; returns its path."""
+        _save_tensors(self.folder / NOT_FINITE, values)
+        return self.folder / NOT_FINITE
 
     def cut_log(self, step: int) -> None:
         """Drop the log lines past `step`: they will be written again."""
@@ -136,7 +144,7 @@ class Run:
         return read_json_lines(self.folder / LOG)
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.folder / CHECKPOINTS).glob("[0-9]*.pt"))
+        return sorted(path for path in (self.folder / CHECKPOINTS).glob("*.pt") if path.stem.isdecimal())
 
 
 def stored_config(folder: Path) -> Config | None:
@@ -156,10 +164,10 @@ def held(folder: Path) -> Iterator[None]:
     """The run's folder for this process alone; made, and removed again where nothing comes of it.
 
     Raises DifferentRunError for a folder of anything else, RunInUseError where another process trains the run, and
-    ValueError where nothing can be written, or for the bundled checkpoint's name.
+    ValueError where nothing can be written, or for a bundled checkpoint's name.
     """
-    if folder.as_posix() == BUNDLED:
-        raise ValueError(f"out is {folder}, the name of the bundled checkpoint; name another folder, as runs/{folder}")
+    if folder.as_posix() in bundled_names():
+        raise ValueError(f"out is {folder}, the name of a bundled checkpoint; name another folder, as runs/{folder}")
     stored_config(folder)
     with ExitStack() as stack:
         try:
@@ -170,57 +178,6 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def check_same_run(stored: Config, asked: Config, dataset: Dataset, init: str | None) -> None:
-    """Raise DifferentRunError, naming the first differing settings or the images, unless both are one run.
-
-    Images, labels and `init`, the hash of the weights to start from, are compared with data.json, where they are known.
-    """
-    differences = _differences(stored.identity(), asked.identity())
-    known = read_json(Path(asked.out) / DATA)
-    if known and differences.keys() <= FITTED:
-        _check_contents(known, asked, dataset, init)
-    if differences:
-        telling = {name: text for name, text in differences.items() if name not in FITTED} or differences
-        shown = "; ".join(list(telling.values())[:3])
-        raise DifferentRunError(f"{asked.out} holds a different run ({shown}); name another folder or delete it")
-
-
-def _check_contents(known: Mapping[str, Any], asked: Config, dataset: Dataset, init: str | None) -> None:
-    changed = None
-    if not same_images(known, dataset):
-        changed = f"the images of {asked.data.folder} changed"
-    elif not same_labels(known, dataset):
-        changed = f"the labels of {asked.data.folder} changed"
-    elif init is not None and known.get(INIT, init) != init:
-        changed = f"the model {asked.init} changed"
-    if changed is not None:
-        raise DifferentRunError(f"{changed} since {asked.out} was begun; name another folder for the run")
-
-
-def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: Path) -> None:
-    """Raise DifferentRunError, naming the fields, unless a checkpoint's recipe is the one asked for.
-
-    `stored` is None in checkpoints of format version 1, whose settings were compared instead.
-    """
-    known = dataclasses.asdict(asked)
-    differences = [name for name, value in (stored or known).items() if known.get(name) != value]
-    if differences:
-        raise DifferentRunError(f"{folder} was begun with another recipe ({', '.join(differences)} differ)")
-
-
-def extended(stored: Config, asked: Config) -> Config:
-    """The stored run with the asked budget: more steps or minutes extend it, the joint phase stays where it began."""
-    steps = stored.training.steps
-    if asked.minutes is None:
-        steps = asked.training.steps
-    elif stored.minutes is not None and asked.minutes != stored.minutes:
-        steps = round(steps * asked.minutes / stored.minutes)
-    budget = {"minutes": asked.minutes, "training.steps": steps}
-    free = ("out", "init", "device", "precision", "report_every", "validate_every", "cache")
-    places = {"data.folder": asked.data.folder, "data.labels": asked.data.labels}
-    return stored.replace(budget | places | {name: getattr(asked, name) for name in free})
-
-
 def claim(config: Config, about_data: Mapping[str, Any]) -> None:
     """Write data.json, which makes no run yet. Raises ValueError where nothing can be written."""
     try:
@@ -229,26 +186,47 @@ def claim(config: Config, about_data: Mapping[str, Any]) -> None:
         raise ValueError(f"cannot write the run in {config.out}: {error.strerror}") from error
 
 
+def training_hashes_of(place: str | Path) -> str | None:
+    """The training images of a model, by content; None where neither it nor the run that it lies in has them.
+
+    `place` is a run, a model folder, a hub id or `critters`. Raises what model_folder raises.
+    """
+    folder = model_folder(place)
+    data = _about(folder).get("data")
+    found = data.get(TRAINING_HASHES) if isinstance(data, dict) else None
+    if found is None and (folder.parent / CONFIG).is_file():
+        found = read_json(folder.parent / DATA).get(TRAINING_HASHES)
+    return found if isinstance(found, str) else None
+
+
 def without_many_hashes(about_data: Mapping[str, Any]) -> dict[str, Any]:
     """What a model folder says of its data: all that data.json does but hashes too many for config.json."""
     many = len(about_data.get(TRAINING_HASHES, "")) > MOST_HASHES_BYTES
     return {name: value for name, value in about_data.items() if not (many and name == TRAINING_HASHES)}
 
 
+def _save_tensors(path: Path, values: Mapping[str, Any]) -> None:
+    import torch
+
+    write_atomic(path, lambda temporary: torch.save(dict(values), temporary))
+
+
+def _loaded(path: Path) -> dict[str, Any] | None:
+    import torch
+
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except OSError:
+        raise
+    except Exception as error:  # on damaged bytes torch's readers raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
+        warnings.warn(f"{path} is damaged ({reason}); going back to an older checkpoint", stacklevel=2)
+        return None
+
+
 def _about(model: Path) -> dict[str, Any]:
     about = read_json(model / MODEL_CONFIG).get("about")
     return about if isinstance(about, dict) else {}
-
-
-def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in stored:
-        old, new = stored[name], asked.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found |= _differences(old, new, f"{path}{name}.")
-        elif old != new:
-            found[path + name] = f"{path}{name} is {old} there and {new} here"
-    return found
 
 
 def _step_of(line: Mapping[str, Any]) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from open_tunit.data.cache import build_store
+from open_tunit.data.cache import Store, build_store, forget_pages
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.media import images
 from open_tunit.model import TUNIT
@@ -38,24 +42,25 @@ class Sorted:
     """Path and reason of each file left out."""
 
 
-def sort_folder(model: TUNIT, data: Path, out: Path, *, style_map: bool = False) -> Sorted:
+def sort_folder(
+    model: TUNIT, data: str | os.PathLike[str], out: str | os.PathLike[str], *, style_map: bool = False
+) -> Sorted:
     """Write OUT/domains.csv, a contact sheet per domain (the surest images first) and OUT/domains.yaml to be filled in.
 
     With `style_map` also OUT/style_map_tsne.png, and OUT/style_map_umap.png where UMAP is installed. Raises ValueError
     where `out` holds one of these files already, and what opening the folder raises.
     """
+    data, out = Path(data), Path(out)
     table, sheets = out / TABLE, [f"{model.naming.label(k)}.png" for k in sorted(set(model.naming.heads))]
     for name in (TABLE, NAMES, *sheets, *MAPS.values()):
         if (out / name).exists():
             raise ValueError(f"{out / name} exists already; name another folder with --out, or delete it")
     store = build_store(data, model.config.size, model.fit, model.background)
-    parts = [images.from_uint8(store.images[i : i + CHUNK]) for i in range(0, len(store.files), CHUNK)]
-    sure, domains = (part.numpy() for part in torch.cat([model.domains(x).cpu() for x in parts]).max(dim=1))
+    sure, domains = (part.numpy() for part in _of_parts(model.domains, store).max(dim=1))
     counts = np.bincount(domains, minlength=model.config.domains).tolist()
     out.mkdir(parents=True, exist_ok=True)
     if style_map:
-        styles = torch.cat([model.style(x).cpu() for x in parts]).numpy()
-        save_style_maps(out, styles, domains, model.naming.names)
+        save_style_maps(out, _of_parts(model.style, store).numpy(), domains, model.naming.names)
     for domain in np.flatnonzero(counts):
         sheet = contact_sheet(store.images[_surest(domains == domain, sure)])
         images.save_image(sheet, out / f"{model.naming.label(int(domain))}.png")
@@ -63,6 +68,15 @@ def sort_folder(model: TUNIT, data: Path, out: Path, *, style_map: bool = False)
     rows = [(f, int(d), model.naming.names[d], f"{p:.4f}") for f, d, p in zip(store.files, domains, sure, strict=True)]
     write_atomic(table, lambda path: _write_csv(path, rows))
     return Sorted(counts, store.unreadable)
+
+
+def _of_parts(measure: Callable[[Tensor], Tensor], store: Store) -> Tensor:
+    """What `measure` gives for all images, (N, d) on the CPU, with a part of the images in memory at a time."""
+    numbers = []
+    for start in range(0, len(store.files), CHUNK):
+        numbers.append(measure(images.from_uint8(store.images[start : start + CHUNK])).cpu())
+        forget_pages(store.images)
+    return torch.cat(numbers)
 
 
 def contact_sheet(pixels: np.ndarray, columns: int = SHEET_COLUMNS) -> Image.Image:
@@ -91,7 +105,8 @@ def _surest(members: NDArray[np.bool_], sure: NDArray[np.floating]) -> NDArray[n
 
 
 def _write_csv(path: Path, rows: list[tuple[str, int, str, str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    names_as_they_are = sys.getfilesystemencodeerrors()  # those that are not UTF-8
+    with path.open("w", newline="", encoding="utf-8", errors=names_as_they_are) as file:
         writer = csv.writer(file)
         writer.writerow(("file", "domain", "name", "probability"))
         writer.writerows(rows)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
-Command = Callable[..., None]
+Command = Callable[..., int | None]
+"""Returns the exit code; None is 0."""
 REFUSED = 2
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 RULE = re.compile(r"╭|╰|[─-]{4,}")
@@ -20,7 +21,7 @@ HELP_INDENT = 8
 """Of the help of an argument, in tyro's box of those that are missing."""
 
 
-def parse(words: Sequence[str], commands: Mapping[str, Command], description: str) -> Callable[[], None]:
+def parse(words: Sequence[str], commands: Mapping[str, Command], description: str) -> Callable[[], int | None]:
     """The command that `words` name, with its arguments, still to be called.
 
     Raises SystemExit for `--help`, and ValueError, saying what came and what was expected, for words that are none.
@@ -31,7 +32,7 @@ def parse(words: Sequence[str], commands: Mapping[str, Command], description: st
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            call: Callable[[], None] = tyro.extras.subcommand_cli_from_dict(
+            call: Callable[[], int | None] = tyro.extras.subcommand_cli_from_dict(
                 later, prog="tunit", description=description, args=words
             )
     except SystemExit as stopped:
@@ -42,9 +43,9 @@ def parse(words: Sequence[str], commands: Mapping[str, Command], description: st
     return call
 
 
-def _deferred(command: Command) -> Callable[..., Callable[[], None]]:
+def _deferred(command: Command) -> Callable[..., Callable[[], int | None]]:
     @functools.wraps(command)
-    def defer(*values: object, **named: object) -> Callable[[], None]:
+    def defer(*values: object, **named: object) -> Callable[[], int | None]:
         return functools.partial(command, *values, **named)
 
     return defer

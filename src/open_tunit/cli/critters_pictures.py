@@ -13,7 +13,7 @@ def critters(out: Path, count: int = 100, species: int = 5, size: int = 64, seed
         count: Number of pictures.
         species: Number of species, 2 to 10.
         size: Side of the pictures in pixels.
-        seed: Seed of the drawings; the bundled checkpoint was trained on those of 0.
+        seed: Seed of the drawings; the bundled checkpoint critters was trained on those of 0.
     """
     if count < 1 or size < 1 or seed < 0:
         raise ValueError(f"--count is {count}, --size {size}, --seed {seed}; expected 1 or more, and no seed below 0")

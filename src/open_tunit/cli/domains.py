@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 
 import tyro
 
-from open_tunit.cli.models import BUNDLED, open_model
+from open_tunit.cli.models import USUAL, open_model
+from open_tunit.cli.usual_preset import usual_preset
+from open_tunit.model_files.places import NAMES
 
 
 def domains(
     action: Annotated[Literal["sort", "sweep"], tyro.conf.Positional] = "sort",
     data: str = "",
-    model: Path = BUNDLED,
+    model: Path = USUAL,
     out: Path | None = None,
     map: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    preset: str = "cpu",
+    preset: str | None = None,
     size: int | None = None,
     steps: int | None = None,
     fewest: int = 2,
@@ -27,12 +29,13 @@ def domains(
     """Sort a folder of pictures into a model's domains, or sweep: estimate the number of domains of a folder.
 
     Args:
-        action: sort needs --data and --out; sweep needs --data and trains a guiding network (E).
+        action: sort needs --data and --out; sweep needs --data, and trains a guiding network (E) but
+            with preset photos, whose E is fitted.
         data: Folder of pictures; sweep also takes critters:K.
-        model: sort: model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
+        model: sort: model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
-        preset: sweep: cpu or default; its guiding network and number of steps are used.
+        preset: sweep: whose guiding network and number of steps are used; unnamed, as of tunit train.
         size: sweep: side of the images in pixels.
         steps: sweep: steps of the phase that trains E alone (the preset's); sweep takes up to 1.3 times as many.
         fewest: sweep: smallest number of domains.
@@ -59,13 +62,13 @@ def _sort(model: Path, data: Path, out: Path, device: str, style_map: bool) -> N
         print(f"warning: {path} {reason}")
     names = network.naming.names
     print("images per domain: " + ", ".join(f"{names[k]}: {count}" for k, count in enumerate(found.counts)))
-    print(f"table and contact sheets in {out}; edit {out / 'domains.yaml'} to name the domains")
+    print(f"table and contact sheets in {out}; edit {out / NAMES} to name the domains")
 
 
 def _sweep(
     data: str,
     out: Path | None,
-    preset: str,
+    preset: str | None,
     size: int | None,
     steps: int | None,
     bounds: tuple[int, int],
@@ -74,16 +77,17 @@ def _sweep(
 ) -> None:
     from rich.console import Console
 
+    from open_tunit.runs import CURVE
     from open_tunit.settings.config import Config
-    from open_tunit.training.domain_count import sweep
+    from open_tunit.training.fitting.domain_count import sweep
 
     if not 2 <= bounds[0] <= bounds[1]:
         raise ValueError(f"--fewest is {bounds[0]} and --most {bounds[1]}; expected 2 or more, and --most no smaller")
-    if out is not None and (out / "domains.json").exists():
-        raise ValueError(f"{out / 'domains.json'} exists already; name another folder")
+    if out is not None and (out / CURVE).exists():
+        raise ValueError(f"{out / CURVE} exists already; name another folder")
     length = {} if steps is None else {"training.joint_start": steps}
     config = Config.preset(
-        preset,
+        preset or usual_preset(data),
         data=data,
         out=str(out or "sweep"),
         domains="auto",
@@ -95,4 +99,4 @@ def _sweep(
     curve = sweep(config, range(bounds[0], bounds[1] + 1), console=Console())
     if out is not None:
         curve.save(out)
-        print(f"curve in {out / 'domains.json'}")
+        print(f"curve in {out / CURVE}")

@@ -28,8 +28,8 @@ def evaluate(
         data: Folder of images, or critters:K; the run's own unless given.
         labels: folders, or a CSV file with columns file,label.
         features: own (the model's E), inception (FID; fetched once), or a TorchScript, torch.export or ONNX file.
-        features_range: What the file's network wants its pixels as.
-        features_side: Side in pixels that the file's network wants; none if it resizes by itself.
+        features_range: Range of pixel values that the file's network expects.
+        features_side: Side in pixels that the file's network expects; none if it resizes by itself.
         pairs: Number of translations; each image up to four times, 2,000 in all, unless given.
         part: Which part of the images; all, where the model was trained on none of them.
         weights: The run's last model, or the best of its validation.

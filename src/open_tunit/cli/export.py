@@ -7,15 +7,15 @@ from typing import Annotated
 
 import tyro
 
-from open_tunit.cli.models import BUNDLED
+from open_tunit.cli.models import USUAL
 
 
-def export(out: Path, model: Path = BUNDLED, archive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
+def export(out: Path, model: Path = USUAL, archive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
     """Write a model as ONNX files, compared with PyTorch: guiding.onnx, generator.onnx, export.json.
 
     Args:
         out: New folder for the files.
-        model: Model folder, such as RUN/model, a hub id, or critters (bundled checkpoint).
+        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         archive: Also write guiding.pt2 and generator.pt2 for torch.export.load.
     """
     from open_tunit.interop.onnx import TOLERANCE, export_onnx

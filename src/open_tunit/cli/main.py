@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from open_tunit.cli.arguments import parse
+from open_tunit.cli.arguments import Command, parse
 from open_tunit.cli.cache_contents import cache
 from open_tunit.cli.critters_pictures import critters
+from open_tunit.cli.distil import distil
+from open_tunit.cli.doctor_report import doctor
 from open_tunit.cli.domains import domains
 from open_tunit.cli.evaluate import evaluate
 from open_tunit.cli.export import export
@@ -23,8 +25,9 @@ from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
 from open_tunit.terminal import leads
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Command] = {
     "train": train,
+    "doctor": doctor,
     "translate": translate,
     "interpolate": interpolate,
     "serve": serve,
@@ -34,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cache": cache,
     "critters": critters,
     "shard": shard,
+    "distil": distil,
     "export": export,
     "push": push,
     "import-official": import_official,
@@ -52,7 +56,8 @@ LONGEST_REASON = 200
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0; 2 for what a user can mend (one line says what); 130 for Ctrl-C, and 143 where training stopped at SIGTERM.
+    0, or what the command returns; 2 for what a user can mend (one line says what); 130 for Ctrl-C, and 143 where
+    training stopped at SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the console cannot show stops no command
@@ -65,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     warnings.formatwarning = _warning_line
     try:
-        parse(words, COMMANDS, DESCRIPTION)()
+        return parse(words, COMMANDS, DESCRIPTION)() or 0
     except KeyboardInterrupt as signal:
         if leads():
             print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
@@ -86,7 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"tunit: not enough memory: {_one_line(error)[:LONGEST_REASON]}", file=sys.stderr)
         return USER_ERROR
-    return 0
 
 
 def _warning_line(

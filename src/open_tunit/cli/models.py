@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from open_tunit.model import TUNIT
     from open_tunit.settings.config import Precision
 
-BUNDLED = Path(places.BUNDLED)
+USUAL = Path(places.USUAL)
 
 
 def open_model(model: Path, device: str, precision: Precision = "float32") -> TUNIT:
-    """The model of a folder, hub id or `critters`, on the device; prints a line where it is the bundled one."""
+    """The model of a folder, a hub id or a bundled one's name, on the device; prints a line where it is bundled."""
     from open_tunit.device import choose_device, use_half
     from open_tunit.model import TUNIT
 
@@ -23,5 +23,6 @@ def open_model(model: Path, device: str, precision: Precision = "float32") -> TU
     network = TUNIT.from_pretrained(model).to(place)
     network.in_bfloat16 = use_half(precision, place)
     if places.is_bundled(model):
-        print(f"model: {model}, the bundled checkpoint, trained on critters only; --model names another")
+        trained = network.about.get("data", {}).get("name", "images of its own")
+        print(f"model: {model}, a bundled checkpoint, trained on {trained} alone; --model names another")
     return network

@@ -14,6 +14,7 @@ def push(
     license: str,
     private: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     no_samples: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    training_hashes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     intended_use: str | None = None,
     dry_run: Path | None = None,
 ) -> None:
@@ -25,6 +26,7 @@ def push(
         license: The model's licence, an identifier such as cc-by-4.0; your images may decide what it can be.
         private: Make it for your eyes only.
         no_samples: Leave out the sample grid, which shows images of your folder.
+        training_hashes: Include hashes of the training images: who has an image can tell whether it was among them.
         intended_use: A sentence for the card, instead of the usual one.
         dry_run: Write the files into this new folder and upload nothing.
     """
@@ -35,7 +37,12 @@ def push(
     from open_tunit.interop.hub import push as upload_folder
 
     upload = Upload(
-        place=place, name=name, license=license, samples=not no_samples, intended_use=intended_use or INTENDED_USE
+        place=place,
+        name=name,
+        license=license,
+        samples=not no_samples,
+        training_hashes=training_hashes,
+        intended_use=intended_use or INTENDED_USE,
     )
     if dry_run is not None:
         print(f"{', '.join(stage(upload, dry_run))} in {dry_run}; nothing uploaded")

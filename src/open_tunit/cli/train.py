@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from open_tunit.model_files.places import CONFIG, model_folder
+from open_tunit.cli.usual_preset import shapes_of, usual_preset
+from open_tunit.settings.config import Config
 from open_tunit.terminal import leads
 
 
 def train(
     data: str = "",
     out: str = "",
-    preset: str = "default",
+    preset: str | None = None,
     domains: int | Literal["auto"] | None = None,
     size: int | None = None,
     minutes: float | None = None,
@@ -24,75 +25,89 @@ def train(
     init: str | None = None,
     seed: int | None = None,
     device: str | None = None,
+    on_nan: Literal["stop", "retry"] | None = None,
     config: Path | None = None,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Train on a folder of images; the same command again resumes the run.
 
     Args:
         data: Folder of images (any nesting), or critters:K for the built-in set.
         out: Folder for the run.
-        preset: default (one GPU), cpu (minutes on a laptop) or paper (as published).
+        preset: photos, photos-128, cpu, default or paper; unnamed: a resumed run's own; with --init
+            photos or cpu, by its networks; else photos where its extra is installed, cpu otherwise and for critters.
         domains: Number of domains, K; auto estimates it from the images (up to 1.3 times the steps of E's own phase).
-        size: Side of the images in pixels: 32, 64, 128, 256 or 512.
+        size: Side of the images: 32, 64, 128, 256 or 512 px.
         minutes: Time budget; the number of steps is adjusted to the measured speed.
         steps: Length of the run in steps, in place of minutes.
         labels: folders, or a CSV file with columns file,label.
-        init: Model folder to start from, a hub id, or critters (bundled checkpoint).
+        init: Model folder to start from, a hub id, or a bundled checkpoint (critters).
         seed: Random seed (0).
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
+        on_nan: stop (the default), or retry: go back to the last report, with other draws, three times at most.
         config: YAML file of settings, as a run's config.yaml.
         set: Any setting, such as training.batch=16; may be repeated.
+        dry_run: Say how long it takes, with how much memory, and what would fit; train nothing.
     """
-    if not data and config is None:
-        raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
-    if not out and config is None:
-        raise ValueError("train needs --out FOLDER for the run")
     if minutes is not None and steps is not None:
         raise ValueError("train takes --minutes or --steps, not both")
-    from open_tunit.settings.config import Config
-
-    given: dict[str, Any] = {"model.size": size, "data.labels": labels}
+    given: dict[str, Any] = {"model.size": size, "data.labels": labels, "init": init, "seed": seed, "device": device}
+    given |= {"on_nan": on_nan}
     if domains is not None:
         given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
-    given = {name: value for name, value in given.items() if value is not None}
-    overrides = _init_shapes(init) | given | _assignments(set)
+    overrides = shapes_of(init) | _not_none(given) | _assignments(set)
     if config is not None:
-        fields = {"data.folder": data or None, "out": out or None, "init": init, "seed": seed, "device": device}
-        budget = {"minutes": minutes, "training.steps": steps}
-        asked = _from_file(config, fields, budget, overrides)
+        asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
-        asked = Config.preset(
-            preset,
-            data=data,
-            out=out,
-            domains=domains,
-            size=size,
-            steps=steps,
-            seed=seed or 0,
-            minutes=minutes,
-            init=init,
-            device=device or "auto",
-            overrides=overrides,
-        )
+        asked = _from_preset(preset or usual_preset(data, out, init), data, out, minutes, steps, overrides)
     from open_tunit.device import keep_freed_memory
+
+    keep_freed_memory()
+    if dry_run:
+        from open_tunit.training.session.preview import preview
+
+        preview(asked)
+        return
     from open_tunit.evaluation.translations import validate
     from open_tunit.training.loop import train as run
 
-    keep_freed_memory()
-    run(asked, evaluator=validate)
+    chosen = any(value is not None for value in (preset, minutes, steps, config))
+    run(asked, evaluator=validate, consent=None if chosen or not _is_terminal() else _yes)
     if leads():
         print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 
 
-def _from_file(path: Path, given: dict[str, Any], budget: dict[str, Any], overrides: dict[str, Any]) -> Any:
-    from open_tunit.settings.config import Config
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
-    text = path.read_text(encoding="utf-8")
-    known = {name: value for name, value in given.items() if value is not None}
-    if any(value is not None for value in budget.values()):
-        known |= {name: value for name, value in budget.items() if value is not None or name == "minutes"}
-    return Config.from_yaml(text, name=str(path)).replace(known | overrides)
+
+def _yes(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _from_preset(
+    preset: str, data: str, out: str, minutes: float | None, steps: int | None, overrides: dict[str, Any]
+) -> Config:
+    if not data:
+        raise ValueError("train needs --data FOLDER (images, any nesting) or --data critters:5")
+    if not out:
+        raise ValueError("train needs --out FOLDER for the run")
+    return Config.preset(preset, data=data, out=out, minutes=minutes, steps=steps, overrides=overrides)
+
+
+def _from_file(path: Path, data: str, out: str, minutes: float | None, steps: int | None) -> Config:
+    """The file's settings; a budget given takes the place of the file's."""
+    budget = {} if minutes is None and steps is None else {"minutes": minutes}
+    given = {"data.folder": data or None, "out": out or None, "training.steps": steps}
+    return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)).replace(_not_none(given) | budget)
+
+
+def _not_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _assignments(words: tuple[str, ...]) -> dict[str, Any]:
@@ -108,13 +123,3 @@ def _assignments(words: tuple[str, ...]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise ValueError(f"--set {word!r} holds no value that YAML reads") from error
     return pairs
-
-
-def _init_shapes(init: str | None) -> dict[str, Any]:
-    """Fine-tuning keeps the shapes of the networks it starts from."""
-    if init is None:
-        return {}
-    from open_tunit.model_files.model_config import read_model_config
-
-    shapes = dataclasses.asdict(read_model_config(model_folder(init) / CONFIG).model)
-    return {f"model.{name}": value for name, value in shapes.items() if name != "projection_dim"}

@@ -1,4 +1,4 @@
-"""The batch of a step: a pure function of (seed, step), whatever came before."""
+"""The batch of a step: a pure function of (seed, retry, step), whatever came before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from open_tunit.data import views
+from open_tunit.data.geometry import Draws
 from open_tunit.data.pairs import PairTable
 from open_tunit.data.shard_images import ShardImages
 from open_tunit.data.transfer import to_device
@@ -26,32 +27,38 @@ def all_rows(count: int) -> slice:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What a training step reads: of B images, the N that are this process's; N = B where it is the only one."""
+    """What a training step reads: of B images the N that are this process's; all where it is the only one."""
 
     x: Tensor
     """(N, 3, S, S) in [-1, 1]: the plain view."""
     x_plus: Tensor
     """(N, 3, S, S): the augmented view of the same images."""
     x_domain: Tensor
-    """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or a disguised view."""
+    """(N, 3, S, S): what the domain objective compares with x: x_plus itself (the paper), or the
+    disguised view, moved, recoloured and with a patch hidden."""
     x_content: Tensor
     """(N, 3, S, S): x as G's content encoder sees it; x itself, as in the paper, or x in other colours."""
     translation_numbers: views.Numbers
     """Of the views in which E and, in the cycle, G's content encoder see the translations."""
-    references: Tensor
-    """(N, 3, S, S): the plain view of the images in whose domain and style these are redrawn."""
-    permutation: Tensor
-    """(N,) int64: the references' places among the B images."""
     labels: Tensor
     """(B,) int64; -1 = unlabelled."""
     unlabelled: Tensor
-    """(<= B,) int64: the places of the unlabelled images, computed on the host, for no wait."""
+    """(<= B,) int64: the places of the unlabelled images, found on the host, so that no step waits for the GPU."""
+    permutation: Tensor
+    """(N,) int64: the place among the B images of each one's reference, in whose domain and style it is redrawn."""
     pairs: PairTargets | None = None
     """Each image's pair in its reference's domain, of weight 0 where that is its own; None without pairs."""
     styles: Tensor | None = None
-    """(B, style_dim) and"""
+    """(B, style_dim): the images' style codes, where a frozen E gave them once."""
     domains: Tensor | None = None
-    """(B,) int64: of the images, where a frozen E gave them once."""
+    """(B,) int64: the images' labels or pseudo labels, where a frozen E gave these once."""
+    others: Tensor | None = None
+    """(N, 3, S, S): the plain view of the references, where some may be another process's; None where N = B."""
+
+    @property
+    def references(self) -> Tensor:
+        """(N, 3, S, S): the plain view of the references."""
+        return self.x[self.permutation] if self.others is None else self.others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +131,9 @@ class Batches:
         self.seed, self.view = seed, view
         self.device, self.dtype = device, dtype
         self.pixels = _resident(pixels, device)
-        self._epochs: dict[tuple[int, bool], np.ndarray] = {}
+        self._epochs: dict[tuple[int, bool, int], np.ndarray] = {}
+        self.retry = 0
+        """How often training went back: other draws each time."""
         self.pairs: PairTable | None = None
         """Set once E's domains are frozen, by training."""
         self.codes: ImageCodes | None = None
@@ -133,7 +142,7 @@ class Batches:
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
         chosen, rows = self._chosen(step, size, labelled_only), self.rows(size)
-        generator = rng(self.seed, Stream.BATCH_VIEWS, step)
+        generator = self._generator(Stream.BATCH_VIEWS, step)
         draws = views.draw(generator, size)
         permutation = generator.permutation(size)
         own_draws, domain_draws, content_draws, translation_draws = (
@@ -153,13 +162,13 @@ class Batches:
             x_domain=views.domain_view(plain, domain_draws, self.view) if disguised else x_plus,
             x_content=self._content(x, content_draws),
             translation_numbers=views.numbers(x, translation_draws, self.view),
-            references=self._references(x, chosen, permuted, draws),
-            permutation=to_device(permuted, self.device),
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
+            permutation=to_device(permuted, self.device),
             pairs=self._pairs_of_references(chosen, permuted, rows, draws),
             styles=self._styles(chosen),
             domains=self._domains(chosen),
+            others=self._others(chosen, permuted, draws),
         )
 
     def _expect(self, step: int, size: int, labelled_only: bool) -> None:
@@ -167,10 +176,10 @@ class Batches:
         if isinstance(self.pixels, ShardImages):
             self.pixels.expect(self._chosen(step, size, labelled_only)[self.rows(size)])
 
-    def _references(self, x: Tensor, chosen: np.ndarray, permuted: np.ndarray, draws: views.Draws) -> Tensor:
-        """The plain view of the images at places `permuted` of the batch, of whose images x has a part, or all."""
-        if len(x) == len(chosen):
-            return x[to_device(permuted, self.device)]
+    def _others(self, chosen: np.ndarray, permuted: np.ndarray, draws: Draws) -> Tensor | None:
+        """The plain view of the images at places `permuted` of the batch; None where this process has all of it."""
+        if len(permuted) == len(chosen):
+            return None
         return views.plain_view(self.pictures(chosen[permuted]), _part(draws, permuted), self.view)
 
     def _styles(self, chosen: np.ndarray) -> Tensor | None:
@@ -185,7 +194,7 @@ class Batches:
         """Sources of `step`, and for each of them its pairs in `per_source` different random domains."""
         assert self.pairs is not None
         chosen, rows = self._chosen(step, size, labelled_only=False), self.rows(size)
-        generator = rng(self.seed, Stream.PAIRS, step)
+        generator = self._generator(Stream.PAIRS, step)
         draws = views.draw(generator, size)
         domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[rows, :per_source]
         chosen, draws = chosen[rows], _part(draws, rows)
@@ -195,7 +204,7 @@ class Batches:
         return PairBatch(self._content(x, draws), targets)
 
     def _pairs_of_references(
-        self, chosen: np.ndarray, permuted: np.ndarray, rows: slice, draws: views.Draws
+        self, chosen: np.ndarray, permuted: np.ndarray, rows: slice, draws: Draws
     ) -> PairTargets | None:
         if self.pairs is None:
             return None
@@ -209,7 +218,7 @@ class Batches:
         places: np.ndarray,
         domains: np.ndarray,
         chosen: np.ndarray,
-        draws: views.Draws,
+        draws: Draws,
         counted: np.ndarray | float = 1.0,
     ) -> PairTargets:
         """The pairs of the images at `places` of a batch, mirrored where their sources are; 0 weight if not counted."""
@@ -225,7 +234,7 @@ class Batches:
             styles=self._styles(partners),
         )
 
-    def _content(self, x: Tensor, draws: views.Draws) -> Tensor:
+    def _content(self, x: Tensor, draws: Draws) -> Tensor:
         return views.content_view(x, views.numbers(x, draws, self.view)) if self.view.content_colour else x
 
     def pictures(self, chosen: np.ndarray) -> Tensor:
@@ -249,15 +258,19 @@ class Batches:
         return np.array([self._epoch(epoch, labelled_only)[place] for epoch, place in spots])
 
     def _epoch(self, epoch: int, labelled_only: bool) -> np.ndarray:
-        if (epoch, labelled_only) not in self._epochs:
+        key = epoch, labelled_only, self.retry
+        if key not in self._epochs:
             pool = self.labelled if labelled_only else self.indices
             if len(self._epochs) > 2:
                 self._epochs.clear()
-            self._epochs[epoch, labelled_only] = rng(self.seed, Stream.EPOCH_ORDER, epoch).permutation(pool)
-        return self._epochs[epoch, labelled_only]
+            self._epochs[key] = self._generator(Stream.EPOCH_ORDER, epoch).permutation(pool)
+        return self._epochs[key]
+
+    def _generator(self, stream: Stream, position: int) -> np.random.Generator:
+        return rng(self.seed, stream, position, *([self.retry] if self.retry else []))
 
 
-def _part(draws: views.Draws, rows: slice | np.ndarray) -> views.Draws:
+def _part(draws: Draws, rows: slice | np.ndarray) -> Draws:
     return {name: values[rows] for name, values in draws.items()}
 
 

@@ -6,25 +6,19 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import itertools
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit.data.cache_format import Place, Row, Stat
-from open_tunit.data.scan import content_hash, scan
-from open_tunit.media import images
+from open_tunit.data.decoding import Progress, listing, produced, read_row, workers
+from open_tunit.data.inspection import Inspection
+from open_tunit.data.scan import scan
 
-_CHUNK = 256
-"""Images decoded ahead of the writing; bounds the memory."""
-_MOST_WORKERS = 8
-
-Progress = Callable[[int, int], None]
 _Pixels = NDArray[np.uint8]
 
 
@@ -40,6 +34,10 @@ class Store:
     """N hexadecimal SHA-256 of the files' contents (of the pixels, for generated images)."""
     unreadable: tuple[tuple[str, str], ...]
     """Path and reason of each file left out, by `scan` or because it cannot be decoded."""
+    inspections: tuple[Inspection | None, ...] = ()
+    """N, of what else is known; None of generated images."""
+    passed_over: tuple[tuple[str, str], ...] = ()
+    """Path and reason of what is no picture to `scan`."""
 
 
 def default_cache_root() -> Path:
@@ -64,31 +62,23 @@ def build_store(
     """
     root = Path(folder)
     left_out: list[tuple[str, str]] = []
-    found = scan(root, left_out=lambda file, reason: left_out.append((file, reason)))
-    listing = [(file, stat) for file in found if (stat := _stat(root / file, file, left_out)) is not None]
+    passed_over: list[tuple[str, str]] = []
+
+    def leave_out(file: str, reason: str) -> None:
+        left_out.append((file, reason))
+
+    found = scan(root, left_out=leave_out, passed_over=lambda file, reason: passed_over.append((file, reason)))
+    listed = listing(root, found, leave_out)
     place = Place(root_of(cache_root), ["folder", str(root.resolve()), fit, background], size)
-    former = functools.cache(place.former)
 
-    def decode(file: str, stat: Stat) -> Row:
-        version = former()
-        known = version.row(file, stat) if version is not None else None
-        if known is not None:
-            return known
-        try:
-            digest = content_hash(root / file)
-            pixels = version.of_hash(digest) if version is not None else None
-            if pixels is None:
-                image = images.read_image(root / file, background=background, at_least=size)
-                pixels = np.asarray(images.fit(image, size, fit, background))
-            return Row(file, stat, pixels, digest)
-        except images.UnreadableImage as error:
-            return Row(file, stat, None, error.reason, transient=_may_pass(error.__cause__))
-        except OSError as error:
-            return Row(file, stat, None, f"cannot be read: {error.strerror or error}", transient=True)
+    def rows() -> Iterator[Row]:
+        former = place.former()
+        read = functools.partial(read_row, root, size=size, fit=fit, background=background, former=former)
+        yield from produced(listed, read, workers(), progress)
 
-    workers = min(_MOST_WORKERS, os.cpu_count() or 1)  # Pillow releases the interpreter's lock
-    store = _cached(place, listing, _produced(listing, decode, workers, progress), str(root))
-    return dataclasses.replace(store, unreadable=tuple(sorted((*store.unreadable, *left_out))))
+    store = _cached(place, listed, rows(), str(root))
+    unreadable = tuple(sorted((*store.unreadable, *left_out)))
+    return dataclasses.replace(store, unreadable=unreadable, passed_over=tuple(passed_over))
 
 
 def build_generated_store(
@@ -109,9 +99,9 @@ def build_generated_store(
         pixels = np.ascontiguousarray(render(int(name)))
         return Row(name, stat, pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
 
-    listing: list[tuple[str, Stat]] = [(f"{index:06d}", ()) for index in range(count)]
-    produced = _produced(listing, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
-    return _cached(Place(root_of(cache_root), ["generated", key, count], size), count, produced, key)
+    listed: list[tuple[str, Stat]] = [(f"{index:06d}", ()) for index in range(count)]
+    rows = produced(listed, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
+    return _cached(Place(root_of(cache_root), ["generated", key, count], size), count, rows, key)
 
 
 def forget_pages(images: NDArray[np.uint8]) -> None:
@@ -126,20 +116,6 @@ def root_of(cache_root: str | os.PathLike[str] | None) -> Path:
     return default_cache_root() if cache_root is None else Path(cache_root).expanduser()
 
 
-def _stat(path: Path, file: str, left_out: list[tuple[str, str]]) -> Stat | None:
-    try:
-        found = path.stat()
-    except OSError as error:
-        left_out.append((file, f"cannot be read: {error.strerror or error}"))
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _may_pass(cause: BaseException | None) -> bool:
-    """Whether a picture may be readable another time: the system refused its bytes, or the memory did not suffice."""
-    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
-
-
 def _cached(place: Place, listing: object, rows: Iterator[Row], title: str) -> Store:
     version = place.load(listing)
     if version is None or any(transient for *_, transient in version.unreadable):
@@ -148,8 +124,9 @@ def _cached(place: Place, listing: object, rows: Iterator[Row], title: str) -> S
         version = place.load(listing)
     if version is None:
         raise ValueError(f"{place.folder} changed while it was read; is another program writing to the cache?")
-    files, hashes = zip(*((file, digest) for file, _, digest in version.rows), strict=True)
-    return Store(version.pixels, files, hashes, tuple((file, reason) for file, _, reason, _ in version.unreadable))
+    files, _, hashes, inspections = zip(*version.rows, strict=True)
+    unreadable = tuple((file, reason) for file, _, reason, _ in version.unreadable)
+    return Store(version.pixels, files, hashes, unreadable, inspections)
 
 
 @contextlib.contextmanager
@@ -161,16 +138,3 @@ def _writing(root: Path) -> Iterator[None]:
         raise ValueError(
             f"the cache {root} cannot be written ({reason}); name another folder by XDG_CACHE_HOME, or --set cache=DIR"
         ) from error
-
-
-def _produced(
-    listing: Sequence[tuple[str, Stat]], produce: Callable[[str, Stat], Row], workers: int, progress: Progress | None
-) -> Iterator[Row]:
-    """What became of the files, in order, made in `workers` threads."""
-    done = itertools.count(1)
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(listing), _CHUNK):
-            for row in pool.map(lambda item: produce(*item), listing[start : start + _CHUNK]):
-                yield row
-                if progress is not None:
-                    progress(next(done), len(listing))

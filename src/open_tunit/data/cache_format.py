@@ -16,7 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 2
+from open_tunit.data.inspection import Inspection
+
+FORMAT = 3
 INDEX, PIXELS = "index.json", "images.uint8"
 BUILDING, STALE_SECONDS = ".building-", 3600
 """How names of unfinished versions begin, and for how long nothing is written to those of killed processes."""
@@ -34,6 +36,8 @@ class Row:
     """(S, S, 3), or None where it could not be read."""
     text: str
     """Hexadecimal SHA-256 of the content, or the reason why there are no pixels."""
+    inspection: Inspection | None = None
+    """None where it could not be read, or was drawn and not read."""
     transient: bool = False
     """Whether it may be readable another time."""
 
@@ -44,8 +48,8 @@ class Version:
 
     pixels: np.memmap[tuple[int, ...], np.dtype[np.uint8]]
     """(N, S, S, 3), read-only."""
-    rows: list[tuple[str, Stat, str]]
-    """N files with their stat and hash."""
+    rows: list[tuple[str, Stat, str, Inspection | None]]
+    """N files with their stat, hash, and what else is known of them."""
     unreadable: list[tuple[str, Stat, str, bool]]
     """Files with stat, reason, and whether it may pass."""
 
@@ -53,20 +57,24 @@ class Version:
         """What is known of an unchanged file."""
         index = self._by_file.get((file, stat))
         if index is not None:
-            return Row(file, stat, self.pixels[index], self.rows[index][2])
+            return self._at(index)
         reason = self._reasons.get((file, stat))
         return None if reason is None else Row(file, stat, None, reason)
 
-    def of_hash(self, digest: str) -> NDArray[np.uint8] | None:
-        """The pixels of a file of this content."""
+    def of_hash(self, digest: str) -> Row | None:
+        """What is known of a file of this content."""
         index = self._by_hash.get(digest)
-        return None if index is None else self.pixels[index]
+        return None if index is None else self._at(index)
+
+    def _at(self, index: int) -> Row:
+        file, stat, digest, inspection = self.rows[index]
+        return Row(file, stat, self.pixels[index], digest, inspection)
 
     def __post_init__(self) -> None:
         places = range(len(self.rows))
         lookup: dict[str, Mapping[Any, Any]] = {
-            "_by_file": {(file, stat): place for place, (file, stat, _) in zip(places, self.rows, strict=True)},
-            "_by_hash": {digest: place for place, (_, _, digest) in zip(places, self.rows, strict=True)},
+            "_by_file": {(file, stat): place for place, (file, stat, *_) in zip(places, self.rows, strict=True)},
+            "_by_hash": {digest: place for place, (_, _, digest, _) in zip(places, self.rows, strict=True)},
             "_reasons": {(file, stat): reason for file, stat, reason, passing in self.unreadable if not passing},
         }
         for name, values in lookup.items():
@@ -144,7 +152,7 @@ def _sweep(root: Path) -> None:
 
 
 def _write(folder: Path, rows: Iterable[Row], size: int, title: str) -> None:
-    readable: list[tuple[str, Stat, str]] = []
+    readable: list[tuple[str, Stat, str, Inspection | None]] = []
     unreadable: list[tuple[str, Stat, str, bool]] = []
     with open(folder / PIXELS, "wb") as file:
         for row in rows:
@@ -153,7 +161,7 @@ def _write(folder: Path, rows: Iterable[Row], size: int, title: str) -> None:
                 continue
             assert row.pixels.shape == (size, size, 3)
             assert row.pixels.dtype == np.uint8
-            readable.append((row.file, row.stat, row.text))
+            readable.append((row.file, row.stat, row.text, row.inspection))
             file.write(row.pixels.tobytes())
         _sync(file)
     if not readable:
@@ -172,7 +180,7 @@ def _sync(file: BinaryIO) -> None:
 def _read(folder: Path, size: int) -> Version | None:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="ascii"))
-        rows = [(str(file), tuple(stat), str(digest)) for file, stat, digest in index["rows"]]
+        rows = [(str(f), tuple(stat), str(digest), Inspection.of_json(seen)) for f, stat, digest, seen in index["rows"]]
         unreadable = [(str(f), tuple(stat), str(reason), bool(may)) for f, stat, reason, may in index["unreadable"]]
         shape = (len(rows), size, size, 3)
         if (folder / PIXELS).stat().st_size != int(np.prod(shape)):

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit.data import critters
-from open_tunit.data.cache import Progress, Store, build_generated_store, build_store, root_of
+from open_tunit.data.cache import Store, build_generated_store, build_store, root_of
+from open_tunit.data.decoding import Progress
+from open_tunit.data.inspection import Inspection
 from open_tunit.data.labels import keep_fraction, read_labels
 from open_tunit.data.shard_images import open_shards
 from open_tunit.data.shards import is_shards
 from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
-from open_tunit.settings.config import Data
+from open_tunit.settings.config import Data, is_critters
 from open_tunit.settings.conversion import ConfigError
 
 CRITTERS_TRAIN = 4000
@@ -38,7 +40,7 @@ class Dataset:
     """N square images of side S, readable ones only, sorted by path."""
 
     images: NDArray[np.uint8]
-    """(N, S, S, 3); mapped from the cache, read-only, or decoded when read (ShardImages)."""
+    """(N, S, S, 3); usually mapped from the cache, read-only; those of shards are decoded when read (ShardImages)."""
     files: tuple[str, ...]
     hashes: tuple[str, ...]
     """N hexadecimal SHA-256 of the files' contents (of the pixels, for critters)."""
@@ -55,6 +57,10 @@ class Dataset:
     """SHA-256 of the sorted content hashes, the size and the fit, which earlier versions stored."""
     unreadable: tuple[tuple[str, str], ...]
     """Path and reason of each file left out."""
+    inspections: tuple[Inspection | None, ...]
+    """N, of what else is known of a folder's files; None of critters."""
+    passed_over: tuple[tuple[str, str], ...]
+    """Path and reason of what is no picture."""
 
     def indices(self, part: str) -> NDArray[np.int64]:
         """Positions of the images of a part, ascending. Raises ValueError for a name that is no part."""
@@ -112,15 +118,35 @@ def open_dataset(
     if len(train) < SMALLEST_TRAIN:
         images = f"{len(train)} image{'' if len(train) == 1 else 's'}"
         role = "" if len(train) == len(dataset.files) else " to train on"
-        raise ValueError(f"{data.folder} has {images}{role}; at least {SMALLEST_TRAIN} are needed")
+        others = (
+            f"; {len(dataset.unreadable)} are left out: {' '.join(dataset.unreadable[0])}" if dataset.unreadable else ""
+        )
+        raise ValueError(f"{data.folder} has {images}{role}; at least {SMALLEST_TRAIN} are needed{others}")
     labels = dataset.labels.copy()
     labels[train] = keep_fraction(labels[train], data.label_fraction, seed)
     return dataclasses.replace(dataset, labels=labels)
 
 
-def is_critters(folder: str) -> bool:
-    """Whether `folder` asks for the built-in set: `critters` or `critters:...`."""
-    return folder == "critters" or folder.startswith("critters:")
+def for_training(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
+    """The data set with the labels that training images have, and the names of the others; as it is where none has one.
+
+    The others have only images that cannot be read, or are in val or test. Raises ValueError where one label is left.
+    """
+    used = np.unique(dataset.labels[dataset.indices("train")])
+    kept = [number for number in range(len(dataset.label_names)) if number in used]
+    names = tuple(dataset.label_names[number] for number in kept)
+    empty = tuple(name for name in dataset.label_names if name not in names)
+    if not empty or not kept:
+        return dataset, ()
+    if len(kept) == 1:
+        raise ValueError(
+            f"labels: only {names[0]} has training images that can be read, {', '.join(empty)} has none; "
+            "at least 2 labels are needed"
+        )
+    labels = np.full_like(dataset.labels, -1)
+    for number, former in enumerate(kept):
+        labels[dataset.labels == former] = number
+    return dataclasses.replace(dataset, labels=labels, label_names=names), empty
 
 
 def parse_critters(spec: str) -> tuple[int, tuple[float, ...] | None]:
@@ -148,16 +174,17 @@ def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: 
     root = Path(data.folder).expanduser()
     store = build_store(root, size, data.fit, data.background, cache, progress)
     left_out = [file for file, _ in store.unreadable]
-    labels, names = read_labels(data.labels, root, [*store.files, *left_out])
-    return _dataset(store, data, size, labels[: len(store.files)], names, split(store.files, store.hashes))
+    labels, names = read_labels(data.labels, root, store.files, left_out)
+    return _dataset(store, data, size, labels, names, split(store.files, store.hashes))
 
 
 def _open_shards(data: Data, size: int, seed: int, cache: str | None, progress: Progress | None) -> Dataset:
     images, unreadable = open_shards(data.folder, size, data.fit, data.background, root_of(cache))
-    files, hashes = (tuple(sample.file for sample in images.samples), tuple(sample.digest for sample in images.samples))
-    store = Store(cast(Any, images), files, hashes, tuple(unreadable))
-    labels, names = read_labels(data.labels, Path(data.folder), [*files, *(file for file, _ in unreadable)])
-    return _dataset(store, data, size, labels[: len(files)], names, split(files, hashes))
+    files, hashes = zip(*((sample.file, sample.digest) for sample in images.samples), strict=True)
+    store = Store(cast(Any, images), files, hashes, tuple(unreadable), (None,) * len(files))
+    left_out = [file for file, _ in unreadable]
+    labels, names = read_labels(data.labels, Path(data.folder), files, left_out)
+    return _dataset(store, data, size, labels, names, split(files, hashes))
 
 
 def _dataset(
@@ -180,6 +207,8 @@ def _dataset(
         labels_fingerprint=_digest(known) if data.labels else None,
         fingerprint_v1=_digest([sorted(store.hashes), size, data.fit]),
         unreadable=store.unreadable,
+        inspections=store.inspections,
+        passed_over=store.passed_over,
     )
 
 

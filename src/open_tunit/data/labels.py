@@ -17,19 +17,22 @@ _SHOWN = 3
 """How many offending names an error lists."""
 
 
-def read_labels(spec: str | None, root: Path, files: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def read_labels(
+    spec: str | None, root: Path, files: Sequence[str], left_out: Sequence[str] = ()
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The label of each file, (N,) integers in [0, K) or -1 for unknown, and the K names they index.
 
     `spec` None: all unknown. "folders": the first folder of the path, a leading train/val/test apart; files outside
     any are unknown. Else a CSV with columns file,label (others are ignored): paths relative to `root`, or to the
     folder in the row's `split` column; an empty label, -1 or a missing row is unknown. Names are sorted, as numbers if
-    all are. Raises FileNotFoundError, or ValueError when columns are missing, when rows name files that `files` lacks
-    or contradict each other, and when there are fewer than two labels.
+    all are. Rows may name files that were `left_out` as unreadable; a label that only those have is none. Raises
+    FileNotFoundError, or ValueError when columns are missing, when rows name other files that `files` lacks or
+    contradict each other, and when there are fewer than two labels.
     """
     if spec is None:
         return np.full(len(files), -1, dtype=np.int64), ()
-    known = _from_folders(files) if spec == "folders" else _from_csv(Path(spec).expanduser(), root, files)
-    distinct = sorted(set(known.values()))
+    known = _from_folders(files) if spec == "folders" else _from_csv(Path(spec).expanduser(), root, [*files, *left_out])
+    distinct = sorted({known[file] for file in files if file in known})
     if len(distinct) < 2:
         came = f"1 label, {distinct[0]!r}" if distinct else "no label"
         expected = f"one folder per domain in {root}" if spec == "folders" else "at least 2"

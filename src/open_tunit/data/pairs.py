@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from open_tunit.device import alike
+
 SIDE = 32
 """Pixels of the lightness that is compared."""
 BLOCK = 2048
@@ -60,10 +62,10 @@ def lightness_codes(x: Tensor) -> Tensor:
     columns, both of them together made unit length. Computed in the cosine basis, where a difference is a factor:
     half as many numbers for the same products. A flat picture gets zeros.
     """
-    basis = _cosines().to(x)
+    basis = alike(_cosines(), x)
     lightness = F.adaptive_avg_pool2d(x.mean(dim=1, keepdim=True), SIDE)[:, 0]
     slope = 2 - 2 * torch.cos(torch.arange(SIDE, dtype=torch.float64) * math.pi / SIDE)  # of wave u, squared
-    weight = (slope[:, None] + slope[None, :]).sqrt().to(x)
+    weight = alike((slope[:, None] + slope[None, :]).sqrt(), x)
     waves = (basis @ lightness @ basis.T) * weight  # (N, SIDE, SIDE)
     length = waves.flatten(1).norm(dim=1, keepdim=True)
     return torch.where(length > SMALLEST, waves.flatten(1) / length.clamp(min=SMALLEST), 0.0)

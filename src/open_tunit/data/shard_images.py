@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from open_tunit.data.shards import Index, Sample, expand, read_index, read_sample
 from open_tunit.media import images
+from open_tunit.media.encoded import Encoded
 
 WORKERS = 8
 """Pictures that are read and decoded at the same time; Pillow releases the interpreter's lock."""
@@ -81,7 +82,7 @@ class ShardImages:
         raise ValueError(f"no sample of {self.shards[0]} and {len(self.shards) - 1} more shards can be decoded")
 
     def _decoded(self, shard: str, sample: Sample) -> NDArray[np.uint8]:
-        encoded = images.Encoded(read_sample(shard, sample), f"{shard}: {sample.file}")
+        encoded = Encoded(read_sample(shard, sample), f"{shard}: {sample.file}")
         picture = images.read_image(encoded, background=self.background, at_least=self.size)
         return np.asarray(images.fit(picture, self.size, self.fit, self.background))
 

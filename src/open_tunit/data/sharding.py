@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from open_tunit.data.scan import content_hash, scan
 from open_tunit.data.shards import FORMAT, INDEX, TAR, Index, Sample, index_text
 from open_tunit.files import read_json, write_atomic, write_text_atomic
-from open_tunit.media.images import Encoded, UnreadableImage, read_image
+from open_tunit.media.encoded import Encoded
+from open_tunit.media.images import UnreadableImage, read_image
 
 MANIFEST = "manifest.json"
 AT_ONCE, WORKERS = 64, 8

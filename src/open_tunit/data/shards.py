@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from open_tunit.data.scan import SUFFIXES
 from open_tunit.files import write_text_atomic
-from open_tunit.media.images import Encoded, UnreadableImage, header_size
+from open_tunit.media.encoded import Encoded
+from open_tunit.media.images import UnreadableImage, header_size
 
 FORMAT = 1
 TAR, INDEX = ".tar", ".json"

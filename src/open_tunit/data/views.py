@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -12,21 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from open_tunit.data import geometry
+from open_tunit.data.geometry import Draws, Zoom, spread
 from open_tunit.data.transfer import to_device
 from open_tunit.settings.config import ViewSettings
 from open_tunit.settings.recipes import Recipe
 
-Draws = dict[str, np.ndarray]
-Zoom = tuple[float, float]
-
-ROTATION_DEGREES = 20.0
-TRANSLATION = 0.1
-SHEAR_DEGREES = 10.0
-CROP_RANGE = (0.9, 1.1)
 BRIGHTNESS = CONTRAST = SATURATION = 0.4
 HUE_TURNS = 0.125
-DOMAIN_GAIN = 1.25
-"""How much wider than x+ the domain view turns and zooms."""
 DOMAIN_ZOOM = (0.65, 1.1)
 CHOOSING_ZOOM = (0.5, 1.1)
 HIDDEN = (0.2, 0.4)
@@ -54,6 +46,7 @@ class Views:
     domain_colour: bool = False
     content_colour: bool = False
     translation_view: bool = False
+    geometry: Literal["published", "continuous"] = "published"
     outside: Literal["black", "reflect"] = "black"
 
     @classmethod
@@ -63,6 +56,7 @@ class Views:
             **dataclasses.asdict(settings) | {"domain_colour": settings.domain_colour and recipe.domain_colour},
             content_colour=recipe.content_colour,
             translation_view=recipe.translation_view,
+            geometry=recipe.geometry,
             outside=recipe.outside,
         )
 
@@ -80,9 +74,14 @@ class Numbers(NamedTuple):
 
 
 def draw(generator: np.random.Generator, count: int) -> Draws:
-    """Uniform numbers in [0, 1), one of each kind per image; row i depends on the generator and i alone."""
+    """Uniform numbers in [0, 1) of each kind per image; row i depends on the generator and i alone.
+
+    One number of a kind, but (CROP_ATTEMPTS, 2) for the published crops, from a generator of their own.
+    """
     rows = generator.random((count, len(DRAWS)))
-    return {name: rows[:, column] for column, name in enumerate(DRAWS)}
+    (own,) = generator.spawn(1)
+    attempts = own.random((count, geometry.CROP_ATTEMPTS, 2))
+    return {name: rows[:, column] for column, name in enumerate(DRAWS)} | {geometry.ATTEMPTS: attempts}
 
 
 def in_views(
@@ -101,8 +100,8 @@ def plain_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 def augmented_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
     """x+: affine, crop, colour jitter and flip of images (N, 3, H, W) in [-1, 1], as `views` switches them.
 
-    A departure from the paper: affine, crop and flip are one bilinear resampling, not two (sharper, cheaper),
-    and the four colour changes come in a fixed order.
+    Departures from the paper: affine, crop and flip are one bilinear resampling, not two (sharper, cheaper), and the
+    four colour changes come in a fixed order (docs/paper.md).
     """
     images = _moved(images, draws, views, None)
     return _recoloured(images, _beside(images, _colours(draws, COLOUR_REACH))) if views.colour else images
@@ -130,9 +129,9 @@ def choosing_view(images: Tensor, draws: Draws, views: Views) -> Tensor:
 
 def numbers(images: Tensor, draws: Draws, views: Views) -> Numbers:
     """The numbers of `draws` for `content_view` and `translation_view` of images like these."""
-    geometry = _geometry(draws, views)
+    maps = _maps(images, draws, views, None)
     colours = _beside(images, _colours(draws, DOMAIN_REACH))
-    return Numbers(None if geometry is None else _beside(images, geometry), colours)
+    return Numbers(None if maps is None else _beside(images, maps), colours)
 
 
 def content_view(images: Tensor, numbers: Numbers) -> Tensor:
@@ -151,8 +150,16 @@ def _disguised(images: Tensor, draws: Draws, views: Views, zoom: Zoom) -> Tensor
 
 
 def _moved(images: Tensor, draws: Draws, views: Views, zoom: Zoom | None) -> Tensor:
-    geometry = _geometry(draws, views, zoom=zoom)
-    return images if geometry is None else _resampled(images, _beside(images, geometry), views.outside)
+    maps = _maps(images, draws, views, zoom)
+    return images if maps is None else _resampled(images, _beside(images, maps), views.outside)
+
+
+def _maps(images: Tensor, draws: Draws, views: Views, zoom: Zoom | None) -> np.ndarray | None:
+    """(N, 2, 3) from output to input coordinates, or None when nothing moves."""
+    moves = geometry.Moves(views.affine, views.crop, mirror=views.flip or zoom is not None)
+    if views.geometry == "published" and zoom is None:
+        return geometry.published(draws, moves, images.shape[-1])
+    return geometry.continuous(draws, moves, zoom)
 
 
 def _erased(images: Tensor, draws: Draws) -> Tensor:
@@ -176,60 +183,8 @@ def _beside(images: Tensor, values: np.ndarray | Tensor) -> Tensor:
     return to_device(values, images.device, images.dtype)
 
 
-def _spread(draws: np.ndarray, reach: float) -> np.ndarray:
-    return (2 * draws - 1) * reach
-
-
-def _geometry(draws: Draws, views: Views, *, zoom: Zoom | None = None) -> np.ndarray | None:
-    """(N, 2, 3) maps from output to input coordinates in [-1, 1], or None when nothing moves."""
-    mirrored = views.flip or zoom is not None
-    if not (views.affine or views.crop or mirrored):
-        return None
-    count = len(draws["flip"])
-    total = np.tile(np.eye(3), (count, 1, 1))
-    if views.affine:
-        total = total @ _affine(draws, wide=zoom is not None)
-    if views.crop:
-        total = total @ _crop(draws, zoom)
-    if mirrored:
-        mirror = np.tile(np.eye(3), (count, 1, 1))
-        mirror[:, 0, 0] = np.where(draws["flip_plus"] < 0.5, -1.0, 1.0)
-        total = total @ mirror
-    flat: np.ndarray = total[:, :2]
-    return flat
-
-
-def _affine(draws: Draws, *, wide: bool) -> np.ndarray:
-    angle = _spread(draws["angle"], math.radians(ROTATION_DEGREES * (DOMAIN_GAIN if wide else 1)))
-    shear_x = np.tan(_spread(draws["shear_x"], math.radians(SHEAR_DEGREES)))
-    shear_y = np.tan(_spread(draws["shear_y"], math.radians(SHEAR_DEGREES)))
-    cos, sin, one = np.cos(angle), np.sin(angle), np.ones_like(angle)
-    rotation = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)  # (N, 2, 2)
-    shear = np.stack([np.stack([one, shear_x], 1), np.stack([shear_y, one], 1)], 1)
-    result = np.tile(np.eye(3), (len(angle), 1, 1))
-    result[:, :2, :2] = rotation @ shear
-    result[:, 0, 2] = _spread(draws["shift_x"], 2 * TRANSLATION)
-    result[:, 1, 2] = _spread(draws["shift_y"], 2 * TRANSLATION)
-    return result
-
-
-def _crop(draws: Draws, zoom: Zoom | None) -> np.ndarray:
-    low, high = CROP_RANGE
-    near, far = zoom or CROP_RANGE
-    area = (near + (far - near) * draws["area"]) ** 2 if zoom else low + (high - low) * draws["area"]
-    ratio = np.exp(np.log(low) + (np.log(high) - np.log(low)) * draws["ratio"])
-    most = far if zoom else 1.0
-    width = np.minimum(np.sqrt(area * ratio), most)
-    height = np.minimum(np.sqrt(area / ratio), most)
-    result = np.tile(np.eye(3), (len(area), 1, 1))
-    result[:, 0, 0], result[:, 1, 1] = width, height
-    result[:, 0, 2] = _spread(draws["crop_x"], 1.0) * (1 - width)
-    result[:, 1, 2] = _spread(draws["crop_y"], 1.0) * (1 - height)
-    return result
-
-
-def _resampled(images: Tensor, geometry: Tensor, outside: str) -> Tensor:
-    grid = F.affine_grid(geometry, list(images.shape), align_corners=False)
+def _resampled(images: Tensor, maps: Tensor, outside: str) -> Tensor:
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     if outside == "reflect":
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     shifted = F.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -238,7 +193,7 @@ def _resampled(images: Tensor, geometry: Tensor, outside: str) -> Tensor:
 
 def _colours(draws: Draws, reach: dict[str, float]) -> np.ndarray:
     """(N, 4): factors of brightness, contrast and saturation, and the turn of the hue."""
-    return np.stack([(name != "hue") + _spread(draws[name], most) for name, most in reach.items()], axis=1)
+    return np.stack([(name != "hue") + spread(draws[name], most) for name, most in reach.items()], axis=1)
 
 
 def _recoloured(images: Tensor, colours: Tensor) -> Tensor:

@@ -152,6 +152,18 @@ def add_feature_figures(
         figures.attempt(part)
 
 
+def add_sampled_distance(
+    figures: Figures, network: FeatureNetwork, real: Tensor, sampled: Tensor, selection: Selection
+) -> None:
+    """The Fréchet distance of as many translations in sampled styles `sampled` (P, d) from images `real` (N, d)."""
+    _with_jackknife(
+        figures,
+        names_of(network)("frechet_distance") + "_of_samples",
+        lambda keep: frechet_distance(real, sampled[torch.as_tensor(keep)]),
+        selection,
+    )
+
+
 def names_of(network: FeatureNetwork) -> Callable[[str], str]:
     """How figures on this network are called: FID, mFID and KID are names of Inception's alone."""
     short = {"frechet_distance": "fid", "mean_frechet_distance": "mfid", "kernel_distance": "kid"}

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from open_tunit.data.cache import default_cache_root
-from open_tunit.data.dataset import Dataset, is_critters, open_dataset, same_images, trained_on
+from open_tunit.data.dataset import Dataset, open_dataset, same_images, trained_on
+from open_tunit.data.doctor import by_reason
 from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
@@ -22,9 +23,11 @@ from open_tunit.evaluation.figures import (
     add_feature_figures,
     add_label_figures,
     add_own_figures,
+    add_sampled_distance,
     names_of,
 )
 from open_tunit.evaluation.ground_truth import answers as truth
+from open_tunit.evaluation.sampled import sampled_diversities, sampled_translations
 from open_tunit.evaluation.selection import Part, Selection, describe_selection, select_pairs
 from open_tunit.evaluation.translations import (
     DIVERSE_REFERENCES,
@@ -39,8 +42,8 @@ from open_tunit.evaluation.translations import (
 )
 from open_tunit.metrics.neighbours import NEIGHBOURS
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import TRAINING_HASHES
-from open_tunit.settings.config import Data
+from open_tunit.model_files.places import PARENT_UNKNOWN, TRAINING_HASHES
+from open_tunit.settings.config import Data, is_critters
 
 PROTOCOL_VERSION = 2
 FOREIGN = "this is not the data set that the model was trained on: nearest training images are not searched"
@@ -112,6 +115,7 @@ def measure(model: TUNIT, data: Data, *, seed: int, asked: Asked, trained: str |
     groups = labels if (labels >= 0).any() else encoded.domains
     figures = Figures(seed)
     _add_images(figures, model, dataset, selection, trained)
+    figures.notes += [finding.line() for finding in by_reason("left out", dataset.unreadable)]
     if len(selection.images) < FEW_MEASURED:
         count = len(selection.images)
         figures.notes.append(f"only {count} image{'s' * (count != 1)} measured: figures of so few are uncertain")
@@ -149,6 +153,8 @@ def _add_images(figures: Figures, model: TUNIT, dataset: Dataset, selection: Sel
         figures.notes.append(UNKNOWN)
     elif selection.part == "train":
         figures.notes.append("these images are of the training part: they are not held out")
+    if model.about.get("data", {}).get(PARENT_UNKNOWN):
+        figures.notes.append("the model was begun with another one, whose training images are not known")
 
 
 def _is_own(model: TUNIT, dataset: Dataset) -> bool:
@@ -183,7 +189,16 @@ def _on_features(
         figures.mean(name("diversity"), translated.numpy())
         figures.mean(name("diversity") + "_of_references", given.numpy())
 
-    figures.attempt(diverse)
+    def sampled() -> None:
+        add_sampled_distance(
+            figures, network, real, sampled_translations(model, dataset, selection, encoded, network), selection
+        )
+        samples, references = sampled_diversities(model, dataset, selection, encoded, network)
+        figures.mean(name("diversity") + "_of_samples", samples.numpy())
+        figures.mean(name("diversity") + "_of_domain_references", references.numpy())
+
+    for part in (diverse, sampled):
+        figures.attempt(part)
     if _is_foreign(model, dataset):
         figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]
         return None

@@ -10,21 +10,22 @@ import platform
 import re
 import shutil
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from open_tunit import runs
 from open_tunit.card import Publication, own_held_out, published_card
-from open_tunit.device import choose_device, describe
+from open_tunit.device import choose_device, describe, peak_memory
 from open_tunit.evaluation.protocol import Asked, Evaluation, measure
 from open_tunit.evaluation.report.document import write_report
-from open_tunit.files import read_json, write_text_atomic
+from open_tunit.files import write_text_atomic
 from open_tunit.model import TUNIT
-from open_tunit.model_files.places import CARD, CONFIG, MODEL, TRAINING_HASHES, is_bundled
+from open_tunit.model_files.places import CARD, CONFIG, MODEL, is_bundled
 from open_tunit.runs import METRICS
 from open_tunit.settings.config import Config, Data
 
@@ -55,7 +56,7 @@ def evaluate_run(
     asked = asked or Asked()
     if asked.cache is None and config is not None:
         asked = dataclasses.replace(asked, cache=config.cache)
-    evaluation = measure(model, source, seed=seed, asked=asked, trained=_training_hashes(run))
+    evaluation = measure(model, source, seed=seed, asked=asked, trained=runs.training_hashes_of(folder))
     about = model.about
     evaluation.figures["protocol"]["weights"] = weights
     evaluation.figures.update({"training_seconds": about.get("seconds"), "steps": about.get("step")})
@@ -66,7 +67,7 @@ def evaluate_run(
     write_report(run / runs.REPORT, evaluation, log=log, cost=cost)
     write_text_atomic(run / runs.REPORT / runs.COST, json.dumps(cost, indent=1) + "\n")
     if config is not None and _tells_card(config, evaluation):
-        measured = Publication(metrics=evaluation.figures)
+        measured = Publication(metrics=evaluation.figures, domain_names=model.naming.names)
         write_text_atomic(folder / CARD, published_card(model.config, about, measured, run=config))
     return evaluation.figures
 
@@ -90,13 +91,6 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
     if weights == "best":
         raise ValueError(f"{run} is a model folder; only a run has a best model")
     return None, run
-
-
-def _training_hashes(place: Path) -> str | None:
-    """What data.json of the run, or of the run that the model folder is in, holds of its training images."""
-    run = place if (place / runs.CONFIG).is_file() else place.parent
-    found = read_json(run / runs.DATA).get(TRAINING_HASHES) if (run / runs.CONFIG).is_file() else None
-    return found if isinstance(found, str) else None
 
 
 def _tells_card(config: Config, evaluation: Evaluation) -> bool:
@@ -166,9 +160,5 @@ def _images_per_second(evaluation: Evaluation) -> float:
 
 def _peak_memory() -> str:
     """Of this process so far; not known on Windows."""
-    if sys.platform == "win32":
-        return "memory not measured"
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:.0f} MiB at most"
+    peak = peak_memory(torch.device("cpu"))
+    return "memory not measured" if peak is None else f"{peak / 2**20:.0f} MiB at most"

@@ -128,7 +128,7 @@ def translate_pairs(
         sources, references = selection.sources[part], selection.references[part]
         x, reference = pictures(dataset, selection.images[sources]), pictures(dataset, selection.images[references])
         translation = model.redraw(x, encoded.styles[torch.as_tensor(references)]).cpu()
-        probabilities = model.domains(translation).double().cpu().numpy()  # (chunk, K)
+        probabilities = model.domains(translation).cpu().double().numpy()  # (chunk, K)
         target = encoded.domains[references]
         certainty[part] = probabilities[np.arange(len(part)), target]
         reached[part] = probabilities.argmax(axis=1) == target

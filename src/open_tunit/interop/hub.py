@@ -19,7 +19,8 @@ from open_tunit.card import (
 from open_tunit.files import read_json, write_atomic, write_text_atomic
 from open_tunit.model import TUNIT
 from open_tunit.model_files.hub_download import is_hub_id
-from open_tunit.runs import METRICS, Run
+from open_tunit.model_files.places import MODEL, TRAINING_HASHES
+from open_tunit.runs import CONFIG, METRICS, SAMPLES, Run
 from open_tunit.settings.config import Config
 
 PICTURE = "samples.png"
@@ -43,6 +44,8 @@ class Upload:
     intended_use: str = INTENDED_USE
     samples: bool = True
     """With the run's newest sample grid, which shows training or held-out images."""
+    training_hashes: bool = False
+    """With the training images' hashes, by which anyone who has an image can tell whether it was trained on."""
 
     def __post_init__(self) -> None:
         if not is_hub_id(self.name):
@@ -54,17 +57,19 @@ class Upload:
 def stage(upload: Upload, folder: Path) -> list[str]:
     """Write what will be uploaded into the new folder `folder`; returns its file names.
 
-    Names of the training folder's unreadable files are left out. Figures are taken along only where they are of this
-    very model, and of held-out images of its own data. Raises what TUNIT.from_pretrained raises, and ValueError where
-    `folder` holds anything.
+    Names of the training folder's unreadable files are left out, and hashes of its images unless they are asked for.
+    Figures are taken along only where they are of this very model, and of held-out images of its own data. Raises what
+    TUNIT.from_pretrained raises, and ValueError where `folder` holds anything.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already and is not an empty folder; name another")
-    run = upload.place if (upload.place / "config.yaml").is_file() else None
-    model = TUNIT.from_pretrained(upload.place / "model" if run else upload.place)
-    config = Config.from_yaml((run / "config.yaml").read_text(encoding="utf-8")) if run else None
+    run = upload.place if (upload.place / CONFIG).is_file() else None
+    model = TUNIT.from_pretrained(upload.place / MODEL if run else upload.place)
+    config = Config.from_yaml((run / CONFIG).read_text(encoding="utf-8")) if run else None
     if "data" in model.about:
         model.about["data"].pop("unreadable", None)
+        if not upload.training_hashes:
+            model.about["data"].pop(TRAINING_HASHES, None)
     metrics = _metrics(run, config, model) if run and config else None
     picture, caption = _samples(run) if run and upload.samples else (None, "")
     card = Publication(
@@ -74,6 +79,7 @@ def stage(upload: Upload, folder: Path) -> list[str]:
         metrics=metrics,
         picture=PICTURE if picture else None,
         caption=caption,
+        domain_names=model.naming.names,
     )
     model.save_pretrained(folder, card=published_card(model.config, model.about, card, run=config))
     if picture:
@@ -113,7 +119,7 @@ def _metrics(run: Path, config: Config, model: TUNIT) -> dict[str, Any] | None:
 
 def _samples(run: Path) -> tuple[Path | None, str]:
     """The newest sample grid and what it shows."""
-    pictures = sorted((run / "samples").glob("[0-9]*.png"))
+    pictures = sorted((run / SAMPLES).glob("[0-9]*.png"))
     log = Run(run).log()
     if not pictures or not log:
         return None, ""

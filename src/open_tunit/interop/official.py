@@ -33,13 +33,14 @@ def load_official(path: str | os.PathLike[str], image_size: int | None = None, *
     """E and G of a published checkpoint as a TUNIT.
 
     `image_size` in pixels is inferred from the discriminator's names when not given. `averaged` takes the EMA
-    copies (what the authors use), else the raw ones. A checkpoint has no mean styles: the model has none.
+    copies (what the authors use), else the raw ones. A checkpoint has no mean styles: the model has none. Pictures
+    are squashed to squares, as in its training.
     Raises FileNotFoundError, NotACheckpointError.
     """
     checkpoint = _read(path)
     config, _ = _shapes(checkpoint, path, image_size)
     suffix = "_EMA_state_dict" if averaged else "_state_dict"
-    model = TUNIT(config)
+    model = TUNIT(config, fit="squash")
     _load(model.E, guiding_names(config), checkpoint["C" + suffix], path)
     _load(model.G, generator_names(config), checkpoint["G" + suffix], path)
     return model.eval()

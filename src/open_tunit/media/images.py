@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -13,9 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps
 
 from open_tunit.files import write_atomic
+from open_tunit.media import reasons
+from open_tunit.media.conversions import Seen, look
+from open_tunit.media.encoded import Encoded, Source
 from open_tunit.media.srgb import to_srgb
 
 READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -28,14 +30,17 @@ PIXELS_DECODED = 2**26
 """Decoded at the same time by all threads together, 200 MB of them; a larger picture is decoded alone."""
 LONGEST_FRAME_MS, SHORTEST_FRAME_MS = 10 * 65535, 20
 """What a GIF holds, and what browsers heed: they show shorter frames for 100 ms."""
-_SHRINK_FIRST = 3.0
+_BAND_PIXELS, _BLOCK_BYTES = 2**22, 2**27
+"""Of a large picture: what is resized at a time, and what its memory is taken in, above glibc's largest from the heap.
+"""
+SHRINK_FIRST = 3.0
 """Big reductions start with whole-pixel averages, down to this many times the final side (Pillow: no visible loss)."""
 _LOSSY_QUALITY = 95
 """For JPEG and WebP: the highest that Pillow's manual advises."""
 
 
-class UnreadableImage(ValueError):
-    """A file or picture that cannot be decoded; `args` are its name and the reason."""
+class RefusedPicture(ValueError):
+    """A picture that cannot be taken; `args` are its name and the reason."""
 
     def __str__(self) -> str:
         return " ".join(map(str, self.args))
@@ -46,61 +51,73 @@ class UnreadableImage(ValueError):
         return str(self.args[-1])
 
 
-class Encoded(io.BytesIO):
-    """The bytes of a picture that is no file of its own; `name` is how errors call it."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
+class UnreadableImage(RefusedPicture):
+    """A file or picture that cannot be decoded."""
 
 
-Source = str | os.PathLike[str] | Encoded | Image.Image
-
-
-def read_image(source: Source, *, background: str = "#ffffff", at_least: int | None = None) -> Image.Image:
+def read_image(
+    source: Source | Image.Image,
+    *,
+    background: str = "#ffffff",
+    at_least: int | None = None,
+    seen: Seen | None = None,
+) -> Image.Image:
     """The picture as 8-bit sRGB, upright (EXIF), transparent pixels over `background`, first frame of an animation.
 
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides keep at least twice
-    that many pixels. Embedded colour profiles are converted; what they and 16-bit grey become is in `srgb.py`. Raises
-    UnreadableImage for what cannot be decoded (truncated, of a kind not in READ, more than twice
-    `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
+    that many pixels. Embedded colour profiles are converted; what they and 16-bit grey become is in `srgb.py`. `seen`
+    is filled in, for a file. Raises UnreadableImage for what cannot be decoded (truncated, of a kind not in READ, more
+    than twice `PIL.Image.MAX_IMAGE_PIXELS`), FileNotFoundError, ValueError for a bad colour.
     """
-    return read_layers(source, background=background, at_least=at_least)[0]
+    _colour(background)
+    return laid_over(*read_layers(source, at_least=at_least, seen=seen), background)
 
 
 def read_layers(
-    source: Source, *, background: str = "#ffffff", at_least: int | None = None
+    source: Source | Image.Image, *, at_least: int | None = None, seen: Seen | None = None
 ) -> tuple[Image.Image, Image.Image | None]:
-    """The picture of `read_image`, and its transparency as 8-bit grey of the same shape; None where all is opaque."""
-    colour = _colour(background)
+    """The picture of `read_image` as if it were opaque, and its transparency as 8-bit grey of the same shape.
+
+    The transparency is None where all is opaque.
+    """
     try:
         if isinstance(source, Image.Image):
-            return _decoded(ImageOps.exif_transpose(source), colour)
+            return to_srgb(ImageOps.exif_transpose(source))
         if not isinstance(source, Encoded) and not os.path.exists(source):
             raise FileNotFoundError(f"{os.fspath(source)} does not exist")
         with Image.open(source, formats=READ) as image:
+            stored = image.size
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
             with _DECODING.of(image.width * image.height):
+                if seen is not None and not isinstance(source, Encoded):
+                    look(image, source, stored, seen)
                 ImageOps.exif_transpose(image, in_place=True)
-                return _decoded(image, colour)
+                return to_srgb(image, None if seen is None else seen.conversions.append)
     except FileNotFoundError:
         raise
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
-        name = "the picture" if isinstance(source, Image.Image) else str(source)
-        raise UnreadableImage(name, _reason(error)) from error
+        if isinstance(source, Image.Image):
+            raise UnreadableImage("the picture", reasons.of_error(error)) from error
+        raise UnreadableImage(str(source), reasons.of_error(error, source)) from error
 
 
-def header_size(path: str | os.PathLike[str] | Encoded) -> tuple[int, int]:
+def laid_over(colours: Image.Image, transparency: Image.Image | None, background: str) -> Image.Image:
+    """The layers of `read_layers` over a background. Raises ValueError for a bad colour."""
+    if transparency is None:
+        return colours
+    canvas = Image.new("RGB", colours.size, _colour(background))
+    canvas.paste(colours, mask=transparency)
+    return canvas
+
+
+def header_size(path: Source) -> tuple[int, int]:
     """Width and height of the picture as stored, by its header alone. Raises UnreadableImage."""
     try:
         with Image.open(path, formats=READ) as image:
             return image.size
     except Exception as error:  # as in `read_layers`
-        raise UnreadableImage(str(path), _reason(error)) from error
+        raise UnreadableImage(str(path), reasons.of_error(error, path)) from error
 
 
 def pixel_count(path: str | os.PathLike[str]) -> int:
@@ -143,8 +160,13 @@ def unfit(square: Image.Image, shape: tuple[int, int], how: str, original: Image
         came = "none" if original is None else "{} x {}".format(*original.size)
         raise ValueError(f"original is {came}; undoing a crop needs the source of {shape[0]} x {shape[1]} pixels")
     whole = original.convert("RGB")
-    left, top, right, bottom = _crop_box(*shape)
-    whole.paste(_resize(square, (right - left, bottom - top)), (left, top))
+    left, top, right, _ = _crop_box(*shape)
+    side = right - left
+    rows = max(1, _BAND_PIXELS // side)  # a band at a time: the resized square would be as large as the picture
+    for begin in range(0, side, rows):
+        end = min(begin + rows, side)
+        part = (0, begin * square.height / side, square.width, end * square.height / side)
+        whole.paste(_resize(square, (side, end - begin), part), (left, top + begin))
     return whole
 
 
@@ -221,20 +243,19 @@ def save_animation(frames: Iterable[Image.Image], path: str | os.PathLike[str], 
     write_atomic(path, lambda target: ordered[0].save(target, format="GIF", **options))
 
 
+def free_large_pictures() -> None:
+    """Let Pillow take a large picture's memory in one piece: glibc keeps smaller ones when they are freed.
+
+    A setting of the process, for commands that see many large pictures.
+    """
+    Image.core.set_block_size(_BLOCK_BYTES)  # type: ignore[attr-defined]
+
+
 def _colour(name: str) -> tuple[int, int, int]:
     try:
         return ImageColor.getrgb(name)[:3]
     except ValueError as error:
         raise ValueError(f"background is {name!r}; expected a colour such as #ffffff or white") from error
-
-
-def _decoded(image: Image.Image, background: tuple[int, int, int]) -> tuple[Image.Image, Image.Image | None]:
-    colours, alpha = to_srgb(image)
-    if alpha is None:
-        return colours, None
-    canvas = Image.new("RGB", colours.size, background)
-    canvas.paste(colours, mask=alpha)
-    return canvas, alpha
 
 
 class _PixelBudget:
@@ -260,23 +281,15 @@ class _PixelBudget:
 _DECODING = _PixelBudget(PIXELS_DECODED)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "is not an image, or of a kind that cannot be read"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"has too many pixels (the limit is {2 * (Image.MAX_IMAGE_PIXELS or 0):,})"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}"
-    return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
-
-
 def _check_fit(how: Any) -> None:
     if how not in FITS:
         raise ValueError(f"fit is {how!r}; expected one of {', '.join(FITS)}")
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=_SHRINK_FIRST)
+def _resize(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=SHRINK_FIRST)
 
 
 def _crop_box(width: int, height: int) -> tuple[int, int, int, int]:

@@ -8,6 +8,8 @@ import re
 import torch
 from torch import Tensor
 
+from open_tunit.device import in_float64
+
 BLOCK = 128
 """Rows of a kernel matrix held at once."""
 
@@ -40,7 +42,7 @@ class Moments:
 
     def add(self, features: Tensor) -> None:
         """Take in more rows (N, d). Raises ValueError for another number of dimensions."""
-        rows = features.double()
+        rows = in_float64(features)
         if rows.ndim != 2 or (self.count and rows.shape[1] != len(self._shift)):
             raise ValueError(f"features are {tuple(features.shape)}; expected (N, d), d the same in every part")
         if not self.count:
@@ -134,7 +136,7 @@ def kernel_distance(
     check_count("kernel distance", size, 2)
     generator = torch.Generator().manual_seed(seed)
     in_a, in_b = (_members(len(part), size, subsets, generator) for part in (a, b))
-    x, y = a.double(), b.double()
+    x, y = in_float64(a), in_float64(b)
     in_a, in_b = in_a.to(x), in_b.to(y)
     within = _kernel_sums(x, x, in_a, in_a, same=True) + _kernel_sums(y, y, in_b, in_b, same=True)
     values = within / (size * (size - 1)) - 2 * _kernel_sums(x, y, in_a, in_b, same=False) / size**2

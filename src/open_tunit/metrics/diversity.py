@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from open_tunit.device import in_float64
 from open_tunit.metrics.distances import check_count
 
 
@@ -16,7 +17,8 @@ def diversity(features: Tensor) -> Tensor:
     """
     references = features.shape[1]
     check_count("diversity", references, 2, "references per source")
-    unit = features.double() / features.double().norm(dim=2, keepdim=True).clamp(min=1e-12)
+    rows = in_float64(features)
+    unit = rows / rows.norm(dim=2, keepdim=True).clamp(min=1e-12)
     cosine = unit @ unit.mT  # (N, R, R)
     others = cosine.sum(dim=(1, 2)) - cosine.diagonal(dim1=1, dim2=2).sum(dim=1)
     mean_cosine: Tensor = others / (references * (references - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from open_tunit.device import in_float64
 from open_tunit.metrics.distances import check_count
 
 BLOCK = 128
@@ -27,7 +28,7 @@ def neighbourhoods(real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS) -> dict[s
     """What `fidelity_and_diversity` averages: precision, density (M,) per fake; recall, coverage (N,) per real."""
     for features, what in ((real, "real images"), (fake, "translations")):
         check_count("precision, recall, density and coverage", len(features), k + 1, what)
-    real, fake = real.double(), fake.double()
+    real, fake = in_float64(real), in_float64(fake)
     real_radius, fake_radius = _radius(real, k), _radius(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.float64, device=real.device)
     covered, recalled = [], []
@@ -39,17 +40,17 @@ def neighbourhoods(real: Tensor, fake: Tensor, *, k: int = NEIGHBOURS) -> dict[s
         covered.append(inside.any(dim=1))
         recalled.append((distance < fake_radius).any(dim=1))
     return {
-        "precision": (balls > 0).double(),
-        "recall": torch.cat(recalled).double(),
+        "precision": (balls > 0).to(balls),
+        "recall": torch.cat(recalled).to(balls),
         "density": balls / k,
-        "coverage": torch.cat(covered).double(),
+        "coverage": torch.cat(covered).to(balls),
     }
 
 
 def nearest(queries: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """Distance (N,) to, and index (N,) of, the nearest row of `among` (M, d) for each of `queries` (N, d)."""
     check_count("nearest image", len(among), 1)
-    found = [_distance(part, among.double()).min(dim=1) for part in queries.double().split(BLOCK)]
+    found = [_distance(part, in_float64(among)).min(dim=1) for part in in_float64(queries).split(BLOCK)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 
 
@@ -59,15 +60,15 @@ def neighbour_hits(features: Tensor, labels: Tensor, *, k: int = NEIGHBOURS) -> 
     A tie goes to the smallest label. Raises TooFewError for k rows or fewer.
     """
     check_count("k-nearest-neighbour accuracy", len(features), k + 1, "labelled images")
-    rows = features.double()
-    one_hot = torch.nn.functional.one_hot(labels.long())  # (N, K)
+    rows = in_float64(features)
+    one_hot = torch.nn.functional.one_hot(labels.long().to(rows.device))  # (N, K)
     majority = []
     for start in range(0, len(rows), BLOCK):
         distance = _distance(rows[start : start + BLOCK], rows)
         distance.diagonal(start).fill_(torch.inf)
         votes = one_hot[distance.topk(k, largest=False).indices].sum(dim=1)  # (block, K)
         majority.append(votes.argmax(dim=1))
-    return torch.cat(majority) == labels
+    return torch.cat(majority) == labels.to(rows.device)
 
 
 def _radius(features: Tensor, k: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import typing
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from typing import Any
 
 from PIL import ImageColor
 
-from open_tunit.settings.config import Fit, Model, checked_version, model_from_dict
+from open_tunit.files import write_text_atomic
+from open_tunit.model_files.naming import checked_labels
+from open_tunit.settings.config import FORMAT_VERSION, Fit, Model, checked_version, model_from_dict
 from open_tunit.settings.conversion import ConfigError, require
 from open_tunit.settings.format_v1 import model_of_v1
 
@@ -22,6 +25,8 @@ MOST = {
     "generator_width": 1024, "generator_blocks": 64, "style_mlp_width": 8192,
 }  # fmt: skip
 """Far beyond any use; sizes above it would only fill the memory."""
+DISTILLED = ("steps", "images", "adain_r_squared", "domain_agreement", "translation_difference")
+"""Numbers that a distilled model's `about` has."""
 DEEPEST = 64
 """Convolutions in a stage of E."""
 
@@ -34,6 +39,8 @@ class ModelConfig(typing.NamedTuple):
     background: str
     about: dict[str, Any]
     """Of its training: step, seconds, data, ..."""
+    labels: tuple[str, ...] = ()
+    """Names of the domains where it was trained with labels."""
 
 
 def read_model_config(path: Path) -> ModelConfig:
@@ -42,6 +49,12 @@ def read_model_config(path: Path) -> ModelConfig:
         return _checked(_json(path))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}"[:LONGEST_MESSAGE]) from None
+
+
+def write_model_config(path: Path, config: ModelConfig) -> None:
+    """Write a model folder's config.json atomically."""
+    values = {"format_version": FORMAT_VERSION, **config._asdict(), "model": dataclasses.asdict(config.model)}
+    write_text_atomic(path, json.dumps(values, indent=1) + "\n")
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -78,7 +91,8 @@ def _checked(values: Mapping[str, Any]) -> ModelConfig:
     about = given.get("about", {})
     require(isinstance(about, dict), f"about is {type(about).__name__}, expected an object")
     _check_about(about)
-    return ModelConfig(model, given["fit"], given["background"], about)
+    labels = checked_labels(given.get("labels", []), model.domains)
+    return ModelConfig(model, given["fit"], given["background"], about, labels)
 
 
 def _is_colour(value: Any) -> bool:
@@ -96,3 +110,6 @@ def _check_about(about: Mapping[str, Any]) -> None:
     require(isinstance(data, dict), f"about.data is {type(data).__name__}, expected an object")
     for name, kind in (("name", str), ("train", int), ("val", int), ("test", int), ("fingerprint", str)):
         require(isinstance(data.get(name), (type(None), kind)), f"about.data.{name} is {data.get(name)!r}")
+    lost = about.get("distilled", dict.fromkeys(DISTILLED, 0) | {"from": "", "part": ""})
+    numbers = isinstance(lost, dict) and all(isinstance(lost.get(name), (int, float)) for name in DISTILLED)
+    require(numbers and {"from", "part"} <= lost.keys(), f"about.distilled is {lost!r}")

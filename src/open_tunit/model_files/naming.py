@@ -1,10 +1,10 @@
-"""What the user calls the domains: the names and merges of a model folder's domains.yaml."""
+"""What the domains are called: the labels of training, and the user's names and merges of a folder's domains.yaml."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from open_tunit.device import alike, in_float64
 from open_tunit.files import write_text_atomic
 from open_tunit.model_files.places import NAMES
 from open_tunit.settings.conversion import ConfigError, require
@@ -31,33 +32,40 @@ class Naming:
     """K names; domains that are merged share theirs. A domain without a name has its number's."""
     heads: tuple[int, ...]
     """K numbers: the smallest of the domains that this one is merged with, itself where it is alone."""
+    labels: tuple[str, ...] = ()
+    """K names that the domains had before the user gave any: the labels of training. None where there were no labels.
+    """
 
     @classmethod
-    def plain(cls, count: int) -> Naming:
-        """`count` domains called by their numbers."""
-        return cls(tuple(map(str, range(count))), tuple(range(count)))
+    def plain(cls, count: int, labels: Sequence[str] = ()) -> Naming:
+        """`count` domains called by their labels, or by their numbers where they have none."""
+        return cls(tuple(labels or map(str, range(count))), tuple(range(count)), tuple(labels))
 
     @classmethod
-    def of(cls, values: Mapping[Any, Any], count: int, *, where: str = NAMES) -> Naming:
-        """From name -> number, or name -> numbers that become one domain.
+    def of(cls, values: Mapping[Any, Any], count: int, *, where: str = NAMES, labels: Sequence[str] = ()) -> Naming:
+        """From name -> number, or name -> numbers that become one domain; the others keep their labels.
 
-        Raises ConfigError, calling the mapping `where`, for what is no name, no domain of `count`, or named twice.
+        Raises ConfigError, calling the mapping `where`, for what is no name, no domain of `count`, named twice, or the
+        label of another domain.
         """
-        names, heads = list(map(str, range(count))), list(range(count))
+        plain = cls.plain(count, labels)
+        names, heads = list(plain.names), list(plain.heads)
         taken: dict[int, str] = {}
         for name, numbers in values.items():
             members = numbers if isinstance(numbers, list) else [numbers]
             _check(name, members, count, taken, where)
             for number in members:
                 taken[number], names[number], heads[number] = name, name, min(members)
-        return cls(tuple(names), tuple(heads))
+        for number in set(range(len(labels))) - taken.keys():
+            require(names[number] not in values, f"{where}: {names[number]!r} is the label of domain {number}")
+        return cls(tuple(names), tuple(heads), plain.labels)
 
     def number(self, domain: int | str) -> int:
         """The number that stands for a domain given by number or name. Raises ValueError when there is none."""
         count = len(self.names)
         if isinstance(domain, str) and domain in self.names:
             return self.heads[self.names.index(domain)]
-        whole = domain.isdecimal() if isinstance(domain, str) else domain == int(domain)
+        whole = domain.isdecimal() if isinstance(domain, str) else float(domain).is_integer()
         number = int(domain) if whole else -1
         if not 0 <= number < count:
             given = [name for k, name in enumerate(self.names) if name != str(k) and self.heads[k] == k]
@@ -80,44 +88,70 @@ class Naming:
 
         A merged domain's mean weighs its parts by their counts; the parts are left with a count of 0.
         """
-        heads = torch.tensor(self.heads, device=means.device)
-        weights = counts.to(torch.float64)
-        sums = torch.zeros_like(means, dtype=torch.float64).index_add(0, heads, means.double() * weights[:, None])
-        totals = torch.zeros_like(counts).index_add(0, heads, counts)
-        merged = (sums / totals.clamp(min=1)[:, None]).to(means)
+        rows, weights = in_float64(means), in_float64(counts)
+        heads = torch.tensor(self.heads, device=rows.device)
+        sums = torch.zeros_like(rows).index_add(0, heads, rows * weights[:, None])
+        totals = torch.zeros_like(weights).index_add(0, heads, weights)
+        merged = sums / totals.clamp(min=1)[:, None]
         alone = torch.bincount(heads, minlength=len(heads)) == 1
-        return torch.where(alone[:, None], means, merged), totals
+        return alike(torch.where(alone[:, None], rows, merged), means), alike(totals, counts)
 
     def to_yaml(self) -> str:
-        """The text of domains.yaml; empty where nothing is named."""
+        """The text of domains.yaml; empty where the user named nothing."""
         values: dict[str, int | list[int]] = {}
         for head in sorted(set(self.heads)):
             members = [number for number, other in enumerate(self.heads) if other == head]
             if len(members) > 1:
                 values[self.names[head]] = members
-            elif self.names[head] != str(head):
+            elif self.names[head] != (self.labels[head] if self.labels else str(head)):
                 values[self.names[head]] = head
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else ""
 
 
-def read_naming(folder: str | os.PathLike[str], count: int) -> Naming:
-    """The naming of a model folder: its domains.yaml, or plain numbers without one. Raises ConfigError."""
+def names_of_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """K different names of domains from K labels: the labels, changed only where they cannot be names.
+
+    A label that is a number becomes label_9, unless it is its domain's own number.
+    """
+    names: list[str] = []
+    for number, label in enumerate(labels):
+        name = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in label).strip()
+        foreign = name.isdecimal() and name != str(number)
+        if foreign or not name or name.startswith(".") or name in RESERVED:
+            name = f"label_{name}"
+        name = name[:LONGEST_NAME].strip()
+        names.append(name if name not in names else f"{name[: LONGEST_NAME // 2].strip()}_{number}")
+    return tuple(names)
+
+
+def checked_labels(values: Any, count: int) -> tuple[str, ...]:
+    """The labels of a config.json, K names of domains, or none. Raises ConfigError."""
+    require(isinstance(values, list), f"labels is {_brief(values)}; expected a list of names")
+    require(len(values) in (0, count), f"labels has {len(values)} names; expected one for each of {count} domains")
+    for number, name in enumerate(values):
+        _check(name, [number], count, {}, "labels")
+    require(len(set(values)) == len(values), "labels has a name twice")
+    return tuple(values)
+
+
+def read_naming(folder: str | os.PathLike[str], count: int, labels: Sequence[str] = ()) -> Naming:
+    """The naming of a model folder: its domains.yaml, over the labels of its config.json. Raises ConfigError."""
     path = Path(folder) / NAMES
     if not path.is_file():
-        return Naming.plain(count)
+        return Naming.plain(count, labels)
     require(path.stat().st_size <= LARGEST_FILE, f"{path} has more than {LARGEST_FILE:,} bytes")
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:160]}") from error
     if values is None:
-        return Naming.plain(count)
+        return Naming.plain(count, labels)
     require(isinstance(values, dict), f"{path} holds {type(values).__name__}; expected lines of NAME: NUMBER")
-    return Naming.of(values, count, where=str(path))
+    return Naming.of(values, count, where=str(path), labels=labels)
 
 
 def write_naming(folder: str | os.PathLike[str], naming: Naming) -> None:
-    """Write a model folder's domains.yaml. Where nothing is named, the file is left as the user has it."""
+    """Write a model folder's domains.yaml. Where the user named nothing, the file is left as it is."""
     if text := naming.to_yaml():
         write_text_atomic(Path(folder) / NAMES, text)
 

@@ -14,20 +14,35 @@ MODEL = "model"
 """The folder of a run's model, for which the run stands."""
 TRAINING_HASHES = "training_hashes"
 """Under which a run's data.json, and a model's config.json where they are few, hold the training images by content."""
-BUNDLED = "critters"
-"""The bundled checkpoint, so that commands work before anything has been trained."""
+PARENT_UNKNOWN = "parent_images_unknown"
+"""Beside them where the run began with a model whose training images are not known."""
+BUNDLED = Path(__file__).parents[1] / "bundled"
+"""The folder of the bundled checkpoints, so that commands work before anything has been trained."""
+USUAL = "critters"
+"""The bundled checkpoint that commands take where no model is named."""
+
+
+def bundled_names() -> tuple[str, ...]:
+    """The names of the bundled checkpoints, the usual one first."""
+    found = {path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}")}
+    return (USUAL, *sorted(found - {USUAL}))
+
+
+def bundled_folder(name: str) -> Path:
+    """Where the bundled checkpoint of that name lies."""
+    return BUNDLED / name
 
 
 def is_bundled(place: str | os.PathLike[str]) -> bool:
-    """Whether `place` is the bundled checkpoint's name, and no model or run here is called so."""
+    """Whether `place` is a bundled checkpoint's name, and no model or run here is called so."""
     path = Path(place)
-    return path.as_posix() == BUNDLED and not (path / CONFIG).exists() and not (path / MODEL).exists()
+    return path.as_posix() in bundled_names() and not (path / CONFIG).exists() and not (path / MODEL).exists()
 
 
 def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) -> Path:
-    """The folder of a model given as a folder, as `critters` (the bundled one), or as a hub id, fetched once.
+    """The folder of a model given as a folder, as the name of a bundled one, or as a hub id, fetched once.
 
-    A model here under the bundled one's name comes before it; a run stands for its model; `user/name` is a hub id where
+    A model here under a bundled one's name comes before it; a run stands for its model; `user/name` is a hub id where
     no folder here is called `user`. `revision` is a hub id's branch, tag or commit. Raises FileNotFoundError when it is
     no model folder, ValueError for a revision of anything but a hub id.
     """
@@ -37,7 +52,7 @@ def model_folder(place: str | os.PathLike[str], *, revision: str | None = None) 
     if revision is not None:
         raise ValueError(f"revision is {revision!r}, but {path} is no hub id; only hub ids have revisions")
     if is_bundled(path):
-        return Path(__file__).parents[1] / "bundled" / BUNDLED
+        return bundled_folder(path.as_posix())
     if not path.exists():
         raise FileNotFoundError(f"{path} is not a model folder: it does not exist{_perhaps(path)}{_not_asked(path)}")
     if not (path / CONFIG).is_file() and (path / MODEL / CONFIG).is_file():
@@ -54,6 +69,5 @@ def _not_asked(path: Path) -> str:
 
 def _perhaps(path: Path) -> str:
     """What the user may have meant instead of a `path` that is no model folder."""
-    if difflib.get_close_matches(path.as_posix(), [BUNDLED]):
-        return f"; the bundled checkpoint is called {BUNDLED}"
-    return ""
+    meant = difflib.get_close_matches(path.as_posix(), bundled_names(), n=1)
+    return f"; a bundled checkpoint is called {meant[0]}" if meant else ""

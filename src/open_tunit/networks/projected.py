@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from open_tunit.device import alike, in_float64
 from open_tunit.networks.backbone import LEVEL_CHANNELS
 from open_tunit.networks.ops.convolutions import SQRT_HALF
 
@@ -44,10 +45,11 @@ class Projection(nn.Module):
     def measure(self, levels: Sequence[Tensor]) -> None:
         """Take the channels' means and deviations from the features of some real images, (N, C, H, W) each."""
         for level, features in enumerate(levels[: len(self.channels)]):
-            channels = features.transpose(0, 1).flatten(1).double()  # (C, N * H * W)
+            channels = in_float64(features.transpose(0, 1).flatten(1))  # (C, N * H * W)
             deviation, mean = torch.std_mean(channels, dim=1)
-            self.get_buffer(f"mean{level}").copy_(mean)
-            self.get_buffer(f"deviation{level}").copy_(deviation + DEVIATION_FLOOR)
+            for name, values in (("mean", mean), ("deviation", deviation + DEVIATION_FLOOR)):
+                buffer = self.get_buffer(f"{name}{level}")
+                buffer.copy_(alike(values, buffer))
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's levels, at least as many as this has -> as many of `width` channels, of the same sides."""
@@ -92,8 +94,8 @@ class ProjectedDiscriminator(nn.Module):
 def at_domains(outputs: Sequence[Tensor], domains: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """The mean over levels of `loss` of the outputs (N, P) at the domain (N,) of each image.
 
-    outputs: (N, K, P) each. With a mean over all, as
-    `losses.discriminator_on_real`, it is that loss over images and places.
+    `outputs` holds a level's (N, K, P) each. `loss` averages over images and places, as
+    `losses.discriminator_on_real` does.
     """
     rows = torch.arange(len(domains), device=domains.device)
     return torch.stack([loss(level[rows, domains]) for level in outputs]).mean()

@@ -38,7 +38,7 @@ class Config:
     training: Training = dataclasses.field(default_factory=Training)
     seed: int = 0
     auto_domains: bool = False
-    """Find model.domains in the images before training begins, once; the recipe must have a shape contrast."""
+    """Find model.domains in the images before training begins, once; recipe `paper` cannot."""
     minutes: float | None = None
     """Time budget, turned into steps at the start, and anew at reports where the machine is slower or faster."""
     init: str | None = None
@@ -51,6 +51,8 @@ class Config:
     """Steps between reports (log line, sample grid, checkpoint); None = about 30 in the run, at least 20 apart."""
     validate_every: int = 0
     """Reports between label-free evaluations on validation images, which keep the best model in RUN/best; 0 = none."""
+    on_nan: Literal["stop", "retry"] = "stop"
+    """What follows losses that are no numbers: the run ends, or goes back to its last report, three times at most."""
     cache: str | None = None
     """Where decoded images are kept; None = $XDG_CACHE_HOME/open-tunit."""
 
@@ -68,7 +70,7 @@ class Config:
             f"model.projection_dim is 0; recipe {self.recipe} and training.prototypes_start need shape codes",
         )
         require(
-            shapes or not self.auto_domains,
+            shapes or pretrained or not self.auto_domains,
             f"domains is auto, which needs the shape contrast, and recipe {self.recipe} has none: take preset cpu",
         )
         require(self.minutes is None or self.minutes > 0, f"minutes is {self.minutes}; it must be above 0")
@@ -99,8 +101,8 @@ class Config:
         """
         if name not in PRESETS:
             raise ConfigError(f"preset is {name!r}; expected one of {', '.join(PRESETS)}")
-        values = dict(PRESETS[name])
-        if _is_critters(data):
+        values = {setting: value for setting, value in PRESETS[name].items() if setting not in settings}
+        if is_critters(data):
             values |= {"data.views.colour": False, "model.domains": _critters_species(data)}
         overrides = settings.pop("overrides", {})
         if size is not None:
@@ -152,11 +154,13 @@ class Config:
         Of data, labels and init only the kind is here; their contents are compared by fingerprints (runs.py).
         """
         values = self.to_dict()
-        for name in ("preset_name", "out", "minutes", "device", "precision", "report_every", "validate_every", "cache"):
+        for name in ("preset_name", "out", "minutes", "device", "precision", "cache"):
+            del values[name]
+        for name in ("report_every", "validate_every", "on_nan"):
             del values[name]
         for name in ("steps", "joint_start", "guiding_share", "pair_steps", "pair_share"):
             del values["training"][name]
-        if not _is_critters(self.data.folder):
+        if not is_critters(self.data.folder):
             values["data"]["folder"] = "a folder"
         if self.data.labels not in (None, "folders"):
             values["data"]["labels"] = "a table"
@@ -199,7 +203,8 @@ def read_mapping(text: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _is_critters(folder: str) -> bool:
+def is_critters(folder: str) -> bool:
+    """Whether this names the built-in set, with any number of species."""
     return folder == "critters" or folder.startswith("critters:")
 
 
@@ -212,4 +217,4 @@ def _critters_species(folder: str) -> int:
 def _absolute(path: str) -> str:
     place = Path(path).expanduser()
     here = place.exists() or (path.endswith(".tar") and "://" not in path)
-    return str(place.absolute()) if here and not _is_critters(path) else path
+    return str(place.absolute()) if here and not is_critters(path) else path

@@ -65,6 +65,9 @@ class Recipe:
     """G's content encoder sees x in other colours, so that colours come from the style code."""
     translation_view: bool = False
     """E sees translations through x+'s geometry."""
+    geometry: Literal["published", "continuous"] = "published"
+    """How x+ moves: as published (shear along x, whole pixels, crops drawn until one fits), or continuously, sheared
+    along both axes and with oversized crops cut to the picture."""
     outside: Literal["black", "reflect"] = "black"
     """What the affine view shows beyond the border."""
 
@@ -91,6 +94,7 @@ OURS = Recipe(
     domain_colour=True,
     content_colour=True,
     translation_view=True,
+    geometry="continuous",
     outside="reflect",
 )
 """From scratch, in minutes; what the presets `cpu` and `default` share."""

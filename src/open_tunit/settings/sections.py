@@ -161,11 +161,11 @@ class Training:
     translation_domain_weight: float = 0.0
     """Weight of E's cross-entropy on translations, with the reference's domain, in G's loss. The paper: none."""
     cycle_weight: float = 0.0
-    """Weight of the cycle's L1: the source, reconstructed from its detached translation in its own style; without pairs
-    alone. The paper: none."""
+    """Weight of the cycle's L1: the source, reconstructed from its detached translation in its own style. In the
+    recipe `ours` it is not used beside pairs. The paper: none."""
     patch_weight: float = 0.0
-    """Weight of the patch loss: each patch of a translation against its nearest patch of the reference; without pairs
-    alone. The paper: none."""
+    """Weight of the patch loss: each patch of a translation against its nearest patch of the reference. Not used
+    beside pairs, nor in the recipe `pretrained`. The paper: none."""
     patch_full_steps: int | None = None
     """Steps of G for which patches keep that weight, which then falls as 1 / steps; None = all."""
     pair_weight: float = 0.0
@@ -189,7 +189,8 @@ class Training:
     joint_guiding_full_steps: int | None = None
     """Steps of G for which E keeps that rate, which then falls as 1 / steps; None = all, as in the paper."""
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"
-    """Of G and D: the paper's RMSprop, or Adam (betas 0.5, 0.99), whose first steps are not ten times too long."""
+    """Of G and D: the paper's RMSprop, whose first steps are up to ten times the learning rate, or Adam, which corrects
+    that bias. Adam's betas are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
     learning_rate: float = 1e-4
     """Of G and D."""
     weight_decay: float = 1e-4

@@ -106,7 +106,8 @@ class Plan:
     def joint_start(self) -> int:
         """The first step at which G learns."""
         training = self.training
-        if self.recipe.pretrained or (self.supervision == "all" and not self.pairs):
+        needless = self.supervision == "all" and not self.pairs and training.schedule == "joint"
+        if self.recipe.pretrained or needless:
             return 0
         if training.joint_start is not None:
             return training.joint_start
@@ -229,7 +230,8 @@ def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) ->
     count, supervision = len(dataset.indices("train")), supervision_of(dataset)
     labelled = supervision != "none"
     require(not (labelled and config.auto_domains), "domains is auto, but the labels name the domains: leave one out")
-    notes, changes = [*_about_files(dataset)], {}
+    notes = _about_validation(config, dataset)
+    changes: dict[str, int] = {}
     if labelled and config.model.domains != len(dataset.label_names):
         changes["model.domains"] = len(dataset.label_names)
         notes.append(f"the labels name {len(dataset.label_names)} domains: {', '.join(dataset.label_names[:8])}")
@@ -250,11 +252,10 @@ def supervision_of(dataset: Dataset) -> Supervision:
     return "all" if known.all() else "some" if known.any() else "none"
 
 
-def _about_files(dataset: Dataset) -> list[str]:
-    if not dataset.unreadable:
+def _about_validation(config: Config, dataset: Dataset) -> list[str]:
+    if not config.validate_every or len(dataset.indices("val")):
         return []
-    path, reason = dataset.unreadable[0]
-    return [f"unreadable files are left out ({len(dataset.unreadable)}), such as {path}, which {reason}"]
+    return [f"validate_every is {config.validate_every}, but there are no validation images: no best model is kept"]
 
 
 def _about_count(config: Config, count: int) -> list[str]:

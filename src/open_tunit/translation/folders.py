@@ -12,15 +12,17 @@ from typing import TypeVar
 from PIL import Image
 from torch import Tensor
 
-from open_tunit.media.images import UnreadableImage, pixel_count, read_image, save_image
+from open_tunit.media.images import RefusedPicture, UnreadableImage, pixel_count, read_image, save_image
 from open_tunit.media.pictures import Opened
 from open_tunit.model import TUNIT
 from open_tunit.parts import AT_ONCE, PIXELS_AT_ONCE, groups
+from open_tunit.translation.manner import PLAIN, Manner
+from open_tunit.translation.results import sample_name
 
 THREADS = 4
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-LeftOut = Callable[[UnreadableImage], object]
+LeftOut = Callable[[RefusedPicture], object]
 
 
 def ahead(
@@ -51,7 +53,7 @@ def ahead(
 def styles_of(model: TUNIT, files: Iterable[Path], *, left_out: LeftOut) -> dict[Path, Tensor]:
     """The style code (1, style_dim) of each picture file; what holds no picture goes to `left_out`."""
     codes: dict[Path, Tensor] = {}
-    for group in _opened_groups(model, files, left_out):
+    for group in _opened_groups(model, files, PLAIN, left_out):
         styles = model.style([picture for _, picture in group])
         codes |= {file: code for (file, _), code in zip(group, styles.split(1), strict=True)}
     return codes
@@ -81,6 +83,23 @@ def styles_of_domains(model: TUNIT, domains: Iterable[int | str]) -> list[tuple[
 
     Raises ValueError for what is no domain, for one without images, and where there is none.
     """
+    return [(model.naming.label(k), model.domain_style(k)[None]) for k in _numbers(model, domains)]
+
+
+def sampled_styles(model: TUNIT, domain: int | str, count: int, *, seed: int = 0) -> list[tuple[str, Tensor]]:
+    """File names and style codes (1, style_dim) of `count` samples of a domain, or of each of `all` that have a mean.
+
+    Raises ValueError as `styles_of_domains` and `TUNIT.sample_styles`.
+    """
+    found: list[tuple[str, Tensor]] = []
+    for number in _numbers(model, (domain,)):
+        codes = model.sample_styles(number, count, seed=seed).split(1)
+        found += [(sample_name(model.naming.label(number), seed, k), code) for k, code in enumerate(codes)]
+    return found
+
+
+def _numbers(model: TUNIT, domains: Iterable[int | str]) -> list[int]:
+    """The numbers of domains, as `styles_of_domains` takes them."""
     numbers: list[int] = []
     for domain in domains:
         if domain == "all":
@@ -89,18 +108,19 @@ def styles_of_domains(model: TUNIT, domains: Iterable[int | str]) -> list[tuple[
             numbers.append(model.naming.number(domain))
     if not numbers:
         raise ValueError("the model has no mean styles; give a reference")
-    return [(model.naming.label(k), model.domain_style(k)[None]) for k in numbers]
+    return numbers
 
 
 def redraw_files(
-    model: TUNIT, files: Iterable[Path], styles: Tensor, *, strength: float = 1.0, left_out: LeftOut
+    model: TUNIT, files: Iterable[Path], styles: Tensor, manner: Manner = PLAIN, *, left_out: LeftOut
 ) -> Iterator[tuple[Path, int, Image.Image]]:
     """Each file redrawn with each style code of `styles` (N, style_dim): file, position of the code, translation.
 
-    The first file's come first. Each file is read and encoded once; what holds no picture goes to `left_out`.
+    The first file's come first. Each file is read and encoded once; what holds no picture, or one that cannot be
+    redrawn in this manner, goes to `left_out`.
     """
-    for group in _opened_groups(model, files, left_out):
-        drawn = model.redraw_all([picture for _, picture in group], styles, strength=strength)
+    for group in _opened_groups(model, files, manner, left_out):
+        drawn = model.redraw_all([picture for _, picture in group], styles, strength=manner.strength)
         names = [file for file, _ in group]
         del group  # the pictures are freed before the next ones are waited for
         yield from ((file, k, picture) for (file, k), picture in zip(_pairs(names, styles), drawn, strict=True))
@@ -116,8 +136,8 @@ def save_redrawn(
     files: Iterable[Path],
     styles: Tensor,
     target: Callable[[Path, int], Path],
+    manner: Manner = PLAIN,
     *,
-    strength: float = 1.0,
     left_out: LeftOut,
 ) -> int:
     """Write what `redraw_files` gives to `target(file, position of the code)`; returns how many were written."""
@@ -128,15 +148,17 @@ def save_redrawn(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_image(picture, path)
 
-    drawn = redraw_files(model, files, styles, strength=strength, left_out=left_out)
+    drawn = redraw_files(model, files, styles, manner, left_out=left_out)
     return sum(1 for _ in ahead(save, drawn, lambda translation: translation[2].width * translation[2].height))
 
 
-def _opened_groups(model: TUNIT, files: Iterable[Path], left_out: LeftOut) -> Iterator[list[tuple[Path, Opened]]]:
-    def read(file: Path) -> tuple[Path, Opened | UnreadableImage]:
+def _opened_groups(
+    model: TUNIT, files: Iterable[Path], manner: Manner, left_out: LeftOut
+) -> Iterator[list[tuple[Path, Opened]]]:
+    def read(file: Path) -> tuple[Path, Opened | RefusedPicture]:
         try:
-            return file, model.open(file)
-        except UnreadableImage as error:
+            return file, model.open(manner.source(file))
+        except RefusedPicture as error:
             return file, error
         except FileNotFoundError:  # since the folder was listed
             return file, UnreadableImage(str(file), "does not exist any more")
@@ -147,5 +169,6 @@ def _opened_groups(model: TUNIT, files: Iterable[Path], left_out: LeftOut) -> It
                 yield file, found
             else:
                 left_out(found)
+            del found  # so that it is freed before the next one is read
 
     return groups(readable(), lambda item: item[1].pixels)

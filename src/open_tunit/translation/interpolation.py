@@ -1,9 +1,11 @@
-"""Between references: style codes along a path, and pictures that move along it."""
+"""Between references: style codes along a path, and pictures that move along it; all that `tunit interpolate` does."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -11,10 +13,70 @@ from torch import Tensor
 
 from open_tunit.media import images
 from open_tunit.media.pictures import Picture
+from open_tunit.media.video import WRITTEN, ffmpeg, is_film, with_even_sides, write_film
 from open_tunit.model import TUNIT
+from open_tunit.translation.folders import readable_files, styles_of, styles_of_domains
+from open_tunit.translation.results import Written, named_files, refuse_taken
 
 GAP = 2
 """Pixels between the pictures of a strip or a moving grid."""
+
+
+Place = str | os.PathLike[str]
+
+
+def is_moving(out: Place) -> bool:
+    """Whether a file of this name holds frames, one after the other."""
+    return Path(out).suffix.lower() in (".gif", *WRITTEN)
+
+
+def interpolate_files(
+    model: TUNIT,
+    source: Place,
+    out: Place,
+    references: Sequence[Place] = (),
+    *,
+    domains: Sequence[int | str] = (),
+    frames: int = 8,
+    fps: float = 12,
+    loop: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """Translate a picture, or a folder of them, to styles from one reference (or domain) to the next.
+
+    The suffix of `out` says what is written: a strip with a row for each source (.png, .jpg, .webp), or a GIF or film
+    (.mp4, .mov) of one source in its own shape, of several as a grid that always loops. References are pictures or
+    folders of them; there are `frames` steps from each to the next. What cannot be read is left out, unless nothing
+    else is there. Raises ValueError, FileNotFoundError, OSError.
+    """
+    if bool(references) == bool(domains):
+        raise ValueError("interpolation needs two or more references or domains, and not both")
+    if not fps > 0:
+        raise ValueError(f"fps is {fps:g}; it must be above 0")
+    target = Path(out)
+    if not is_moving(target) and not images.is_picture(target):
+        raise ValueError(f"{target} ends in {target.suffix!r}; expected .png, .jpg or .webp (a strip), .gif or .mp4")
+    refuse_taken([target], overwrite)
+    if is_film(target):
+        ffmpeg()
+    failed: list[ValueError | OSError] = []
+    found = (file for _, file in named_files(Path(source), left_out=failed.append))
+    sources = readable_files(found, left_out=failed.append)
+    if not sources:
+        raise failed[-1]
+    stops = _stops(model, references, domains, failed)
+    codes = path(stops, frames, loop=loop)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not is_moving(target):
+        images.save_image(strip(model, sources, codes), target)
+        return Written(len(codes), tuple(failed))
+    single = len(sources) == 1
+    pictures = moving_picture(model, sources[0], codes) if single else moving_grid(model, sources, stops, frames)
+    if is_film(target):
+        write_film(target, map(with_even_sides, pictures), fps)
+    else:
+        images.save_animation(pictures, target, fps)
+    return Written(len(codes), tuple(failed))
 
 
 def path(stops: Tensor, frames: int, *, loop: bool = False) -> Tensor:
@@ -56,3 +118,16 @@ def moving_grid(model: TUNIT, sources: Sequence[Picture], stops: Tensor, frames:
         turned = [codes[(start + stop * frames) % len(codes)] for stop in range(len(stops))]
         rows = [squares, *(model.redraw(squares, code[None]) for code in turned)]
         yield images.grid(torch.stack(rows), pad=GAP)
+
+
+def _stops(
+    model: TUNIT, references: Sequence[Place], domains: Sequence[int | str], failed: list[ValueError | OSError]
+) -> Tensor:
+    """The style codes (P, style_dim) of the references or domains; appends to `failed` what could not be read."""
+    if domains:
+        return torch.cat([code for _, code in styles_of_domains(model, domains)])
+    files = [file for place in references for _, file in named_files(Path(place), left_out=failed.append)]
+    codes = styles_of(model, dict.fromkeys(files), left_out=failed.append)
+    if not codes:
+        raise failed[-1]
+    return torch.cat([codes[file] for file in files if file in codes])

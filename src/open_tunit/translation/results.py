@@ -1,7 +1,8 @@
-"""What translations are called: one file per source and reference (or domain)."""
+"""What translations are called: one file per source and reference (or domain, or sample of one)."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import os
@@ -27,7 +28,7 @@ class Results(NamedTuple):
     names: dict[Path, str]
     """Of the sources."""
     labels: list[str]
-    """Of the references or domains."""
+    """Of the references, domains or samples."""
 
     @property
     def is_file(self) -> bool:
@@ -51,7 +52,7 @@ class Results(NamedTuple):
         refuse_taken(taken, overwrite)
 
     def of(self, source: Path, position: int) -> Path:
-        """The file of a source translated to the reference or domain at `position`."""
+        """The file of a source translated to the reference, domain or sample at `position`."""
         if self.is_file:
             return self.out
         suffix = ".mp4" if is_film(source) else ".png"
@@ -71,6 +72,16 @@ class Results(NamedTuple):
             raise ValueError(f"{self.out} is of another kind than the source; films become films, pictures pictures")
 
 
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was written, and what was not."""
+
+    count: int
+    """Translations, or frames of a strip or film."""
+    left_out: tuple[ValueError | OSError, ...]
+    """Why others were not, one each; a DamagedFilm was written as far as it could be read."""
+
+
 def named_files(
     place: Path, more_suffixes: tuple[str, ...] = (), *, left_out: Callable[[UnreadableImage], object] = lambda _: None
 ) -> list[tuple[str, Path]]:
@@ -83,6 +94,11 @@ def named_files(
     plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
     uses = Counter(plain) + Counter({name for name, _ in found})
     return [(name if uses[short] > 1 else short, path) for short, (name, path) in zip(plain, found, strict=True)]
+
+
+def sample_name(domain: str, seed: int, number: int) -> str:
+    """What files in the n-th style sampled of a domain are called after; the domain by its own files' name."""
+    return f"{domain}-seed{seed}-{number}"
 
 
 def refuse_taken(paths: Iterable[Path], overwrite: bool) -> None:

@@ -21,7 +21,7 @@ header p { max-width: 46rem; margin: 0; opacity: 0.75; }
 .gallery-container, .grid-wrap { height: auto !important; min-height: 0 !important; max-height: none !important; }
 .examples .grid-container { grid-template-columns: repeat(8, minmax(0, 1fr)) !important; gap: 4px; }
 .examples .thumbnail-item { aspect-ratio: 1; height: auto; min-height: 0; border-radius: 6px; }
-.uploads .grid-wrap, #domains .grid-wrap, #sort-result .grid-wrap { padding-top: 40px; }
+.uploads .grid-wrap, #domains .grid-wrap, #samples .grid-wrap, #sort-result .grid-wrap { padding-top: 40px; }
 .sheet .image-container { padding: 40px 8px 8px; }
 .sheet .image-container img { width: min(40rem, 80vw) !important; height: auto; margin: 0 auto; }
 .strip .image-container img { width: min(60rem, 80vw) !important; height: auto; }
@@ -30,8 +30,11 @@ header p { max-width: 46rem; margin: 0; opacity: 0.75; }
 .uploads .grid-container { grid-template-columns: repeat(auto-fill, minmax(76px, 1fr)) !important; }
 .uploads .thumbnail-item, #sort-result .thumbnail-item { aspect-ratio: 1; height: auto; min-height: 0; }
 .caption-label { max-width: 100% !important; white-space: nowrap; }
-#domains .grid-container { grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)) !important; }
+#domains .grid-container, #samples .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)) !important;
+}
 #domains .thumbnail-item { aspect-ratio: 3 / 4; }
+#samples .thumbnail-item { aspect-ratio: 1; }
 #domains .caption-label { top: 4px; bottom: auto; }
 #sort-result .grid-container { grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)) !important; }
 @media (max-width: 640px) { /* what is given side by side, so that the translation is on the first screen */

@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from open_tunit.model import TUNIT
@@ -25,11 +26,17 @@ QUIET = {
 
 
 def serve(
-    model: TUNIT, *, examples: Path, host: str, port: int, auth: str | None = None, kept_seconds: int = KEPT_SECONDS
+    models: Mapping[str, tuple[TUNIT, Path]],
+    *,
+    host: str,
+    port: int,
+    auth: str | None = None,
+    kept_seconds: int = KEPT_SECONDS,
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM; then every upload and result is deleted.
 
-    `examples` may be missing; `auth` is USER:PASSWORD. Raises ValueError for an address where nothing can listen.
+    Each model has a page, the first one at the address itself, with a folder of examples, which may be missing. `auth`
+    is USER:PASSWORD. Raises ValueError for an address where nothing can listen.
     """
     authorization = credentials(auth)
     _check_free(host, port)
@@ -41,7 +48,8 @@ def serve(
         from open_tunit.web.page import build_page
 
         address = f"http://{host if host != '0.0.0.0' else socket.gethostname()}:{port}"
-        page = build_page(Studio(model.eval(), examples), kept_seconds=kept_seconds, address=address)
+        studios = {name: Studio(model.eval(), examples) for name, (model, examples) in models.items()}
+        page = build_page(studios, kept_seconds=kept_seconds, address=address)
         guard = Middleware(Guard, host=host, authorization=authorization)
         page.launch(
             server_name=host,
@@ -57,7 +65,7 @@ def serve(
             show_error=False,
             footer_links=[],
             max_file_size=MAX_BYTES,
-            allowed_paths=[str(examples)],
+            allowed_paths=[str(examples) for _, examples in models.values()],
             prevent_thread_lock=True,
             theme=THEME,
             css=CSS,

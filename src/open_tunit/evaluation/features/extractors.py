@@ -19,6 +19,7 @@ from torch import Tensor
 from open_tunit.evaluation.features.inception import SHA256_PREFIX, SIDE, URL, load_inception
 from open_tunit.evaluation.features.weights_download import file_sha256
 from open_tunit.model import TUNIT
+from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 
 CHUNK = 32
 OWN, INCEPTION = "own", "inception"
@@ -100,10 +101,11 @@ def own_features(model: TUNIT) -> FeatureNetwork:
     device = model.domain_styles.device
 
     def run(pixels: Tensor) -> Tensor:
-        features: Tensor = model.E.trunk(pixels.to(device) / 127.5 - 1).mean(dim=(2, 3))
+        features, _ = model.E.features(pixels.to(device) / 127.5 - 1)
         return features
 
-    rule = f"{model.config.size} px as they are, 8 bits, to -1..1"
+    resized = f", to {model.E.side} px" if isinstance(model.E, PretrainedGuiding) else ""
+    rule = f"{model.config.size} px as they are, 8 bits, to -1..1{resized}"
     return FeatureNetwork("E", rule, digest.hexdigest(), run, cached=False)
 
 

@@ -15,7 +15,7 @@ URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_
 """The TensorFlow network's weights as pytorch-fid publishes them."""
 SHA256_PREFIX = "6726825d"
 """By torch.hub's convention the file's name ends in the first digits of its SHA-256."""
-SIDE, DIMENSIONS = 299, 2048
+SIDE = 299
 
 Square, Wide, Tall = 3, (1, 7), (7, 1)
 

@@ -41,7 +41,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     FEATURES: {
         "fid": ("FID", "lower is better"),
+        "fid_of_samples": ("… of translations in sampled styles", "of the references' domains"),
         "frechet_distance": ("Fréchet distance", "not an FID; lower is better"),
+        "frechet_distance_of_samples": ("… of translations in sampled styles", "of the references' domains"),
         "mfid": ("mFID", "mean over ordered pairs of domains; lower is better"),
         "mfid_source_unchanged": ("… of the unchanged sources", ""),
         "mean_frechet_distance": ("Mean Fréchet distance over pairs of domains", "not an mFID; lower is better"),
@@ -56,10 +58,14 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "coverage": ("Coverage", "real neighbourhoods that hold a translation"),
         "diversity": ("Diversity over references", "squared distance of unit features, 0 to 4"),
         "diversity_of_references": ("… of the references themselves", ""),
+        "diversity_of_samples": ("Diversity over sampled styles of one domain", "near that of real references"),
+        "diversity_of_domain_references": ("… over real references of that domain", ""),
         "nearest_training_ratio": ("Distance to the nearest training image", "held-out images have 1; copies near 0"),
     },
 }
 
+ENDINGS = ("_source_unchanged", "_spread", "_of_references", "_of_samples", "_of_domain_references")
+"""What names of figures end in, after the feature network's."""
 CURVES = {
     "validation/score": "Validation: label-free score",
     "validation/domain_reached": "Validation: reference's domain reached",
@@ -133,7 +139,7 @@ def interval(figures: Mapping[str, Any], name: str) -> str:
 
 def _full_name(name: str, suffix: str, figures: Mapping[str, Any]) -> str | None:
     base, tail = name, ""
-    for ending in ("_source_unchanged", "_spread", "_of_references"):
+    for ending in ENDINGS:
         if name.endswith(ending):
             base, tail = name.removesuffix(ending), ending
     for full in (name, f"{base}{suffix}{tail}"):

@@ -49,6 +49,7 @@ def write_report(
         ("Reference-guided", panels.reference_grid(evaluation)),
         ("Figures", _figures(figures)),
         ("Domain-guided", panels.domain_grid(evaluation)),
+        ("Sampled styles", panels.sample_grid(evaluation)),
         ("Interpolations", panels.interpolations(evaluation)),
         ("Domains", panels.domain_sheets(evaluation)),
         ("Styles", panels.style_panel(evaluation)),

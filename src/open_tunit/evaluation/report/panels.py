@@ -13,6 +13,7 @@ from open_tunit.evaluation.features.feature_cache import pictures
 from open_tunit.evaluation.protocol import Evaluation
 from open_tunit.evaluation.report.charts import MAP_IMAGES, style_picture
 from open_tunit.evaluation.report.markup import chip, grid_figure, note, picture_figure
+from open_tunit.evaluation.sampled import can_sample
 from open_tunit.rng import Stream, rng
 from open_tunit.style_map import FEWEST_POINTS, principal_map, style_map
 
@@ -81,6 +82,22 @@ def domain_grid(evaluation: Evaluation) -> str:
     columns = [sources, *(model.translate(sources, domain=k).cpu() for k in filled)]
     caption = f"Left column: sources; then each in the mean style of: {', '.join(filled.values())}."
     return grid_figure(caption, torch.stack(columns, dim=1))
+
+
+def sample_grid(evaluation: Evaluation) -> str:
+    """Shown sources in styles sampled from the domains."""
+    model = evaluation.model
+    domains = [k for k in _domains(evaluation) if can_sample(model, k)][:SHOWN]
+    if not domains:
+        return ""
+    sources = shown_images(evaluation)
+    rows = []
+    for place, domain in enumerate(domains):
+        source = sources[[place % len(sources)]]
+        codes = model.sample_styles(domain, SHOWN, seed=evaluation.selection.seed)
+        rows.append(torch.cat([source, model.redraw(source, codes).cpu()]))
+    named = ", ".join(_domains(evaluation)[k] for k in domains)
+    return grid_figure(f"A source, then in {SHOWN} styles sampled from: {named} (one row each).", torch.stack(rows))
 
 
 def interpolations(evaluation: Evaluation) -> str:

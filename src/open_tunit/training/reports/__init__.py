@@ -1,0 +1,1 @@
+"""What is made at a report: the model as it is, its samples, and alarms."""

@@ -1,0 +1,1 @@
+"""One training step of every recipe: state, losses, descent, CUDA graphs."""

@@ -1,0 +1,123 @@
+"""model.py: whole pictures, masks, and colours with a strength of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from counted import counted
+from PIL import Image
+from untrained import SMALL, untrained
+
+from open_tunit import TUNIT
+from open_tunit.media.images import to_tensor, to_uint8
+from open_tunit.media.pictures import Source
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def model() -> TUNIT:
+    return untrained()
+
+
+@pytest.fixture(scope="module")
+def coloured() -> TUNIT:
+    """Of style codes with a palette of 3 numbers."""
+    model = untrained(dataclasses.replace(SMALL, palette_dim=3))
+    with torch.no_grad():
+        model.E.palette_head.weight.normal_()
+    return model
+
+
+@pytest.fixture
+def files(picture_folder: Path) -> list[Path]:
+    return sorted(picture_folder.iterdir())
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@torch.no_grad()
+def test_a_whole_picture_is_redrawn_by_the_network_itself(model: TUNIT) -> None:
+    picture = _noise(48, SIZE)  # at the model's scale, and a multiple of its cells
+    drawn = np.asarray(model.translate(picture, domain=1, whole=True), dtype=int)
+    expected = to_uint8(model.G(to_tensor(picture)[None], model.domain_styles[1][None]))[0]
+    assert np.abs(drawn - expected).max() <= 1
+    assert not np.array_equal(drawn, np.asarray(model.translate(picture, domain=1)))
+
+
+@pytest.mark.parametrize("width", [48, 53, 100])
+def test_there_is_no_seam(model: TUNIT, width: int) -> None:
+    """Where all columns of a picture are alike, so are those of its translation, up to its edges."""
+    column = np.random.default_rng(0).integers(0, 256, (SIZE, 1, 3), dtype=np.uint8)
+    picture = Image.fromarray(np.repeat(column, width, axis=1))
+    drawn = np.asarray(model.translate(picture, domain=1, whole=True), dtype=int)
+    assert np.abs(drawn - drawn[:, :1]).max() <= 1
+    assert np.abs(drawn - np.asarray(picture)).max() > 50
+
+
+def test_a_square_picture_is_whole_already(model: TUNIT) -> None:
+    picture = _noise(50, 50)
+    whole = model.translate(picture, domain=1, whole=True)
+    assert np.array_equal(np.asarray(whole), np.asarray(model.translate(picture, domain=1)))
+
+
+def test_whole_pictures_of_any_shape_come_one_after_the_other(model: TUNIT) -> None:
+    pictures = [_noise(90, 60), _noise(45, 30), _noise(33, 80), _noise(40, 40)]
+    drawn = model.translate(pictures, domain=1, whole=True)
+    assert [one.size for one in drawn] == [one.size for one in pictures]
+    for one, picture in zip(drawn, pictures, strict=True):
+        alone = np.asarray(model.translate(picture, domain=1, whole=True), dtype=int)
+        assert np.abs(np.asarray(one, dtype=int) - alone).max() <= 1
+    with counted(model) as networks:
+        list(model.redraw_all([Source(one, whole=True) for one in pictures], model.domain_styles[:2], strength=0.5))
+    assert networks == {"E": 4, "encoder": 4, "decoder": 8}
+
+
+def test_a_whole_pictures_own_style_is_that_of_its_square(model: TUNIT) -> None:
+    picture = _noise(90, 60)
+    unchanged = model.translate(picture, domain=1, strength=0, whole=True)
+    (expected,) = model.redraw(Source(picture, whole=True), model.style(picture))
+    assert np.array_equal(np.asarray(unchanged), np.asarray(expected))
+
+
+def test_masks_go_with_their_sources(model: TUNIT, files: list[Path]) -> None:
+    white, black = Image.new("L", (48, 40), 255), Image.new("L", (48, 40), 0)
+    first, second = model.translate(files[:2], domain=1, mask=[white, black])
+    assert np.array_equal(np.asarray(first), np.asarray(model.translate(files[0], domain=1)))
+    with Image.open(files[1]) as source:
+        assert np.array_equal(np.asarray(second), np.asarray(source))
+    both = model.translate(files[:2], domain=1, mask=black)
+    for drawn, file in zip(both, files[:2], strict=True):
+        with Image.open(file) as source:
+            assert np.array_equal(np.asarray(drawn), np.asarray(source))
+
+
+def test_tensors_have_neither(model: TUNIT) -> None:
+    for options in ({"whole": True}, {"mask": Image.new("L", (SIZE, SIZE))}):
+        with pytest.raises(ValueError, match="tensors"):
+            model.translate(torch.zeros(1, 3, SIZE, SIZE), domain=1, **options)
+
+
+def test_colours_of_the_one_and_the_rest_of_the_other(coloured: TUNIT, files: list[Path]) -> None:
+    source, reference = files[0], files[-1]
+    own, other = coloured.style([source, reference])
+    for colours, code in (
+        ("source", torch.cat([other[:-3], own[-3:]])),
+        ("reference", torch.cat([own[:-3], other[-3:]])),
+        (0.5, torch.cat([other[:-3], (own[-3:] + other[-3:]) / 2])),
+    ):
+        drawn = np.asarray(coloured.translate(source, reference, colours=colours), dtype=int)
+        (expected,) = coloured.redraw(source, code[None])
+        assert np.abs(drawn - np.asarray(expected)).max() <= 1
+        assert not np.array_equal(drawn, np.asarray(coloured.translate(source, reference)))
+
+
+def test_without_a_palette_colours_are_refused(model: TUNIT, files: list[Path]) -> None:
+    with pytest.raises(ValueError, match="palette_dim"):
+        model.translate(files[0], files[1], colours="source")
