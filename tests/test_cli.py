@@ -29,7 +29,7 @@ def test_help_names_the_commands() -> None:
     said = new_process("--help").stdout
     assert set(COMMANDS) == {
         "train", "doctor", "translate", "interpolate", "serve", "domains", "evaluate", "info", "cache", "critters",
-        "distil", "export", "push", "import-official",
+        "shard", "distil", "export", "push", "import-official",
     }  # fmt: skip
     assert all(name in said for name in COMMANDS)
 

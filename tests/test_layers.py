@@ -30,7 +30,7 @@ TRAINING = [
     {"reports"},
     {"fitting"},
     {"steps"},
-    {"plan"},
+    {"plan", "distributed"},
 ]
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
 HEAVY = ["torch", "gradio", "onnx", "huggingface_hub", "sklearn", "matplotlib", "ray"]

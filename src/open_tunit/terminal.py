@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.console import Console
+
+
+def leads() -> bool:
+    """Whether this process tells the user what happens: of those that torchrun starts, the first does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_line(console: Console, text: str) -> None:

@@ -20,8 +20,10 @@ from open_tunit.cli.info import info
 from open_tunit.cli.interpolate import interpolate
 from open_tunit.cli.push import push
 from open_tunit.cli.serve import serve
+from open_tunit.cli.shard import shard
 from open_tunit.cli.train import train
 from open_tunit.cli.translate import translate
+from open_tunit.terminal import leads
 
 COMMANDS: dict[str, Command] = {
     "train": train,
@@ -34,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "info": info,
     "cache": cache,
     "critters": critters,
+    "shard": shard,
     "distil": distil,
     "export": export,
     "push": push,
@@ -41,7 +44,7 @@ COMMANDS: dict[str, Command] = {
 }
 EXTRAS = {
     **{"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"},
-    **dict.fromkeys(("fsspec", "pyarrow", "ray"), "scale"),
+    **{"fsspec": "data", "pyarrow": "scale", "ray": "scale"},
 }
 """Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return parse(words, COMMANDS, DESCRIPTION)() or 0
     except KeyboardInterrupt as signal:
-        print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+        if leads():
+            print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
         return getattr(signal, "exit_code", INTERRUPTED)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")
@@ -77,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tunit: {error.name} is not installed; {how} brings it", file=sys.stderr)
         return USER_ERROR
     except (ValueError, ArithmeticError, OSError, MemoryError) as error:
-        print(f"tunit: {_one_line(error)}", file=sys.stderr)
+        if not getattr(error, "silent", False):
+            print(f"tunit: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except RuntimeError as error:
         from open_tunit.device import is_out_of_memory

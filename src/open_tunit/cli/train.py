@@ -10,6 +10,7 @@ import tyro
 
 from open_tunit.cli.usual_preset import shapes_of, usual_preset
 from open_tunit.settings.config import Config
+from open_tunit.terminal import leads
 
 
 def train(
@@ -73,7 +74,8 @@ def train(
 
     chosen = any(value is not None for value in (preset, minutes, steps, config))
     run(asked, evaluator=validate, consent=None if chosen or not _is_terminal() else _yes)
-    print(f"model: {asked.out}/model   samples: {asked.out}/samples")
+    if leads():
+        print(f"model: {asked.out}/model   samples: {asked.out}/samples")
 
 
 def _is_terminal() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from open_tunit.data import views
 from open_tunit.data.geometry import Draws
 from open_tunit.data.pairs import PairTable
+from open_tunit.data.shard_images import ShardImages
 from open_tunit.data.transfer import to_device
 from open_tunit.media import images
 from open_tunit.rng import Stream, rng
@@ -19,9 +20,14 @@ from open_tunit.rng import Stream, rng
 RESIDENT_SHARE = 0.3
 
 
+def all_rows(count: int) -> slice:
+    """The part of a batch of `count` images that a process reads where it is the only one: all of it."""
+    return slice(None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What a training step reads."""
+    """What a training step reads: of B images the N that are this process's; all where it is the only one."""
 
     x: Tensor
     """(N, 3, S, S) in [-1, 1]: the plain view."""
@@ -35,17 +41,24 @@ class Batch:
     translation_numbers: views.Numbers
     """Of the views in which E and, in the cycle, G's content encoder see the translations."""
     labels: Tensor
-    """(N,) int64; -1 = unlabelled."""
+    """(B,) int64; -1 = unlabelled."""
     unlabelled: Tensor
-    """(<= N,) int64: the places of the unlabelled images, found on the host, so that no step waits for the GPU."""
+    """(<= B,) int64: the places of the unlabelled images, found on the host, so that no step waits for the GPU."""
     permutation: Tensor
-    """(N,) int64: image i is redrawn with reference x[permutation[i]]."""
+    """(N,) int64: the place among the B images of each one's reference, in whose domain and style it is redrawn."""
     pairs: PairTargets | None = None
     """Each image's pair in its reference's domain, of weight 0 where that is its own; None without pairs."""
     styles: Tensor | None = None
-    """(N, style_dim): the images' style codes, where a frozen E gave them once."""
+    """(B, style_dim): the images' style codes, where a frozen E gave them once."""
     domains: Tensor | None = None
-    """(N,) int64: the images' labels or pseudo labels, where a frozen E gave these once."""
+    """(B,) int64: the images' labels or pseudo labels, where a frozen E gave these once."""
+    others: Tensor | None = None
+    """(N, 3, S, S): the plain view of the references, where some may be another process's; None where N = B."""
+
+    @property
+    def references(self) -> Tensor:
+        """(N, 3, S, S): the plain view of the references."""
+        return self.x[self.permutation] if self.others is None else self.others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +78,10 @@ class ImageCodes:
         row_of = np.full(int(positions.max()) + 1, -1, dtype=np.int64)
         row_of[positions] = np.arange(len(positions))
         return cls(row_of, styles, domains)
+
+    def on(self, device: torch.device) -> ImageCodes:
+        """The codes with the styles on this device."""
+        return dataclasses.replace(self, styles=self.styles.to(device))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +110,13 @@ class PairBatch:
 class Batches:
     """`batch(step)` for the images (M, S, S, 3) uint8 and labels (M,) of a training split.
 
-    Every image comes once per epoch; the last, incomplete batch of an epoch is filled from the next.
+    Every image comes once per epoch; the last, incomplete batch of an epoch is filled from the next. Of a batch of
+    `size` images this process reads the `rows(size)`; all processes draw the same batch.
     """
 
     def __init__(
         self,
-        pixels: np.ndarray,
+        pixels: np.ndarray | ShardImages,
         labels: np.ndarray,
         indices: np.ndarray,
         *,
@@ -106,8 +124,9 @@ class Batches:
         view: views.Views,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        rows: Callable[[int], slice] = all_rows,
     ) -> None:
-        self.labels, self.indices = labels, indices
+        self.labels, self.indices, self.rows = labels, indices, rows
         self.labelled = indices[labels[indices] >= 0]
         self.seed, self.view = seed, view
         self.device, self.dtype = device, dtype
@@ -122,18 +141,20 @@ class Batches:
 
     def batch(self, step: int, size: int, *, labelled_only: bool = False) -> Batch:
         """The batch of `step`, of `size` images; `labelled_only` draws from the labelled ones alone."""
-        chosen = self._chosen(step, size, labelled_only)
+        chosen, rows = self._chosen(step, size, labelled_only), self.rows(size)
         generator = self._generator(Stream.BATCH_VIEWS, step)
         draws = views.draw(generator, size)
         permutation = generator.permutation(size)
-        domain_draws = views.draw(generator, size)
-        content_draws = views.draw(generator, size)
-        translation_draws = views.draw(generator, size)
+        own_draws, domain_draws, content_draws, translation_draws = (
+            _part(drawn, rows) for drawn in (draws, *(views.draw(generator, size) for _ in range(3)))
+        )
+        permuted = permutation[rows]
         labels = self.labels[chosen]
-        plain = self.pictures(chosen)
-        x = views.plain_view(plain, draws, self.view)
+        plain = self.pictures(chosen[rows])
+        self._expect(step + 1, size, labelled_only)
+        x = views.plain_view(plain, own_draws, self.view)
         fitted = self.codes is not None
-        x_plus = x if fitted else views.augmented_view(plain, draws, self.view)
+        x_plus = x if fitted else views.augmented_view(plain, own_draws, self.view)
         disguised = self.view.domain_colour and not fitted
         return Batch(
             x=x,
@@ -143,11 +164,23 @@ class Batches:
             translation_numbers=views.numbers(x, translation_draws, self.view),
             labels=to_device(labels, self.device),
             unlabelled=to_device(np.flatnonzero(labels < 0), self.device),
-            permutation=to_device(permutation, self.device),
-            pairs=self._pairs_of_references(chosen, permutation, draws),
+            permutation=to_device(permuted, self.device),
+            pairs=self._pairs_of_references(chosen, permuted, rows, draws),
             styles=self._styles(chosen),
             domains=self._domains(chosen),
+            others=self._others(chosen, permuted, draws),
         )
+
+    def _expect(self, step: int, size: int, labelled_only: bool) -> None:
+        """Let shards read on while this step is computed."""
+        if isinstance(self.pixels, ShardImages):
+            self.pixels.expect(self._chosen(step, size, labelled_only)[self.rows(size)])
+
+    def _others(self, chosen: np.ndarray, permuted: np.ndarray, draws: Draws) -> Tensor | None:
+        """The plain view of the images at places `permuted` of the batch; None where this process has all of it."""
+        if len(permuted) == len(chosen):
+            return None
+        return views.plain_view(self.pictures(chosen[permuted]), _part(draws, permuted), self.view)
 
     def _styles(self, chosen: np.ndarray) -> Tensor | None:
         codes = self.codes
@@ -160,20 +193,25 @@ class Batches:
     def pair_batch(self, step: int, size: int, per_source: int) -> PairBatch:
         """Sources of `step`, and for each of them its pairs in `per_source` different random domains."""
         assert self.pairs is not None
-        chosen = self._chosen(step, size, labelled_only=False)
+        chosen, rows = self._chosen(step, size, labelled_only=False), self.rows(size)
         generator = self._generator(Stream.PAIRS, step)
         draws = views.draw(generator, size)
+        domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[rows, :per_source]
+        chosen, draws = chosen[rows], _part(draws, rows)
         x = views.plain_view(self.pictures(chosen), draws, self.view)
-        domains = generator.random((size, self.pairs.partners.shape[1])).argsort(axis=1)[:, :per_source]
-        targets = self._targets(np.repeat(np.arange(size), domains.shape[1]), domains.ravel(), chosen, draws)
+        self._expect(step + 1, size, labelled_only=False)
+        targets = self._targets(np.repeat(np.arange(len(chosen)), domains.shape[1]), domains.ravel(), chosen, draws)
         return PairBatch(self._content(x, draws), targets)
 
-    def _pairs_of_references(self, chosen: np.ndarray, permutation: np.ndarray, draws: Draws) -> PairTargets | None:
+    def _pairs_of_references(
+        self, chosen: np.ndarray, permuted: np.ndarray, rows: slice, draws: Draws
+    ) -> PairTargets | None:
         if self.pairs is None:
             return None
         domains = self.pairs.domains[self.pairs.row_of[chosen]]
-        wanted = domains[permutation]
-        return self._targets(np.arange(len(chosen)), wanted, chosen, draws, counted=wanted != domains)
+        wanted, own = domains[permuted], chosen[rows]
+        places = np.arange(len(own))
+        return self._targets(places, wanted, own, _part(draws, rows), counted=wanted != domains[rows])
 
     def _targets(
         self,
@@ -232,7 +270,11 @@ class Batches:
         return rng(self.seed, stream, position, *([self.retry] if self.retry else []))
 
 
-def _resident(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
+def _part(draws: Draws, rows: slice | np.ndarray) -> Draws:
+    return {name: values[rows] for name, values in draws.items()}
+
+
+def _resident(pixels: np.ndarray | ShardImages, device: torch.device) -> np.ndarray | ShardImages | Tensor:
     """On a GPU with room to spare, the images themselves; else the array as it is (a memory map is read lazily)."""
     return torch.from_numpy(np.array(pixels)).to(device) if _has_room(device, pixels.nbytes) else pixels
 

@@ -69,7 +69,7 @@ def build_store(
 
     found = scan(root, left_out=leave_out, passed_over=lambda file, reason: passed_over.append((file, reason)))
     listed = listing(root, found, leave_out)
-    place = Place(_root(cache_root), ["folder", str(root.resolve()), fit, background], size)
+    place = Place(root_of(cache_root), ["folder", str(root.resolve()), fit, background], size)
 
     def rows() -> Iterator[Row]:
         former = place.former()
@@ -101,7 +101,7 @@ def build_generated_store(
 
     listed: list[tuple[str, Stat]] = [(f"{index:06d}", ()) for index in range(count)]
     rows = produced(listed, draw, 1, progress)  # many small NumPy calls, which hold the interpreter's lock
-    return _cached(Place(_root(cache_root), ["generated", key, count], size), count, rows, key)
+    return _cached(Place(root_of(cache_root), ["generated", key, count], size), count, rows, key)
 
 
 def forget_pages(images: NDArray[np.uint8]) -> None:
@@ -111,7 +111,8 @@ def forget_pages(images: NDArray[np.uint8]) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _root(cache_root: str | os.PathLike[str] | None) -> Path:
+def root_of(cache_root: str | os.PathLike[str] | None) -> Path:
+    """The folder of the cache that was asked for; of the default one where none was."""
     return default_cache_root() if cache_root is None else Path(cache_root).expanduser()
 
 

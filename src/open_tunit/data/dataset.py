@@ -7,16 +7,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from open_tunit.data import critters
-from open_tunit.data.cache import Store, build_generated_store, build_store
+from open_tunit.data.cache import Store, build_generated_store, build_store, root_of
 from open_tunit.data.decoding import Progress
 from open_tunit.data.inspection import Inspection
 from open_tunit.data.labels import keep_fraction, read_labels
+from open_tunit.data.shard_images import open_shards
+from open_tunit.data.shards import is_shards
 from open_tunit.data.split import PARTS, SMALLEST_TRAIN, split
 from open_tunit.settings.config import Data, is_critters
 from open_tunit.settings.conversion import ConfigError
@@ -38,7 +40,7 @@ class Dataset:
     """N square images of side S, readable ones only, sorted by path."""
 
     images: NDArray[np.uint8]
-    """(N, S, S, 3); usually mapped from the cache, read-only."""
+    """(N, S, S, 3); usually mapped from the cache, read-only; those of shards are decoded when read (ShardImages)."""
     files: tuple[str, ...]
     hashes: tuple[str, ...]
     """N hexadecimal SHA-256 of the files' contents (of the pixels, for critters)."""
@@ -110,7 +112,7 @@ def open_dataset(
     `progress` gets the number of images decoded and the total. Raises ConfigError for a `critters:` that cannot be,
     what `build_store` and `read_labels` raise, and ValueError with fewer than two images to train on.
     """
-    opened = _open_critters if is_critters(data.folder) else _open_folder
+    opened = _open_critters if is_critters(data.folder) else _open_shards if is_shards(data.folder) else _open_folder
     dataset = opened(data, size, seed, cache, progress)
     train = dataset.indices("train")
     if len(train) < SMALLEST_TRAIN:
@@ -174,6 +176,15 @@ def _open_folder(data: Data, size: int, seed: int, cache: str | None, progress: 
     left_out = [file for file, _ in store.unreadable]
     labels, names = read_labels(data.labels, root, store.files, left_out)
     return _dataset(store, data, size, labels, names, split(store.files, store.hashes))
+
+
+def _open_shards(data: Data, size: int, seed: int, cache: str | None, progress: Progress | None) -> Dataset:
+    images, unreadable = open_shards(data.folder, size, data.fit, data.background, root_of(cache))
+    files, hashes = zip(*((sample.file, sample.digest) for sample in images.samples), strict=True)
+    store = Store(cast(Any, images), files, hashes, tuple(unreadable), (None,) * len(files))
+    left_out = [file for file, _ in unreadable]
+    labels, names = read_labels(data.labels, Path(data.folder), files, left_out)
+    return _dataset(store, data, size, labels, names, split(files, hashes))
 
 
 def _dataset(

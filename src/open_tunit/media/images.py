@@ -17,6 +17,7 @@ from PIL import Image, ImageColor, ImageOps
 from open_tunit.files import write_atomic
 from open_tunit.media import reasons
 from open_tunit.media.conversions import Seen, look
+from open_tunit.media.encoded import Encoded, Source
 from open_tunit.media.srgb import to_srgb
 
 READ = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -55,7 +56,7 @@ class UnreadableImage(RefusedPicture):
 
 
 def read_image(
-    source: str | os.PathLike[str] | Image.Image,
+    source: Source | Image.Image,
     *,
     background: str = "#ffffff",
     at_least: int | None = None,
@@ -73,7 +74,7 @@ def read_image(
 
 
 def read_layers(
-    source: str | os.PathLike[str] | Image.Image, *, at_least: int | None = None, seen: Seen | None = None
+    source: Source | Image.Image, *, at_least: int | None = None, seen: Seen | None = None
 ) -> tuple[Image.Image, Image.Image | None]:
     """The picture of `read_image` as if it were opaque, and its transparency as 8-bit grey of the same shape.
 
@@ -82,14 +83,14 @@ def read_layers(
     try:
         if isinstance(source, Image.Image):
             return to_srgb(ImageOps.exif_transpose(source))
-        if not os.path.exists(source):
+        if not isinstance(source, Encoded) and not os.path.exists(source):
             raise FileNotFoundError(f"{os.fspath(source)} does not exist")
         with Image.open(source, formats=READ) as image:
             stored = image.size
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
             with _DECODING.of(image.width * image.height):
-                if seen is not None:
+                if seen is not None and not isinstance(source, Encoded):
                     look(image, source, stored, seen)
                 ImageOps.exif_transpose(image, in_place=True)
                 return to_srgb(image, None if seen is None else seen.conversions.append)
@@ -98,7 +99,7 @@ def read_layers(
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
         if isinstance(source, Image.Image):
             raise UnreadableImage("the picture", reasons.of_error(error)) from error
-        raise UnreadableImage(os.fspath(source), reasons.of_error(error, source)) from error
+        raise UnreadableImage(str(source), reasons.of_error(error, source)) from error
 
 
 def laid_over(colours: Image.Image, transparency: Image.Image | None, background: str) -> Image.Image:
@@ -110,13 +111,13 @@ def laid_over(colours: Image.Image, transparency: Image.Image | None, background
     return canvas
 
 
-def header_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def header_size(path: Source) -> tuple[int, int]:
     """Width and height of the picture as stored, by its header alone. Raises UnreadableImage."""
     try:
         with Image.open(path, formats=READ) as image:
             return image.size
     except Exception as error:  # as in `read_layers`
-        raise UnreadableImage(os.fspath(path), reasons.of_error(error, path)) from error
+        raise UnreadableImage(str(path), reasons.of_error(error, path)) from error
 
 
 def pixel_count(path: str | os.PathLike[str]) -> int:

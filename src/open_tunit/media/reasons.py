@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
+
+from open_tunit.media.encoded import Source, first_bytes, length
 
 EMPTY = "is not an image: the file is empty"
 NO_IMAGE = "is not an image, or of a kind that cannot be read"
@@ -81,10 +82,10 @@ LOOKED_AT = 64
 """First bytes of a file."""
 
 
-def of_error(error: Exception, path: str | os.PathLike[str] | None = None) -> str:
-    """Why a picture cannot be read, from what Pillow or the system raised; `path` is None where it is no file."""
+def of_error(error: Exception, source: Source | None = None) -> str:
+    """Why a picture cannot be read, from what Pillow or the system raised; `source` is None where it has no bytes."""
     try:
-        return _of_error(error, path)
+        return _of_error(error, source)
     except OSError as refused:  # the file was there when Pillow read it
         return f"cannot be read: {refused.strerror}"
 
@@ -107,28 +108,23 @@ def kind(reason: str) -> str:
     return reason.partition(": ")[0] if reason.startswith((CUT_SHORT, DAMAGED)) else reason
 
 
-def _of_error(error: Exception, path: str | os.PathLike[str] | None) -> str:
+def _of_error(error: Exception, source: Source | None) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return NO_IMAGE if path is None else of_bytes(_first_bytes(path))
+        return NO_IMAGE if source is None else of_bytes(first_bytes(source, LOOKED_AT))
     if isinstance(error, Image.DecompressionBombError):
         return f"has too many pixels (the limit is {2 * (Image.MAX_IMAGE_PIXELS or 0):,})"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     detail = " ".join(str(error).split()) or type(error).__name__
     early = isinstance(error, EOFError) or "truncated" in detail.lower() or "EOF" in detail
-    return f"{CUT_SHORT if early or (path is not None and _lacks_bytes(path)) else DAMAGED}: {detail}"
-
-
-def _first_bytes(path: str | os.PathLike[str]) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(LOOKED_AT)
+    return f"{CUT_SHORT if early or (source is not None and _lacks_bytes(source)) else DAMAGED}: {detail}"
 
 
 def _is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def _lacks_bytes(path: str | os.PathLike[str]) -> bool:
+def _lacks_bytes(source: Source) -> bool:
     """Whether a WebP file is shorter than it says; its decoder does not tell."""
-    head = _first_bytes(path)
-    return _is_webp(head) and os.path.getsize(path) < int.from_bytes(head[4:8], "little") + 8
+    head = first_bytes(source, LOOKED_AT)
+    return _is_webp(head) and length(source) < int.from_bytes(head[4:8], "little") + 8

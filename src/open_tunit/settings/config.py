@@ -216,4 +216,5 @@ def _critters_species(folder: str) -> int:
 
 def _absolute(path: str) -> str:
     place = Path(path).expanduser()
-    return path if is_critters(path) or not place.exists() else str(place.absolute())
+    here = place.exists() or (path.endswith(".tar") and "://" not in path)
+    return str(place.absolute()) if here and not is_critters(path) else path

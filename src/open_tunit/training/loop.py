@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -11,14 +12,15 @@ from typing import Any
 from rich.console import Console
 
 from open_tunit.card import model_card
-from open_tunit.data.batches import Batches
+from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.data.dataset import Dataset
-from open_tunit.device import choose_device
+from open_tunit.data.shard_images import ShardImages
 from open_tunit.model import TUNIT
 from open_tunit.runs import Run
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
+from open_tunit.training.distributed.group import Group, processes
 from open_tunit.training.fitting.pretrained import image_codes
 from open_tunit.training.fitting.transitions import (
     LEAST_CONFIDENCE,
@@ -42,7 +44,7 @@ from open_tunit.training.session.starting import Consent, Start, about_model, al
 from open_tunit.training.steps.descent import NotFiniteError
 from open_tunit.training.steps.graphs import Steps
 from open_tunit.training.steps.methods import batch_of, make_step
-from open_tunit.training.steps.state import State
+from open_tunit.training.steps.state import State, alter
 
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
 """Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""
@@ -65,18 +67,22 @@ def train(
     `config.validate_every`-th report, and keeps RUN/best. `clock` gives the seconds that budgets and logs count.
     `consent` is asked, with a question, before a new run that takes more than a day on a CPU; without it nobody is.
     Raises ValueError (settings, folders, images; RunInUseError where another process trains the run; no consent),
-    FileNotFoundError, MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays.
+    FileNotFoundError, MemoryError, OSError (a full disk), NotFiniteError; the last good checkpoint stays. Processes
+    that torchrun starts train the run together (docs/scale.md); the first one alone writes, prints and asks.
     """
-    console = console or Console()
-    device = choose_device(config.device)
-    with alone(config):
-        session = _session(start(config, recipe, device, console, clock, consent), console, evaluator, clock)
-        session.go_on()
-        return TUNIT.from_pretrained(session.run.model_folder)
+    with processes() as group, group.alike_errors(NotFiniteError):
+        console = group.console(console)
+        device = group.each(lambda: group.device(config.device))
+        with alone(config, group):
+            begun = start(config, recipe, device, console, clock, consent, group)
+            session = _session(begun, console, evaluator, clock, group)
+            session.go_on()
+            return group.first(lambda: TUNIT.from_pretrained(session.run.model_folder))
 
 
-def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock) -> _Session:
+def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock: Clock, group: Group) -> _Session:
     return _Session(
+        group=group,
         run=begun.run,
         plan=begun.plan,
         dataset=begun.dataset,
@@ -84,7 +90,7 @@ def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock:
         batches=begun.batches,
         reached=begun.reached,
         half=begun.half,
-        take=Steps.on(begun.batches.device, functools.partial(print_warning, console)),
+        take=Steps.on(begun.batches.device, functools.partial(print_warning, console), group),
         monitor=Monitor(begun.run, begun.samples, console, seconds=begun.reached.seconds, clock=clock),
         watch=Watch(begun.samples.measured, begun.reached.first_domains),
         evaluator=evaluator,
@@ -94,8 +100,9 @@ def _session(begun: Start, console: Console, evaluator: Evaluator | None, clock:
 
 @dataclasses.dataclass(kw_only=True)
 class _Session:
-    """One process's share of a run."""
+    """A run from its start or checkpoint to its end, or an interrupt."""
 
+    group: Group
     run: Run
     plan: Plan
     dataset: Dataset
@@ -123,29 +130,52 @@ class _Session:
         """Step until the budget is used up, reporting on the way. Raises Interrupted once a checkpoint is saved."""
         if self.state.step >= self.plan.steps:
             print_line(self.monitor.console, f"finished: {self.state.step} steps, {self.run.model_folder}")
-            if self.run.model_step() != self.state.step:
-                self._save()
+            self.group.first(self._complete)
             return
         every = self.plan.report_every
-        with self.monitor, self.interrupts:
+        with self.monitor if self.group.leads else contextlib.nullcontext(), self.interrupts:
             while self.state.step < self.plan.steps:
                 try:
                     self._step_and_report(every)
                 except NotFiniteError as error:
                     self._go_back(error)
-                if self.interrupts.signals:
-                    self._save_checkpoint(self.monitor.elapsed())
-                    raise Interrupted(self.interrupts.signals[0])
+                if signal := self.group.largest(next(iter(self.interrupts.signals), 0)):
+                    self.group.first(lambda: self._save_checkpoint(self.monitor.elapsed()))
+                    raise Interrupted(signal)
+
+    def _complete(self) -> None:
+        """Write the model of a finished run where it is missing."""
+        if self.run.model_step() != self.state.step:
+            self._check_weights()
+            self._save()
 
     def _step_and_report(self, every: int) -> None:
         phase = self._one_step()
-        if phase.train_generator and self.timekeeper.is_up(self.plan):
+        if phase.train_generator and self._time_is_up():
             self._end_here()
         if self.state.step % every == 0 or self.state.step == self.plan.steps:
-            began = self.clock()
-            self._save(phase)
-            self.timekeeper.reported(self.clock() - began)
-            self._follow(self.timekeeper.repaced(self.plan, phase, self.state.step))
+            self._check_weights()
+            self.reached.good_step = self.state.step
+            self.monitor.damaged = self._damaged()
+            self._follow(self.group.first(lambda: self._report_and_save(phase)))
+
+    def _report_and_save(self, phase: Phase) -> Plan:
+        """Returns the plan at the pace so far."""
+        began = self.clock()
+        self._save(phase)
+        self.timekeeper.reported(self.clock() - began)
+        return self.timekeeper.repaced(self.plan, phase, self.state.step)
+
+    def _time_is_up(self) -> bool:
+        if self.plan.config.minutes is None:
+            return False
+        return self.group.agree(self.group.leads and self.timekeeper.is_up(self.plan))
+
+    def _damaged(self) -> dict[str, str]:
+        """The samples of shards that some process could not decode, and why."""
+        images = self.batches.pixels
+        own = images.damaged if isinstance(images, ShardImages) else {}
+        return {file: reason for of_one in self.group.gathered(own) for file, reason in of_one.items()}
 
     def _one_step(self) -> Phase:
         self._turn_of_phase(self.plan.phase(self.state.step))
@@ -154,9 +184,10 @@ class _Session:
         self.timekeeper.step_begins(phase, step)
         batch = batch_of(self.batches, phase, step, self.plan.batch_size(phase))
         try:
-            terms = self.take(make_step(self.plan, self.half), self.state, batch, phase)
+            terms = self.take(make_step(self.plan, self.half, self.group), self.state, batch, phase)
         except NotFiniteError as error:
-            kept = keep_batch(self.run, error, batch, phase, step, self.reached.retries)
+            retries = self.reached.retries
+            kept = self.group.first(functools.partial(keep_batch, self.run, error, batch, phase, step, retries))
             raise NotFiniteError(f"{error}; {kept}") from None
         self.monitor.step(terms, self.state.step, self.plan, phase)
         return phase
@@ -165,18 +196,18 @@ class _Session:
         """On from the last report, with other draws. Raises NotFiniteError where that is not asked for, or in vain."""
         run, good_step, retries = self.run, self.reached.good_step, self.reached.retries
         may = self.plan.config.on_nan == "retry" and retries < MOST_RETRIES
-        checkpoint = run.checkpoint(good_step) if may else None
+        checkpoint = self.group.first(lambda: run.checkpoint(good_step)) if may else None
         if not may or (checkpoint is None and good_step > 0):
             advice = "lower the learning rate and start anew"
             tried = f" after going back {retries} times" if retries else ""
             raise NotFiniteError(f"{error}{tried}; {run.folder} keeps the last good checkpoint: {advice}") from None
         told = f"going back to step {good_step}, with other draws ({retries + 1} of {MOST_RETRIES} times)"
         print_warning(self.monitor.console, f"{error}; {told}")
-        self.reached = reached(run, self.plan, self.batches.device, checkpoint)
+        self.reached = reached(run, self.plan, self.batches.device, checkpoint, self.group)
         self.reached.retries = self.batches.retry = retries + 1
         self.batches.codes = self.batches.pairs = None
         self.watch.first = self.reached.first_domains
-        run.cut_log(good_step)
+        self.group.first(lambda: run.cut_log(good_step))
         self.monitor.went_back()
         self.timekeeper.went_back()
 
@@ -185,32 +216,40 @@ class _Session:
         plan, seed = self.plan, self.plan.config.seed
         unlabelled = plan.supervision == "none"  # labels number the domains; clusters would number them anew
         if unlabelled and plan.training.prototypes_start > 0 and self.state.step == plan.domains_start:
-            self._check_weights()
-            begin_prototypes(self.state, self.batches, plan)
+            self._once(lambda: begin_prototypes(self.state, self.batches, plan))
         if plan.recipe.pretrained:
             if self.batches.codes is None:
                 self._compute_codes()
         elif phase.train_generator and phase.generator_steps == 0:
-            self._check_weights()
             if phase.freeze_domains:
-                settle_statistics(self.state, self.batches, seed)
+                self._once(lambda: settle_statistics(self.state, self.batches, seed))
                 if unlabelled:
-                    settle_domains(self.state, self.batches, plan)
-            open_palette(self.state, self.batches, seed)
+                    self._once(lambda: settle_domains(self.state, self.batches, plan))
+            self._once(lambda: open_palette(self.state, self.batches, seed))
         if not plan.recipe.pretrained:  # E's codes stay the same in the pair phase alone
-            codes = self.batches.codes or frozen_codes(self.state, self.batches) if phase.name == "pairs" else None
-            self.batches.codes = codes
+            self.batches.codes = self._frozen_codes() if phase.name == "pairs" else None
         if phase.train_generator and plan.pairs and self.batches.pairs is None:
             self._find_pairs()
+
+    def _once(self, change: Callable[[], object]) -> None:
+        """A change of sound weights, which one process works out for all."""
+        self._check_weights()
+        alter(self.state, self.group, change)
+
+    def _frozen_codes(self) -> ImageCodes:
+        if self.batches.codes is not None:
+            return self.batches.codes
+        return self.group.first(lambda: frozen_codes(self.state, self.batches)).on(self.batches.device)
 
     def _compute_codes(self) -> None:
         """Where E is fitted, not trained: what it gives for each image, once a session."""
         print_line(self.monitor.console, "computing the pretrained network's features of the images")
-        self.batches.codes = image_codes(self.state, self.batches, self.plan)
+        codes = alter(self.state, self.group, lambda: image_codes(self.state, self.batches, self.plan))
+        self.batches.codes = codes.on(self.batches.device)
 
     def _find_pairs(self) -> None:
         """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
-        table = pair_table(self.state, self.batches, self.plan)
+        table = self.group.first(lambda: pair_table(self.state, self.batches, self.plan))
         if table.confidence >= LEAST_CONFIDENCE:
             self.batches.pairs = table
             return
@@ -235,12 +274,10 @@ class _Session:
         """Replace the plan, and config.yaml with it."""
         if plan != self.plan:
             self.plan = plan
-            self.run.write_config(plan.config)
+            self.group.first(lambda: self.run.write_config(plan.config))
 
     def _save(self, phase: Phase | None = None) -> None:
         """Report, and write the model and a checkpoint; nothing where a signal comes before the report is done."""
-        self._check_weights()
-        self.reached.good_step = self.state.step
         model = self.interrupts.unless_interrupted(lambda: self._reported(phase))
         if model is None:
             return

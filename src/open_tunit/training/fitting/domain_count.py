@@ -35,6 +35,7 @@ from open_tunit.settings.config import Config
 from open_tunit.settings.conversion import ConfigError, require
 from open_tunit.settings.recipes import RECIPES
 from open_tunit.terminal import print_line, print_warning
+from open_tunit.training.distributed.group import ALONE, Group
 from open_tunit.training.fitting.clustering import kmeans
 from open_tunit.training.fitting.pretrained import codes_in_views, gathered
 from open_tunit.training.plan import FEWEST_PER_DOMAIN, Plan, make_plan
@@ -101,7 +102,13 @@ class Curve:
 
 
 def count_domains(
-    plan: Plan, batches: Batches, *, half: bool, counts: Sequence[int] = COUNTS, progress: Progress | None = None
+    plan: Plan,
+    batches: Batches,
+    *,
+    half: bool,
+    counts: Sequence[int] = COUNTS,
+    progress: Progress | None = None,
+    group: Group = ALONE,
 ) -> Curve:
     """Train an E for LENGTH times the steps before prototypes, and find how many domains its codes show.
 
@@ -110,27 +117,31 @@ def count_domains(
     training does.
     """
     began = time.perf_counter()
-    fitting, seed = _fitting(counts, len(batches.indices)), plan.config.seed
-    points, price = None, PRICE
-    if plan.recipe.pretrained:
-        codes, viewed = codes_in_views(batches, plan, rng(seed, Stream.DOMAIN_COUNT, 0), progress)
-        points, price = gathered(F.normalize(codes, dim=1)), PRETRAINED_PRICE
-    else:
-        state = _learn_shapes(plan, batches, half, progress)
-        codes, viewed = shape_codes(state, batches, seed)
-    generator = rng(seed, Stream.DOMAIN_COUNT, 1)
-    information = tuple(information_at(codes, viewed, count, generator, points) for count in fitting)
-    seconds = round(time.perf_counter() - began, 1)
-    return Curve(counts=fitting, information=information, seconds=seconds, price=price)
+    fitting, seed = group.each(lambda: _checked(plan, counts, len(batches.indices))), plan.config.seed
+    state = None if plan.recipe.pretrained else _learn_shapes(plan, batches, half, progress, group)
+
+    def curve() -> Curve:
+        points, price = None, PRICE
+        if state is None:
+            codes, viewed = codes_in_views(batches, plan, rng(seed, Stream.DOMAIN_COUNT, 0), progress)
+            points, price = gathered(F.normalize(codes, dim=1)), PRETRAINED_PRICE
+        else:
+            codes, viewed = shape_codes(state, batches, seed)
+        generator = rng(seed, Stream.DOMAIN_COUNT, 1)
+        information = tuple(information_at(codes, viewed, count, generator, points) for count in fitting)
+        seconds = round(time.perf_counter() - began, 1)
+        return Curve(counts=fitting, information=information, seconds=seconds, price=price)
+
+    return group.first(curve)
 
 
-def with_counted_domains(plan: Plan, batches: Batches, *, half: bool, console: Console) -> Plan:
+def with_counted_domains(plan: Plan, batches: Batches, *, half: bool, console: Console, group: Group = ALONE) -> Plan:
     """`plan` with the number of domains that the images show; prints the curve and writes it to OUT/domains.json.
 
     Raises what `count_domains` raises.
     """
-    curve = _shown(plan, batches, COUNTS, half, console)
-    curve.save(Path(plan.config.out))
+    curve = _shown(plan, batches, COUNTS, half, console, group)
+    group.first(lambda: curve.save(Path(plan.config.out)))
     return plan.replace({"model.domains": curve.chosen})
 
 
@@ -189,7 +200,9 @@ def shape_codes(state: State, batches: Batches, seed: int) -> tuple[Tensor, Tens
     return codes[0], codes[1:]
 
 
-def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, console: Console) -> Curve:
+def _shown(
+    plan: Plan, batches: Batches, counts: Sequence[int], half: bool, console: Console, group: Group = ALONE
+) -> Curve:
     began = time.perf_counter()
 
     def progress(step: int, steps: int) -> None:
@@ -198,7 +211,7 @@ def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, cons
             what = "image" if plan.recipe.pretrained else "step"
             print_line(console, f"finding the number of domains: {what} {step} of {steps}, {left:.0f} s left")
 
-    curve = count_domains(plan, batches, half=half, counts=counts, progress=progress)
+    curve = count_domains(plan, batches, half=half, counts=counts, progress=progress, group=group)
     if curve.counts[-1] < max(counts):
         print_warning(
             console,
@@ -209,15 +222,11 @@ def _shown(plan: Plan, batches: Batches, counts: Sequence[int], half: bool, cons
     return curve
 
 
-def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress | None) -> State:
-    require(
-        plan.recipe.shape_weight > 0,
-        f"the number of domains is found by shape codes, and recipe {plan.recipe.name} has none; take --preset cpu",
-    )
+def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress | None, group: Group) -> State:
     plan = dataclasses.replace(plan, supervision="none")
-    alone = plan.domains_start or plan.joint_start
-    require(alone > 0, "the number of domains is found while E learns alone: training.joint_start must be above 0")
-    state, step, take = new_state(plan, batches.device), Step(plan, half), Steps.on(batches.device)
+    alone = _steps_before_prototypes(plan)
+    state, step = new_state(plan, batches.device), Step(plan, half, group)
+    take = Steps.on(batches.device, group=group)
     steps = round(LENGTH * alone)
     for number in range(steps):
         phase = dataclasses.replace(plan.phase(min(number, alone - 1)), learn_domains=False)
@@ -227,6 +236,25 @@ def _learn_shapes(plan: Plan, batches: Batches, half: bool, progress: Progress |
     if not state.is_finite():
         raise NotFiniteError(f"weights are not finite after {steps} steps of counting domains: lower the learning rate")
     return state
+
+
+def _steps_before_prototypes(plan: Plan) -> int:
+    return plan.domains_start or plan.joint_start
+
+
+def _checked(plan: Plan, counts: Sequence[int], images: int) -> tuple[int, ...]:
+    """The numbers in question that leave every domain enough images. Raises ConfigError without any, or shape codes."""
+    if not plan.recipe.pretrained:
+        name, unlabelled = plan.recipe.name, dataclasses.replace(plan, supervision="none")
+        require(
+            plan.recipe.shape_weight > 0,
+            f"the number of domains is found by shape codes, and recipe {name} has none; take --preset cpu",
+        )
+        require(
+            _steps_before_prototypes(unlabelled) > 0,
+            "the number of domains is found while E learns alone: training.joint_start must be above 0",
+        )
+    return _fitting(counts, images)
 
 
 def _fitting(counts: Sequence[int], images: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import time
 
 from open_tunit.data.batches import Batches
 from open_tunit.settings.config import Config
+from open_tunit.training.distributed.group import ALONE, Group
 from open_tunit.training.fitting.domain_count import search_share
 from open_tunit.training.fitting.pretrained import DOMAIN_SIDE, MOST_CLUSTERED
 from open_tunit.training.fitting.transitions import (
@@ -37,11 +38,14 @@ def training_minutes(config: Config) -> float:
     return config.minutes / (1 + search_share(config))
 
 
-def fitted_to_minutes(plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter) -> Plan:
+def fitted_to_minutes(
+    plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter, group: Group = ALONE
+) -> Plan:
     """`plan` with the steps and the start of the joint phase for its minutes, at this machine's speed."""
     started, images = clock(), len(batches.indices)
-    pace = Probe(plan, batches, half=half, clock=clock).pace(THOROUGH)
-    seconds = training_minutes(plan.config) * 60 * (1 - FILES_SHARE) - (clock() - started)
+    pace = Probe(plan, batches, half=half, clock=clock, group=group).pace(THOROUGH)
+    spent = group.first(lambda: clock() - started)
+    seconds = training_minutes(plan.config) * 60 * (1 - FILES_SHARE) - spent
     without_reports = _counted_out(plan, pace, max(seconds, 1.0))
     seconds -= _between_steps(without_reports, pace, images, done=0)
     return _counted_out(plan, pace, max(seconds, 1.0))

@@ -11,6 +11,7 @@ import torch
 from open_tunit.data.batches import Batches
 from open_tunit.device import describe, memory_size, peak_memory, use_half
 from open_tunit.settings.config import SIZES, Config
+from open_tunit.training.distributed.group import ALONE, Group
 from open_tunit.training.pacing.budget import seconds_left, training_minutes
 from open_tunit.training.pacing.pace import ROUGH, THOROUGH, Clock, Probe
 from open_tunit.training.plan import Plan
@@ -54,7 +55,9 @@ class Estimate:
         return f"{self.memory / GIGABYTE:.1f} GB" + ("" if size is None else f" of {size / GIGABYTE:.0f} GB")
 
 
-def estimate(plan: Plan, batches: Batches, *, done: int, spent: float, half: bool, clock: Clock) -> Estimate:
+def estimate(
+    plan: Plan, batches: Batches, *, done: int, spent: float, half: bool, clock: Clock, group: Group = ALONE
+) -> Estimate:
     """What is left of the run after `done` steps in `spent` seconds.
 
     Minutes are kept, so nothing is timed where there are some; else a few throw-away steps are, a single one where
@@ -64,7 +67,7 @@ def estimate(plan: Plan, batches: Batches, *, done: int, spent: float, half: boo
         left = max(training_minutes(plan.config) * 60 - spent, 0.0)
         used = None if done else peak_memory(batches.device)  # a new run's minutes were turned into steps by steps
         return Estimate(plan=plan, device=batches.device, done=done, seconds=left, memory=used)
-    probe = Probe(plan, batches, half=half, clock=clock)
+    probe = Probe(plan, batches, half=half, clock=clock, group=group)
     seconds = probe.first_joint_step() * (plan.steps - done)
     if seconds > MOMENT:
         pace = probe.pace(THOROUGH if batches.device.type == "cuda" else ROUGH)

@@ -15,6 +15,7 @@ import torch
 
 from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.data.pairs import PairTable
+from open_tunit.training.distributed.group import ALONE, Group
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.steps.descent import NotFiniteError
 from open_tunit.training.steps.graphs import Steps
@@ -58,14 +59,25 @@ class Pace:
 
 
 class Probe:
-    """A state of the plan that is thrown away: nothing of the run, and no random number of it, is touched."""
+    """A state of the plan that is thrown away: nothing of the run, and no random number of it, is touched.
 
-    def __init__(self, plan: Plan, batches: Batches, *, half: bool, clock: Clock = time.perf_counter) -> None:
-        self._plan, self._clock, self._device = plan, clock, batches.device
+    All processes of `group` take the steps, by the clock of process 0.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        batches: Batches,
+        *,
+        half: bool,
+        clock: Clock = time.perf_counter,
+        group: Group = ALONE,
+    ) -> None:
+        self._plan, self._clock, self._device, self._group = plan, clock, batches.device, group
         self._state = new_state(plan, batches.device)
         for queue in (self._state.keys, self._state.logits):  # full, as nearly all of the run
             queue.push(queue.rows.new_zeros(queue.size, queue.rows.shape[1]))
-        self._take = functools.partial(Steps.on(batches.device), make_step(plan, half), self._state)
+        self._take = functools.partial(Steps.on(batches.device, group=group), make_step(plan, half, group), self._state)
         self._batches, self._codes = copy.copy(batches), _codes(plan, batches)
         if plan.pairs:
             self._batches.pairs = PairTable.random(batches.indices, plan.config.model.domains)
@@ -100,9 +112,9 @@ class Probe:
             begun = self._now()
             sound = self._one(phase, len(spent))
             spent.append(self._now() - begun)
-            if not sound or sum(spent[unhurried:]) > effort.patience_seconds:
+            if self._group.agree(not sound or sum(spent[unhurried:]) > effort.patience_seconds):
                 break
-        return statistics.mean(spent[min(effort.warm, len(spent) - 1) :])
+        return self._group.first(lambda: statistics.mean(spent[min(effort.warm, len(spent) - 1) :]))
 
     def _one(self, phase: Phase, number: int) -> bool:
         """Take a step; False where its losses are no numbers, which only a run itself may complain of."""
@@ -118,7 +130,8 @@ class Probe:
         x = self._batches.pictures(self._batches.indices[:count])
         begun = self._now()
         E(x)
-        return (self._now() - begun) / count
+        seconds = (self._now() - begun) / count
+        return self._group.first(lambda: seconds)
 
     def _now(self) -> float:
         if self._device.type == "cuda":

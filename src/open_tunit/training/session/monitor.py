@@ -22,6 +22,9 @@ from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.reports.alarms import sentences
 from open_tunit.training.reports.samples import Samples
 
+DAMAGED = "damaged_samples"
+"""In the log: samples of shards that could not be decoded so far, in whose place others stand."""
+
 
 class Monitor:
     """Collects losses without reading them, and reports when told to."""
@@ -29,6 +32,9 @@ class Monitor:
     def __init__(self, run: Run, samples: Samples, console: Console, *, seconds: float, clock: Clock) -> None:
         self.run, self.samples, self.console = run, samples, console
         self.seconds, self.clock = seconds, clock
+        self.damaged: dict[str, str] = {}
+        """Samples in whose place others stand, and why."""
+        self._told_damaged = 0
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._images = 0
@@ -100,8 +106,14 @@ class Monitor:
             **{f"{ALARM}{name}": round(value, 6) for name, value in alarms.items()},
             **{f"validation/{name}": round(value, 6) for name, value in validation.items()},
         }
+        if self.damaged:
+            line[DAMAGED] = len(self.damaged)
         self.run.append_log(line)
         self._show(line, means, plan)
+        if len(self.damaged) > self._told_damaged:
+            file, reason = next(reversed(self.damaged.items()))
+            print_warning(self.console, f"{len(self.damaged)} damaged samples so far, such as {file}, which {reason}")
+            self._told_damaged = len(self.damaged)
         for sentence in sentences(alarms, self._alarms):
             print_warning(self.console, sentence)
         self._alarms = dict(alarms)

@@ -12,7 +12,7 @@ from rich.console import Console
 from open_tunit import runs
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, for_training, open_dataset
-from open_tunit.data.doctor import Examination, Finding, examined, findings
+from open_tunit.data.doctor import Examination, Finding, by_reason, examined, findings
 from open_tunit.data.scan import FILE_MANAGERS, NO_PICTURE, content_hash
 from open_tunit.device import use_half
 from open_tunit.model_files.places import WEIGHTS, model_folder
@@ -20,10 +20,12 @@ from open_tunit.runs import Run
 from open_tunit.settings.config import SIZES, Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
+from open_tunit.training.distributed.group import Group
 from open_tunit.training.pacing.budget import FEW_STEPS, fitted_to_minutes
 from open_tunit.training.pacing.estimate import Estimate, estimate
 from open_tunit.training.pacing.pace import Clock
 from open_tunit.training.plan import Plan, make_plan
+from open_tunit.training.session.alike import check_alike
 from open_tunit.training.session.same_run import check_same_run, extended
 
 MOST_TOLD = 12
@@ -44,38 +46,47 @@ class Opening:
     init_hash: str | None
     """SHA-256 of the weights that it starts from; None where it starts from none, or they are not here any more."""
     examination: Examination | None
-    """Of the folder's files; None for the built-in set."""
+    """Of the folder's files; None for the built-in set, for shards, and in processes that do not lead."""
     findings: Sequence[Finding]
     estimate: Estimate | None
     """Of what is left; None where nothing is."""
 
 
-def open_run(config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock) -> Opening:
+def open_run(
+    config: Config, recipe: Recipe | None, device: torch.device, console: Console, clock: Clock, group: Group
+) -> Opening:
     """Open the data, resolve the plan, and time a few steps; prints what the user should know, and the estimate.
 
-    Raises what reading images and settings raises, DifferentRunError where the folder holds another run, and what
-    steps raise.
+    Raises what reading images and settings raises, DifferentRunError where the folder holds another run, ValueError
+    where the processes of `group` differ in images, settings or code, and what steps raise.
     """
-    stored = runs.stored_config(Path(config.out))
-    dataset = _open(config, console)
-    examination = examined(dataset, config.data.folder)
-    found = [] if examination is None else findings(examination)
+    stored = group.first(lambda: runs.stored_config(Path(config.out)))
+    dataset = group.once_per_machine(lambda: _open(config, console))
+    examination, found = _examined(dataset, config, group)
     _tell(found, console)
-    plan = make_plan(config, dataset, recipe)
+    plan, half = group.each(lambda: (make_plan(config, dataset, recipe), use_half(config.precision, device)))
     for note in plan.notes:
         print_warning(console, note)
-    train, half = dataset.indices("train"), use_half(config.precision, device)
-    batches = Batches(dataset.images, dataset.labels, train, seed=config.seed, view=plan.views, device=device)
-    init_hash, done, spent = _hash_of_weights(config.init), 0, 0.0
+    check_alike(plan, dataset, half, group)
+    batches = Batches(
+        dataset.images,
+        dataset.labels,
+        dataset.indices("train"),
+        seed=config.seed,
+        view=plan.views,
+        device=device,
+        rows=group.rows,
+    )
+    init_hash, done, spent = group.first(lambda: _hash_of_weights(config.init)), 0, 0.0
     if stored is not None:
-        check_same_run(stored, plan.config, dataset, init_hash)
+        group.first(lambda: check_same_run(stored, plan.config, dataset, init_hash))
         plan = dataclasses.replace(plan, config=extended(stored, plan.config))
-        done, spent = Run(Path(config.out)).progress()
+        done, spent = group.first(Run(Path(config.out)).progress)
     else:
-        plan = _counted_out(plan, batches, half, console, clock)
+        plan = _counted_out(plan, batches, half, console, clock, group)
     expected = None
     if done < plan.steps:
-        expected = estimate(plan, batches, done=done, spent=spent, half=half, clock=clock)
+        expected = estimate(plan, batches, done=done, spent=spent, half=half, clock=clock, group=group)
         print_line(console, f"estimated {expected.time()}")
     return Opening(
         begun=stored is not None,
@@ -88,6 +99,12 @@ def open_run(config: Config, recipe: Recipe | None, device: torch.device, consol
         findings=found,
         estimate=expected,
     )
+
+
+def _examined(dataset: Dataset, config: Config, group: Group) -> tuple[Examination | None, Sequence[Finding]]:
+    """What reading the files showed, and what is to be told of it, by the process that leads."""
+    examination = examined(dataset, config.data.folder) if group.leads else None
+    return examination, by_reason("left out", dataset.unreadable) if examination is None else findings(examination)
 
 
 def _open(config: Config, console: Console) -> Dataset:
@@ -112,7 +129,7 @@ def _tell(found: Sequence[Finding], console: Console) -> None:
         print_line(console, f"and {len(telling) - MOST_TOLD} more kinds of findings, which tunit doctor shows")
 
 
-def _counted_out(plan: Plan, batches: Batches, half: bool, console: Console, clock: Clock) -> Plan:
+def _counted_out(plan: Plan, batches: Batches, half: bool, console: Console, clock: Clock, group: Group) -> Plan:
     """A new run's plan with its steps."""
     if plan.config.minutes is None:
         starts = {"training.joint_start": plan.joint_start}
@@ -120,7 +137,7 @@ def _counted_out(plan: Plan, batches: Batches, half: bool, console: Console, clo
             starts["training.pair_steps"] = max(1, plan.pair_steps)
         return plan.replace(starts)
     print_line(console, "timing a few steps, to turn minutes into steps")
-    plan = fitted_to_minutes(plan, batches, half=half, clock=clock)
+    plan = fitted_to_minutes(plan, batches, half=half, clock=clock, group=group)
     if plan.steps < FEW_STEPS:
         smaller = ", or a smaller --size" if plan.config.model.size > SIZES[0] else ""
         print_warning(

@@ -10,9 +10,10 @@ import torch
 
 from open_tunit.model import TUNIT
 from open_tunit.runs import Run
+from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
 from open_tunit.training.session.same_run import check_same_recipe
-from open_tunit.training.steps.state import State, new_state
+from open_tunit.training.steps.state import State, alter, new_state
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -35,7 +36,7 @@ class Reached:
         return {**self.state.state_dict(), **more, "retries": self.retries, "good_step": self.good_step}
 
 
-def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str, Any] | None) -> Reached:
+def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str, Any] | None, group: Group) -> Reached:
     """The state of a checkpoint; without one the beginning, with the weights of `config.init`.
 
     Raises DifferentRunError for the checkpoint of another recipe, ValueError for a model of other shapes.
@@ -43,10 +44,11 @@ def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str,
     state, init = new_state(plan, device), plan.config.init
     if checkpoint is None:
         if init is not None:
-            _take_weights(state, TUNIT.from_pretrained(init), init)
+            alter(state, group, lambda: _take_weights(state, TUNIT.from_pretrained(init), init))
         return Reached(state=state)
     values = dict(checkpoint)
-    check_same_recipe(values.pop("recipe", None), plan.recipe, run.folder)
+    recipe = values.pop("recipe", None)
+    group.first(lambda: check_same_recipe(recipe, plan.recipe, run.folder))
     seconds, first_domains = values.pop("seconds"), values.pop("first_domains", None)
     retries, good_step = values.pop("retries", 0), values.pop("good_step", values["step"])
     state.load_state_dict(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from open_tunit.runs import Run, training_hashes_of
 from open_tunit.settings.config import Config, is_critters
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
+from open_tunit.training.distributed.group import Group
 from open_tunit.training.fitting.domain_count import with_counted_domains
 from open_tunit.training.pacing.estimate import fitting, less_memory
 from open_tunit.training.pacing.pace import Clock
@@ -51,9 +52,10 @@ class Start:
 
 
 @contextmanager
-def alone(config: Config) -> Iterator[None]:
+def alone(config: Config, group: Group) -> Iterator[None]:
     """A session of the run: its folder is locked, and an error of memory names the settings that help."""
-    with runs.held(Path(config.out)), enough_memory(config):
+    with ExitStack() as stack, enough_memory(config):
+        group.first(lambda: stack.enter_context(runs.held(Path(config.out))))
         yield
 
 
@@ -69,31 +71,37 @@ def start(
     console: Console,
     clock: Clock,
     consent: Consent | None,
+    group: Group,
 ) -> Start:
     """Open the data, resolve the plan, and begin the run or take up its newest checkpoint.
 
     A new run that is too long for this machine begins only if `consent`, where it is given, says so; else ValueError.
     """
     config = config.placed()
-    opening = open_run(config, recipe, device, console, clock)
+    opening = open_run(config, recipe, device, console, clock, group)
     if not opening.begun:
-        _agree(opening, console, clock, consent)
+        group.first(lambda: _agree(opening, console, clock, consent))
     plan, dataset, batches = opening.plan, opening.dataset, opening.batches
-    about = _claimed(opening, config, console)
+    about = group.first(lambda: _claimed(opening, config, console))
     if config.auto_domains and not opening.begun:
-        plan = with_counted_domains(plan, batches, half=opening.half, console=console)
+        plan = with_counted_domains(plan, batches, half=opening.half, console=console, group=group)
     run = Run(Path(config.out))
+    group.first(lambda: _write(run, plan, opening, console))
+    so_far = reached(run, plan, device, group.first(run.latest_checkpoint) if opening.begun else None, group)
+    if 0 < so_far.state.step < plan.steps:
+        print_line(console, f"going on from step {so_far.state.step} of {plan.steps}")
+    batches.retry = so_far.retries
+    group.first(lambda: run.cut_log(so_far.state.step))
+    samples = choose_samples(dataset, seed=plan.config.seed, device=device)
+    return Start(run, plan, dataset, about, batches, so_far, samples, opening.half)
+
+
+def _write(run: Run, plan: Plan, opening: Opening, console: Console) -> None:
+    """Write config.yaml, and files.json where the images come from a folder."""
     run.write_config(plan.config)
     if opening.examination is not None:
         files = run.write_files(opening.examination, opening.findings)
         print_line(console, f"what became of each file is in {files}")
-    so_far = reached(run, plan, device, run.latest_checkpoint() if opening.begun else None)
-    if 0 < so_far.state.step < plan.steps:
-        print_line(console, f"going on from step {so_far.state.step} of {plan.steps}")
-    batches.retry = so_far.retries
-    run.cut_log(so_far.state.step)
-    samples = choose_samples(dataset, seed=plan.config.seed, device=device)
-    return Start(run, plan, dataset, about, batches, so_far, samples, opening.half)
 
 
 def _agree(opening: Opening, console: Console, clock: Clock, consent: Consent | None) -> None:

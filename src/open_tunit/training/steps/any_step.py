@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch, PairTargets
+from open_tunit.training.distributed.group import ALONE, Group
+from open_tunit.training.distributed.shares import Share
 from open_tunit.training.plan import PAIR_PHASE_WEIGHT, Phase, Plan
 from open_tunit.training.steps import objectives
 from open_tunit.training.steps.descent import descend
@@ -23,6 +25,8 @@ class AnyStep(abc.ABC):
     plan: Plan
     half: bool = False
     """bfloat16 autocast for the bulk."""
+    group: Group = ALONE
+    """The processes that take the step together, each with its part of the batch."""
 
     def __call__(self, state: State, batch: Batch | PairBatch, phase: Phase) -> objectives.Terms:
         """One step of the phase; raises NotFiniteError before the update that would spoil the networks.
@@ -43,7 +47,7 @@ class AnyStep(abc.ABC):
         `patch_weight` stands for the phase's where that is above 0, at an address that stays.
         """
         if isinstance(batch, PairBatch):
-            return self._update_on_pairs(state, batch)
+            return self._update_on_pairs(state, batch, phase)
         return self.update(state, batch, phase, patch_weight)
 
     @abc.abstractmethod
@@ -61,13 +65,15 @@ class AnyStep(abc.ABC):
     def _autocast(self, x: Tensor) -> contextlib.AbstractContextManager[None]:
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half)
 
-    def _update_on_pairs(self, state: State, batch: PairBatch) -> objectives.Terms:
+    def _share(self, phase: Phase) -> Share:
+        return self.group.share(self.plan.batch_size(phase))
+
+    def _update_on_pairs(self, state: State, batch: PairBatch, phase: Phase) -> objectives.Terms:
         """G alone, towards other pictures of the folder."""
         with self._autocast(batch.x_content):
             drawn = self._drawn_pairs(state, batch.targets, state.G.encode(batch.x_content))
         objective = objectives.pairs(drawn, batch.targets, PAIR_PHASE_WEIGHT)
-        descend(objective, "G", [(state.G, state.opt_G)], state.step)
-        return objective.terms
+        return descend(objective, "G", [(state.G, state.opt_G)], state.step, self._share(phase))
 
     def _drawn_pairs(self, state: State, targets: PairTargets, content: Tensor) -> Tensor:
         """The sources' content in the styles of their pairs."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
+from open_tunit.training.distributed.shares import WHOLE, Share
 from open_tunit.training.steps import objectives
 
 
@@ -50,15 +51,23 @@ def _looks(device: torch.device, step: int) -> bool:
 
 
 def descend(
-    objective: objectives.Objective, name: str, learners: list[tuple[nn.Module, torch.optim.Optimizer]], step: int
-) -> None:
-    """One optimiser step for each learner; no other network gets a gradient."""
-    if _looks(objective.total.device, step) and not torch.isfinite(objective.total):
+    objective: objectives.Objective,
+    name: str,
+    learners: list[tuple[nn.Module, torch.optim.Optimizer]],
+    step: int,
+    share: Share = WHOLE,
+) -> objectives.Terms:
+    """One optimiser step for each learner, no other network gets a gradient; returns the terms of the whole batch."""
+    total, *values = share.mean([objective.total, *objective.terms.values()])
+    terms = dict(zip(objective.terms, values, strict=True))
+    if _looks(total.device, step) and not torch.isfinite(total):
         for _, optimiser in learners:
             optimiser.zero_grad(set_to_none=True)
-        raise not_finite(f"the loss of {name} is", objective.terms, step)
+        raise not_finite(f"the loss of {name} is", terms, step)
     parameters = [p for network, _ in learners for p in network.parameters() if p.requires_grad]
     torch.autograd.backward(objective.total, inputs=parameters)
+    share.reduce(parameters)
     for _, optimiser in learners:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+    return terms

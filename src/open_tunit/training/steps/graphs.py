@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from open_tunit.data.batches import Batch, PairBatch
+from open_tunit.training.distributed.group import ALONE, Group
 from open_tunit.training.plan import Phase, Plan
 from open_tunit.training.steps.any_step import AnyStep
 from open_tunit.training.steps.descent import LOOK_EVERY, not_finite
@@ -99,9 +100,9 @@ class Steps:
         self._patch_weight = torch.empty(0)
 
     @classmethod
-    def on(cls, device: torch.device, warn: Warn = lambda _: None) -> Steps:
-        """Steps on this device: as graphs where it is CUDA's."""
-        return cls(CudaRecorder(device) if device.type == "cuda" else None, warn)
+    def on(cls, device: torch.device, warn: Warn = lambda _: None, group: Group = ALONE) -> Steps:
+        """Steps on this device: as graphs where it is CUDA's and the process alone."""
+        return cls(CudaRecorder(device) if device.type == "cuda" and group.size == 1 else None, warn)
 
     @property
     def captured(self) -> int:

@@ -42,14 +42,14 @@ class PretrainedStep(AnyStep):
         """D, then G. There is no patch loss."""
         assert batch.styles is not None
         assert batch.domains is not None
-        E, D = state.E, state.D
+        E, D, share = state.E, state.D, self._share(phase)
         assert isinstance(E, PretrainedGuiding)
         assert isinstance(D, ProjectedDiscriminator)
-        domains = batch.domains
-        at = torch.cat([domains[batch.permutation], domains])  # of translations, of reconstructions
+        domains, style = batch.domains[share.rows], batch.styles[share.rows]
+        at = torch.cat([batch.domains[batch.permutation], domains])  # of translations, of reconstructions
         with self._autocast(batch.x):
             content = state.G.encode(batch.x_content)
-            styles = torch.cat([batch.styles[batch.permutation], batch.styles])
+            styles = torch.cat([batch.styles[batch.permutation], style])
             drawn = full(state.G.decode(torch.cat([content, content]), styles))
         translation, reconstruction = drawn.chunk(2)
         with torch.no_grad():
@@ -57,7 +57,7 @@ class PretrainedStep(AnyStep):
         fake = E.trunk(drawn)
 
         d_objective = self._discriminator(D, real, [level.detach() for level in fake], domains, at)
-        descend(d_objective, "D", [(D, state.opt_D)], state.step)
+        d_terms = descend(d_objective, "D", [(D, state.opt_D)], state.step, share)
 
         with fixed(D):
             adversarial = at_domains(
@@ -65,13 +65,12 @@ class PretrainedStep(AnyStep):
             )
         g_objective = self._generator(adversarial, batch, reconstruction)
         if self.plan.cycle_weight > 0:
-            g_objective = g_objective.plus(self._cycle(state, batch, translation))
+            g_objective = g_objective.plus(self._cycle(state, batch, translation, style))
         if batch.pairs is not None and self.plan.pair_weight > 0:
             with self._autocast(batch.x):
                 paired = self._drawn_pairs(state, batch.pairs, content)
             g_objective = g_objective.plus(objectives.pairs(paired, batch.pairs, self.plan.pair_weight))
-        descend(g_objective, "G", [(state.G, state.opt_G)], state.step)
-        return d_objective.terms | g_objective.terms
+        return d_terms | descend(g_objective, "G", [(state.G, state.opt_G)], state.step, share)
 
     def _discriminator(
         self, D: ProjectedDiscriminator, real: list[Tensor], fake: list[Tensor], domains: Tensor, at: Tensor
@@ -97,10 +96,10 @@ class PretrainedStep(AnyStep):
         total = training.adversarial_weight * adversarial + training.reconstruction_weight * l1
         return objectives.Objective(total, {"g_adversarial": adversarial.detach(), "reconstruction": l1.detach()})
 
-    def _cycle(self, state: State, batch: Batch, translation: Tensor) -> objectives.Objective:
+    def _cycle(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> objectives.Objective:
         """The sources reconstructed from their detached, recoloured translations."""
         source = views.content_view(translation.detach(), batch.translation_numbers)
         with self._autocast(translation):
-            cycled = full(state.G(source, batch.styles))
+            cycled = full(state.G(source, style))
         loss = losses.reconstruction(batch.x, cycled)
         return objectives.Objective(self.plan.cycle_weight * loss, {"cycle": loss.detach()})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,10 @@ from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import Guide, guiding_network
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator
+from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
 
+Result = TypeVar("Result")
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
 ADVERSARIAL_BETA_2 = 0.99
 GUIDING_WEIGHT_DECAY = 1e-3
@@ -90,6 +93,16 @@ class State:
         guide = copy.deepcopy(self.E_ema)
         copy_buffers(guide, self.E)
         return guide.eval()
+
+
+def alter(state: State, group: Group, change: Callable[[], Result]) -> Result:
+    """What `change` gives, which process 0 alone does, and which changes the state of all."""
+    if group.size == 1:
+        return change()
+    result, values = group.first(lambda: (change(), state.state_dict()))
+    if not group.leads:
+        state.load_state_dict(values)
+    return result
 
 
 def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float32) -> State:

@@ -61,12 +61,16 @@ class Step(AnyStep):
         Before G learns without the palette: one that is open already (of a model to start from) would satisfy the
         style contrast by colours alone.
         """
-        with self._autocast(x):
+        with self._autocast(x), self._share(phase).batch_norm():
             guidance = Guidance(*(full(part) for part in (E(x) if features is None else E.read(*features))))
         palette = self.plan.config.model.palette_dim
         if phase.train_generator or not palette:
             return guidance
         return guidance._replace(style=F.pad(guidance.style[:, :-palette], (0, palette)))
+
+    def _guidance_of_all(self, E: Guide, x: Tensor, phase: Phase, features: Features | None = None) -> Guidance:
+        """E's outputs for all B images of the batch, of which x is this process's part."""
+        return self._share(phase).gather(self._guidance(E, x, phase, features))
 
     @torch.no_grad()
     def _frozen_features(self, state: State, batch: Batch, phase: Phase) -> _Frozen:
@@ -80,8 +84,8 @@ class Step(AnyStep):
 
     @torch.no_grad()
     def _momentum_keys(self, state: State, batch: Batch, phase: Phase, frozen: _Frozen) -> _Keys:
-        plus = self._guidance(state.E_ema, batch.x_plus, phase, frozen.plus)
-        plain = self._guidance(state.E_ema, batch.x, phase, frozen.plain)
+        plus = self._guidance_of_all(state.E_ema, batch.x_plus, phase, frozen.plus)
+        plain = self._guidance_of_all(state.E_ema, batch.x, phase, frozen.plain)
         if not len(state.keys.rows):
             state.keys.push(objectives.contrast_code(plus, self.plan))
         return _Keys(plain, plus)
@@ -90,8 +94,8 @@ class Step(AnyStep):
         self, state: State, batch: Batch, phase: Phase, keys: _Keys, frozen: _Frozen
     ) -> objectives.Terms:
         inputs = objectives.GuidingInputs(
-            view=self._guidance(state.E, batch.x, phase, frozen.plain),
-            view_domain=None if phase.freeze_domains else self._guidance(state.E, batch.x_domain, phase),
+            view=self._guidance_of_all(state.E, batch.x, phase, frozen.plain),
+            view_domain=None if phase.freeze_domains else self._guidance_of_all(state.E, batch.x_domain, phase),
             key=keys.plus,
             momentum=keys.plain,
             negatives=state.keys.rows,
@@ -100,8 +104,7 @@ class Step(AnyStep):
             unlabelled=batch.unlabelled,
         )
         objective = objectives.guiding(inputs, self.plan, phase)
-        descend(objective, "E", [(state.E, state.opt_E)], state.step)
-        return objective.terms
+        return descend(objective, "E", [(state.E, state.opt_E)], state.step, self._share(phase))
 
     def _update_discriminator_and_generator(
         self,
@@ -112,20 +115,22 @@ class Step(AnyStep):
         frozen: _Frozen,
         patch_weight: Tensor | None,
     ) -> objectives.Terms:
-        guidance = self._guidance(state.E, batch.x, phase, frozen.plain)
-        domains = self._domains(guidance, keys, batch.labels)
-        reference_domains = domains[batch.permutation]
+        share = self._share(phase)
+        guidance = self._guidance_of_all(state.E, batch.x, phase, frozen.plain)
+        domains_of_all = self._domains(guidance, keys, batch.labels)
+        domains, style = domains_of_all[share.rows], guidance.style[share.rows]
+        reference_domains = domains_of_all[batch.permutation]
         penalised = None
         if self.plan.penalised(phase):
-            penalised = self._penalised(state, batch, domains)
+            penalised = self._penalised(state, batch, domains, reference_domains)
         with self._autocast(batch.x):
             content = state.G.encode(batch.x_content)
-            styles = torch.cat([guidance.style[batch.permutation], guidance.style])
+            styles = torch.cat([guidance.style[batch.permutation], style])
             drawn = full(state.G.decode(torch.cat([content, content]), styles))  # translations, reconstructions
         translation, reconstruction = drawn.chunk(2)
 
-        d_objective = self._discriminator(state, batch, domains, translation.detach(), penalised)
-        descend(d_objective, "D", [(state.D, state.opt_D)], state.step)
+        d_objective = self._discriminator(state, batch, domains, reference_domains, translation.detach(), penalised)
+        d_terms = descend(d_objective, "D", [(state.D, state.opt_D)], state.step, share)
 
         with fixed(state.D), self._autocast(batch.x):
             outputs = full(state.D(drawn))
@@ -134,10 +139,10 @@ class Step(AnyStep):
         translated = self._translated(state.E, batch, phase, translation)
         inputs = objectives.GeneratorInputs(
             x=batch.x,
-            references=batch.x[batch.permutation],
+            references=batch.references,
             translation=translation,
             reconstruction=reconstruction,
-            cycled=self._cycled(state, batch, translation, guidance.style),
+            cycled=self._cycled(state, batch, translation, style),
             fake_translation=fake_translation,
             fake_reconstruction=fake_reconstruction,
             translation_code=objectives.contrast_code(translated, self.plan),
@@ -154,8 +159,7 @@ class Step(AnyStep):
         learners: list[tuple[nn.Module, torch.optim.Optimizer]] = [(state.G, state.opt_G)]
         if phase.train_guiding:
             learners.append((state.E, state.opt_E))
-        descend(g_objective, "G", learners, state.step)
-        return d_objective.terms | g_objective.terms
+        return d_terms | descend(g_objective, "G", learners, state.step, share)
 
     def _translated(self, E: Guide, batch: Batch, phase: Phase, translation: Tensor) -> Guidance:
         """E's outputs for the translations."""
@@ -175,12 +179,14 @@ class Step(AnyStep):
             return full(state.G(source, style))
 
     def _domains(self, guidance: Guidance, keys: _Keys, labels: Tensor) -> Tensor:
-        """(N,) the domain at which D reads each image: its label, or its pseudo label."""
+        """(B,) the domain at which D reads each image: its label, or its pseudo label."""
         momentum = self.plan.recipe.pseudo_labels == "momentum"
         pseudo = (keys.plain if momentum else guidance).logits.argmax(dim=1)
         return torch.where(labels >= 0, labels, pseudo)
 
-    def _penalised(self, state: State, batch: Batch, domains: Tensor) -> objectives.Objective:
+    def _penalised(
+        self, state: State, batch: Batch, domains: Tensor, reference_domains: Tensor
+    ) -> objectives.Objective:
         """D on real images with the gradient penalty, in float32, which R1 differentiates twice.
 
         Its gradient stays in D until D's step; so the memory it took is free again when G's images need theirs.
@@ -189,7 +195,7 @@ class Step(AnyStep):
         with exact_float32():
             outputs = state.D(images)
             r1 = losses.r1_penalty(_at(outputs, domains), images)
-            objective = self._on_real(outputs, domains, domains[batch.permutation], r1)
+            objective = self._on_real(outputs, domains, reference_domains, r1)
             torch.autograd.backward(objective.total, inputs=list(state.D.parameters()))
         return objective.learned()
 
@@ -198,11 +204,11 @@ class Step(AnyStep):
         state: State,
         batch: Batch,
         domains: Tensor,
+        reference_domains: Tensor,
         translation: Tensor,
         penalised: objectives.Objective | None,
     ) -> objectives.Objective:
         """D's loss on the batch, unless that was `penalised` already, and on its translations."""
-        reference_domains = domains[batch.permutation]
         if penalised is not None:
             with self._autocast(batch.x):
                 fake = full(state.D(translation))
@@ -245,7 +251,7 @@ class _Frozen(NamedTuple):
 
 
 class _Keys(NamedTuple):
-    """The momentum copy on x and on x+."""
+    """The momentum copy on x and on x+, of all images of the batch."""
 
     plain: Guidance
     plus: Guidance

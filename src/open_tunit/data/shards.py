@@ -1,0 +1,196 @@
+"""WebDataset shards: tar files of pictures, an index beside each that tells where they lie, read here or anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from open_tunit.data.scan import SUFFIXES
+from open_tunit.files import write_text_atomic
+from open_tunit.media.encoded import Encoded
+from open_tunit.media.images import UnreadableImage, header_size
+
+FORMAT = 1
+TAR, INDEX = ".tar", ".json"
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+TRIES, PAUSE_SECONDS = 3, 1.0
+"""To read from a URL, and between them, each time twice as long."""
+
+
+class Sample(NamedTuple):
+    """A picture's bytes in a shard."""
+
+    file: str
+    """What it was called, a relative POSIX path."""
+    offset: int
+    length: int
+    digest: str
+    """SHA-256 of the bytes, hexadecimal."""
+
+
+class Index(NamedTuple):
+    """What a shard holds."""
+
+    samples: list[Sample]
+    unreadable: list[tuple[str, str]]
+    """Files that were left out, or are no pictures, with the reason."""
+
+
+def is_shards(data: str) -> bool:
+    """Whether `data` names shards: a tar file, or several by `{000000..000099}`."""
+    return data.endswith(TAR)
+
+
+def expand(pattern: str) -> list[str]:
+    """The shards that a pattern names, in order: each `{first..last}` counts. Raises ValueError where one goes down."""
+    found = RANGE.search(pattern)
+    if found is None:
+        return [str(Path(pattern).expanduser()) if not _is_url(pattern) else pattern]
+    first, last = found[1], found[2]
+    if int(last) < int(first):
+        raise ValueError(f"{pattern} counts from {first} down to {last}; expected {{{last}..{first}}}")
+    numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
+    return [name for number in numbers for name in expand(pattern[: found.start()] + number + pattern[found.end() :])]
+
+
+def read_index(shard: str, cache_root: Path) -> Index:
+    """The index beside a shard; where there is none, made by reading the shard once, and kept in the cache.
+
+    Raises FileNotFoundError for a shard that is not there, ValueError for what is no tar file, or not the one that was
+    indexed, OSError where it cannot be read.
+    """
+    length, version = _stat(shard)
+    beside = _read_text(shard.removesuffix(TAR) + INDEX)
+    if beside is not None:
+        values = _checked(beside, shard)
+        if values["bytes"] != length:
+            raise ValueError(f"{shard} has {length} bytes, and {values['bytes']} by its index; copy or make it anew")
+        return _index_of(values)
+    kept = cache_root / f"shard-{hashlib.sha256(json.dumps([shard, length, version]).encode()).hexdigest()}{INDEX}"
+    if kept.is_file():
+        return _index_of(_checked(kept.read_text(encoding="utf-8"), str(kept)))
+    index = _scanned(shard)
+    cache_root.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(kept, index_text(index, length))
+    return index
+
+
+def index_text(index: Index, length: int, **more: Any) -> str:
+    """What the file beside a shard of `length` bytes holds."""
+    values = {"format_version": FORMAT, "bytes": length, **more, **index._asdict()}
+    return json.dumps(values) + "\n"
+
+
+def read_sample(shard: str, sample: Sample) -> bytes:
+    """The bytes of a picture. Raises OSError where they cannot be read, UnreadableImage for others than indexed."""
+    data = read_range(shard, sample.offset, sample.length)
+    if hashlib.sha256(data).hexdigest() != sample.digest:
+        raise UnreadableImage(f"{shard}: {sample.file}", "has other bytes than when it was indexed")
+    return data
+
+
+def read_range(path: str, offset: int, length: int) -> bytes:
+    """Part of a file, or of what a URL names, which is tried several times. Raises OSError."""
+    if not _is_url(path):
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+    system, place = _system(path)
+    for attempt in range(TRIES):
+        try:
+            return bytes(system.cat_file(place, start=offset, end=offset + length))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each file system has its own
+            if attempt == TRIES - 1:
+                raise OSError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+            time.sleep(PAUSE_SECONDS * 2**attempt)
+    raise AssertionError
+
+
+def _scanned(shard: str) -> Index:
+    """The pictures in a shard, each read once."""
+    index = Index([], [])
+    try:
+        with _open(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member, data in _pictures(tar):
+                try:
+                    header_size(Encoded(data, member.name))
+                except UnreadableImage as error:
+                    index.unreadable.append((member.name, error.reason))
+                    continue
+                digest = hashlib.sha256(data).hexdigest()
+                index.samples.append(Sample(member.name, member.offset_data, member.size, digest))
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(f"{shard} is no tar file, or a damaged one: {error}") from error
+    return index
+
+
+def _pictures(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    for member in tar:
+        if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+            opened = tar.extractfile(member)
+            assert opened is not None
+            yield member, opened.read()
+
+
+def _checked(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+        version = values["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the index of {name} is damaged; delete it, or make the shard anew") from error
+    if version > FORMAT:
+        raise ValueError(f"the index of {name} has format_version {version}, newer than {FORMAT}; upgrade open-tunit")
+    return dict(values)
+
+
+def _index_of(values: dict[str, Any]) -> Index:
+    unreadable = [(str(file), str(reason)) for file, reason in values["unreadable"]]
+    return Index([Sample(*row) for row in values["samples"]], unreadable)
+
+
+def _is_url(path: str) -> bool:
+    return "://" in path
+
+
+def _system(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    system, place = fsspec.core.url_to_fs(url)
+    return system, str(place)
+
+
+def _open(path: str) -> BinaryIO:
+    if not _is_url(path):
+        return open(path, "rb")
+    system, place = _system(path)
+    opened: BinaryIO = system.open(place, "rb")
+    return opened
+
+
+def _stat(path: str) -> tuple[int, str]:
+    """How long it is, and what changes when it does. Raises FileNotFoundError."""
+    try:
+        if not _is_url(path):
+            found = Path(path).stat()
+            return found.st_size, str(found.st_mtime_ns)
+        system, place = _system(path)
+        about = system.info(place)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist; expected a tar file") from error
+    return int(about["size"]), str(about.get("ETag") or about.get("mtime") or about.get("LastModified"))
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        with _open(path) as file:
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Several processes that train one run: what they agree on, and each one's share of a batch."""

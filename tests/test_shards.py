@@ -1,0 +1,155 @@
+"""Shards: written from a folder, read at any place, each picture's own bytes."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import tarfile
+import warnings
+from pathlib import Path
+
+import pytest
+
+from open_tunit.cli.main import main
+from open_tunit.data.sharding import Written, write_shards
+from open_tunit.data.shards import expand, read_index, read_sample
+
+PER_SHARD = 10
+
+
+@pytest.fixture
+def written(picture_folder: Path, tmp_path: Path) -> Written:
+    (picture_folder / "deeper").mkdir()
+    (picture_folder / "stripe_03.png").rename(picture_folder / "deeper" / "a.b.png")
+    (picture_folder / "no_picture.png").write_bytes(b"text")
+    return write_shards(picture_folder, tmp_path / "shards", per_shard=PER_SHARD)
+
+
+def test_a_pattern_counts() -> None:
+    assert expand("a/{008..011}.tar") == [f"a/{number:03d}.tar" for number in (8, 9, 10, 11)]
+    assert expand("{0..1}/{1..2}.tar") == ["0/1.tar", "0/2.tar", "1/1.tar", "1/2.tar"]
+    assert expand("s3://bucket/one.tar") == ["s3://bucket/one.tar"]
+    with pytest.raises(ValueError, match="5"):
+        expand("{5..3}.tar")
+
+
+def test_each_picture_is_in_one_shard(written: Written, picture_folder: Path, tmp_path: Path) -> None:
+    shards = expand(written.pattern)
+    assert [Path(shard).name for shard in shards] == ["000000.tar", "000001.tar", "000002.tar"]
+    found = {}
+    for shard in shards:
+        for sample in read_index(shard, tmp_path / "cache").samples:
+            assert sample.file not in found
+            found[sample.file] = read_sample(shard, sample)
+    expected = {path.relative_to(picture_folder).as_posix(): path for path in picture_folder.rglob("*.png")}
+    assert written.unreadable[0][0] == "no_picture.png"
+    del expected["no_picture.png"]
+    assert found == {file: path.read_bytes() for file, path in expected.items()}
+    assert written.images == 24
+
+
+def test_the_manifest_has_checksums(written: Written) -> None:
+    folder = Path(written.pattern).parent
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sum(shard["images"] for shard in manifest["shards"]) == manifest["images"] == 24
+    for shard in manifest["shards"]:
+        content = (folder / shard["file"]).read_bytes()
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (shard["sha256"], shard["bytes"])
+
+
+def test_webdataset_reads_them(written: Written, picture_folder: Path) -> None:
+    webdataset = pytest.importorskip("webdataset", reason="needs the extra data")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves files open
+        samples = list(webdataset.WebDataset(expand(written.pattern), shardshuffle=False))
+        gc.collect()
+    assert len(samples) == 24
+    for sample in samples:
+        about = json.loads(sample["json"])
+        assert sample["png"] == (picture_folder / about["file"]).read_bytes()
+
+
+def test_begun_again_it_goes_on(written: Written, picture_folder: Path) -> None:
+    folder = Path(written.pattern).parent
+    (folder / "000001.json").unlink()  # as a process leaves it that was killed
+    times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert write_shards(picture_folder, folder, per_shard=PER_SHARD) == written
+    rewritten = {path.name for path in folder.glob("*.tar") if path.stat().st_mtime_ns != times[path.name]}
+    assert rewritten == {"000001.tar"}
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert after.keys() == before.keys() | {"000001.json"}
+    assert all(after[name] == content for name, content in before.items())
+
+
+def test_what_changed_is_written_anew(written: Written, picture_folder: Path) -> None:
+    for path in sorted(picture_folder.glob("stripe_*.png"))[1:]:
+        path.unlink()
+    again = write_shards(picture_folder, Path(written.pattern).parent, per_shard=PER_SHARD)
+    assert again.images == 14
+    assert {path.name for path in Path(written.pattern).parent.glob("*.tar")} == {"000000.tar", "000001.tar"}
+
+
+def test_other_files_are_left_alone(written: Written, picture_folder: Path, tmp_path: Path) -> None:
+    folder = Path(written.pattern).parent
+    for changed in ({"per_shard": 5}, {}):
+        place = picture_folder / "deeper" if not changed else picture_folder
+        with pytest.raises(ValueError, match=str(folder)):
+            write_shards(place, folder, **({"per_shard": PER_SHARD} | changed))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="mine"):
+        write_shards(picture_folder, tmp_path / "mine")
+
+
+def test_shards_of_others_are_indexed_once(picture_folder: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "theirs.tar"
+    with tarfile.open(shard, "w") as tar:
+        for path in sorted(picture_folder.glob("*.png"))[:3]:
+            tar.add(path, arcname=f"cats/{path.name}")
+            tar.addfile(tarfile.TarInfo(f"cats/{path.stem}.json"))
+    index = read_index(str(shard), tmp_path / "cache")
+    assert [sample.file for sample in index.samples] == [f"cats/disc_0{number}.png" for number in range(3)]
+    assert read_sample(str(shard), index.samples[2]) == (picture_folder / "disc_02.png").read_bytes()
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_text(kept.read_text().replace("disc_00", "disc_77"))
+    assert read_index(str(shard), tmp_path / "cache").samples[0].file == "cats/disc_77.png"
+
+
+def test_what_is_no_shard(written: Written, tmp_path: Path) -> None:
+    folder = Path(written.pattern).parent
+    with pytest.raises(FileNotFoundError, match=r"000007\.tar"):
+        read_index(str(folder / "000007.tar"), tmp_path)
+    text = tmp_path / "text.tar"
+    text.write_text("no tar" * 1000)
+    with pytest.raises(ValueError, match=r"text\.tar"):
+        read_index(str(text), tmp_path)
+    shard = folder / "000000.tar"
+    shard.write_bytes(shard.read_bytes()[:-512])
+    with pytest.raises(ValueError, match=r"000000\.tar"):
+        read_index(str(shard), tmp_path)
+
+
+def test_a_url_is_read_as_a_file_is(written: Written, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra data")
+    memory = fsspec.filesystem("memory")
+    for path in Path(written.pattern).parent.iterdir():
+        memory.pipe_file(f"/shards/{path.name}", path.read_bytes())
+    url = "memory://shards/000000.tar"
+    index = read_index(url, tmp_path)
+    local = str(Path(written.pattern).parent / "000000.tar")
+    assert index == read_index(local, tmp_path)
+    assert read_sample(url, index.samples[3]) == read_sample(local, index.samples[3])
+    memory.rm("/shards/000000.json")
+    names = [sample.digest for sample in read_index(url, tmp_path).samples]
+    assert names == [sample.digest for sample in index.samples]
+    with pytest.raises(FileNotFoundError, match=r"shards/5\.tar"):
+        read_index("memory://shards/5.tar", tmp_path)
+
+
+def test_the_command(picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shard", str(picture_folder), "--out", str(tmp_path / "out"), "--images", "12"]) == 0
+    assert f"24 images; tunit train --data '{tmp_path}/out/{{000000..000001}}.tar'" in capsys.readouterr().out
+    assert main(["shard", str(picture_folder), "--out", str(tmp_path / "other"), "--images", "0"]) == 2
+    assert "0" in capsys.readouterr().err
