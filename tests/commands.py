@@ -26,11 +26,13 @@ SETTINGS = (
 Capture = pytest.CaptureFixture[str]
 
 
-def new_process(*words: str | Path | int, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def new_process(
+    *words: str | Path | int, cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """`tunit` in a new process."""
     command = [sys.executable, "-m", "open_tunit", *map(str, words)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout)
 
 
 def tunit(*words: str | Path | int) -> int:

@@ -87,6 +87,25 @@ def test_files_without_a_picture_are_told(random_model: TUNIT, files: list[Path]
     assert "broken.png is not an image" in str(told[1])
 
 
+def test_groups_are_by_position_whatever_can_be_read(
+    random_model: TUNIT, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = files[: 2 * AT_ONCE + 1]
+    sources[2] = tmp_path / "broken.png"
+    sources[2].write_text("no picture")
+    counts: list[int] = []
+    redraw_all = random_model.redraw_all
+
+    def counting(pictures: list[Opened], *codes: torch.Tensor, **options: float) -> Iterator[Image.Image]:
+        counts.append(len(pictures))
+        return redraw_all(pictures, *codes, **options)
+
+    monkeypatch.setattr(random_model, "redraw_all", counting)
+    found = list(redraw_files(random_model, sources, random_model.style(files[-1]), left_out=lambda _: None))
+    assert counts == [AT_ONCE - 1, AT_ONCE, 1]
+    assert [file for file, _, _ in found] == [file for file in sources if file != sources[2]]
+
+
 def test_each_file_is_read_and_encoded_once(
     random_model: TUNIT, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

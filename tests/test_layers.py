@@ -12,7 +12,7 @@ import open_tunit
 
 LAYERS = [
     {"cli"},
-    {"web"},
+    {"web", "scale"},
     {"translation", "evaluation", "interop", "sorting"},
     {"training", "style_map"},
     {"runs", "card"},
@@ -33,7 +33,7 @@ TRAINING = [
     {"plan", "distributed"},
 ]
 DOORS = {"__init__", "__main__"}  # what the package shows to the outside; they may name any room
-HEAVY = ["torch", "gradio", "onnx", "huggingface_hub", "sklearn", "matplotlib"]
+HEAVY = ["torch", "gradio", "onnx", "huggingface_hub", "sklearn", "matplotlib", "ray"]
 
 
 def modules_imported(tree: ast.AST, package: list[str]) -> Iterator[str]:

@@ -42,6 +42,13 @@ def test_fewer_than_ten_images_per_domain_are_told(config: Begin, tmp_path: Path
     assert "for each of" not in trained(config(steps=1, domains=2, out=str(tmp_path / "enough")))[1]
 
 
+def test_the_domains_that_labels_name_are_those_with_few_images(config: Begin, picture_folder: Path) -> None:
+    into_class_folders(picture_folder)
+    said = trained(config(steps=1, domains=5, set={"data.labels": "folders"}))[1]
+    assert "the labels name 2 domains: disc, stripe" in said
+    assert "for each of" not in said
+
+
 def test_unreadable_files_are_counted(config: Begin, picture_folder: Path) -> None:
     (picture_folder / "broken [a].png").write_bytes(b"no picture")
     (picture_folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0")

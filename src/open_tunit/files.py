@@ -62,7 +62,7 @@ def write_text_atomic(path: Target, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one where there is none, or a crash left it empty or damaged."""
     try:
-        return next(_objects([path.read_text(encoding="utf-8", errors="replace")]), {})
+        return next(json_objects([path.read_text(encoding="utf-8", errors="replace")]), {})
     except (FileNotFoundError, NotADirectoryError):
         return {}
 
@@ -70,9 +70,20 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The objects in the lines of a file; lines that a crash left half-written are passed over."""
     try:
-        return list(_objects(path.read_text(encoding="utf-8", errors="replace").splitlines()))
+        return list(json_objects(path.read_text(encoding="utf-8", errors="replace").splitlines()))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def json_objects(texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of texts, one each; texts that hold none, or half of one, are passed over."""
+    for text in texts:
+        try:
+            values = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(values, dict):
+            yield values
 
 
 def sweep(folder: Path) -> None:
@@ -110,16 +121,6 @@ def flush_to_disk(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _objects(texts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for text in texts:
-        try:
-            values = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(values, dict):
-            yield values
 
 
 def _refusal(error: BaseException, temporary: Path) -> OSError | None:

@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
 }
 EXTRAS = {
     **{"huggingface_hub": "hub", "onnx": "export", "onnxruntime": "export", "onnxscript": "export"},
-    **{"fsspec": "data", "ray": "scale"},
+    **{"fsspec": "data", "pyarrow": "scale", "ray": "scale"},
 }
 """Optional package -> the extra that brings it, where that is not `eval`."""
 DESCRIPTION = "Image-to-image translation learned from one folder of images without any labels."

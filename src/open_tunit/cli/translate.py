@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from open_tunit.cli.models import USUAL, open_model
 from open_tunit.settings.config import Precision
 
+if TYPE_CHECKING:
+    from open_tunit.translation.references import Asked
+
 
 def translate(
-    source: Path,
-    out: Path,
+    source: str,
+    out: str,
     model: Path = USUAL,
     reference: Path | None = None,
     domain: str | None = None,
@@ -26,6 +29,7 @@ def translate(
     whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     mask: str | None = None,
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    engine: Literal["local", "ray"] = "local",
     device: str = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -46,9 +50,12 @@ def translate(
         whole: Translate all of each picture, not its middle square.
         mask: Picture, folder with one of each source's name, or alpha (the source's own): redraw where it is white.
         overwrite: Replace pictures that are there already.
+        engine: ray is for very large folders, many machines and URLs, and goes on where it was stopped.
         device: auto, cpu, cuda, cuda:1, ...
         precision: bfloat16 differs by about a grey level; auto is bfloat16 where it is fast.
     """
+    if engine == "local" and "://" in f"{source} {out}":
+        raise ValueError(f"--source is {source}, --out {out}; URLs need --engine ray")
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
     if domain is None and sample is not None:
@@ -58,10 +65,19 @@ def translate(
     from open_tunit.media.images import free_large_pictures
     from open_tunit.media.video import DamagedFilm
     from open_tunit.networks.style_code import strengths
+    from open_tunit.translation.references import Asked
     from open_tunit.translation.translating import translate_files
 
     free_large_pictures()
-    strengths(strength, colours)  # so that nothing is loaded for numbers that are out of range
+    walk = strengths(strength, colours)  # so that nothing is loaded for numbers that are out of range
+    if engine == "ray":
+        asked = Asked(
+            reference=reference, neighbours=neighbours, among=among, domain=domain, samples=sample, seed=seed or 0
+        )
+        _on_ray(
+            model, source, out, asked, device, precision, strength=walk, whole=whole, mask=mask, overwrite=overwrite
+        )
+        return
     done = translate_files(
         open_model(model, device, precision),
         source,
@@ -80,6 +96,22 @@ def translate(
     )
     for line in dict.fromkeys(map(str, done.left_out)):
         print(f"warning: {line}")
-    print(f"{done.count} translation{'s' * (done.count != 1)} {'in' if out.is_dir() else 'as'} {out}")
+    print(f"{done.count} translation{'s' * (done.count != 1)} {'in' if Path(out).is_dir() else 'as'} {out}")
     if damaged := [error for error in done.left_out if isinstance(error, DamagedFilm)]:
         raise damaged[-1]
+
+
+def _on_ray(model: Path, source: str, out: str, asked: Asked, device: str, precision: Precision, **manner: Any) -> None:
+    import ray  # noqa: F401, before anything is loaded
+
+    from open_tunit.scale.manifest import DEAD_LETTERS
+    from open_tunit.scale.ray_translation import translate_on_ray
+
+    network = open_model(model, device, precision)
+    done = translate_on_ray(network, source, out, asked, device=device, precision=precision, **manner)
+    print(f"{done.before + done.now:,} sources are translated in {out}")
+    if done.now:
+        rate = f"{done.now / done.seconds:.3g} sources a second"
+        print(f"{done.now:,} of them now, in {done.seconds:.3g} s: {rate} with {done.actors} actors")
+    if done.dead:
+        print(f"warning: {len(done.dead):,} left out, with the reasons in {out}/{DEAD_LETTERS}")

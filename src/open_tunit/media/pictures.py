@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from open_tunit.media import images
-from open_tunit.media.images import RefusedPicture
+from open_tunit.media.images import RefusedPicture, UnreadableImage
 from open_tunit.media.whole import TooLong, restored, scaled
 
 Mask = str | os.PathLike[str] | Image.Image
@@ -146,7 +146,10 @@ def _mask(mask: Mask, name: str, shape: tuple[int, int], transparency: Image.Ima
         if transparency is None:
             raise RefusedPicture(name, "has no transparent pixels, which could serve as a mask")
         return transparency
-    layer = read_mask(mask)
+    try:
+        layer = read_mask(mask)
+    except UnreadableImage as error:
+        raise RefusedPicture(name, f"has a mask that cannot be read: {error}") from error
     if layer.size == shape:
         return layer
     if not one_aspect(layer.size, shape):

@@ -241,8 +241,9 @@ def make_plan(config: Config, dataset: Dataset, recipe: Recipe | None = None) ->
             changes[f"training.{name}"] = count
             notes.append(f"only {count} training images: the {name.replace('_', ' ')} is {count} instead of {asked}")
     changes["training.queue"] = min(config.training.queue, max(count // 2, 1))
+    config = config.replace(changes)
     notes += _about_count(config, count)
-    plan = Plan.of(config.replace(changes), supervision, recipe)
+    plan = Plan.of(config, supervision, recipe)
     return dataclasses.replace(plan, notes=tuple(notes))
 
 

@@ -155,6 +155,12 @@ def save_redrawn(
 def _opened_groups(
     model: TUNIT, files: Iterable[Path], manner: Manner, left_out: LeftOut
 ) -> Iterator[list[tuple[Path, Opened]]]:
+    """The pictures in groups of AT_ONCE by their positions among the files, less where that were too many pixels.
+
+    A network's output differs in its last bits with the number of images beside one: so a picture's depends on the
+    files of its own group alone, wherever the files begin, as long as that is a multiple of AT_ONCE.
+    """
+
     def read(file: Path) -> tuple[Path, Opened | RefusedPicture]:
         try:
             return file, model.open(manner.source(file))
@@ -163,12 +169,16 @@ def _opened_groups(
         except FileNotFoundError:  # since the folder was listed
             return file, UnreadableImage(str(file), "does not exist any more")
 
+    every = list(files)
+    results = ahead(read, every, pixel_count)
+
     def readable() -> Iterator[tuple[Path, Opened]]:
-        for file, found in ahead(read, files, pixel_count):
+        for file, found in itertools.islice(results, AT_ONCE):
             if isinstance(found, Opened):
                 yield file, found
             else:
                 left_out(found)
             del found  # so that it is freed before the next one is read
 
-    return groups(readable(), lambda item: item[1].pixels)
+    for _ in range(0, len(every), AT_ONCE):
+        yield from groups(readable(), lambda item: item[1].pixels)

@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,9 +91,14 @@ def named_files(
     like a picture and is not taken.
     """
     found = list(_files(place, more_suffixes, left_out))
-    plain = [Path(name).with_suffix("").as_posix() for name, _ in found]
-    uses = Counter(plain) + Counter({name for name, _ in found})
-    return [(name if uses[short] > 1 else short, path) for short, (name, path) in zip(plain, found, strict=True)]
+    return list(zip(short_names([name for name, _ in found]), (path for _, path in found), strict=True))
+
+
+def short_names(files: Sequence[str]) -> list[str]:
+    """Relative paths without their suffixes, where that is not all that tells two apart."""
+    plain = [Path(name).with_suffix("").as_posix() for name in files]
+    uses = Counter(plain) + Counter(set(files))
+    return [name if uses[short] > 1 else short for short, name in zip(plain, files, strict=True)]
 
 
 def sample_name(domain: str, seed: int, number: int) -> str:

@@ -1,0 +1,125 @@
+"""A large translation: what is asked for, what of it is done already, and the parts that are left."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from open_tunit.data.scan import content_hash
+from open_tunit.media.images import is_picture
+from open_tunit.media.video import WRITTEN
+from open_tunit.model import TUNIT
+from open_tunit.networks.style_code import Strength
+from open_tunit.scale.chunks import chunks
+from open_tunit.scale.manifest import Manifest
+from open_tunit.scale.storage import Storage, sources_in
+from open_tunit.settings.config import Precision
+from open_tunit.translation.references import Asked
+from open_tunit.translation.results import named_files, short_names
+from open_tunit.translation.translating import Work, work_for
+
+
+class Job(NamedTuple):
+    """A translation that was begun, or goes on."""
+
+    source: Storage
+    out: Storage
+    manifest: Manifest
+    parts: list[Work]
+    """That are left, of sources by their relative paths."""
+    sources: int
+    """All of them."""
+
+    @property
+    def left(self) -> int:
+        """Sources that are left."""
+        return sum(len(part.results.names) for part in self.parts)
+
+
+def begin(
+    model: TUNIT,
+    source: str,
+    out: str,
+    asked: Asked,
+    *,
+    strength: Strength,
+    whole: bool,
+    mask: str | None,
+    overwrite: bool,
+    precision: Precision,
+    warn: Callable[[ValueError | OSError], object],
+) -> Job:
+    """The job of translating the folder or URL `source` into the folder or URL `out`, which has its manifest then.
+
+    Raises ValueError where results cannot be called as they are, or are there of another job; FileNotFoundError,
+    OSError.
+    """
+    target = _target(out, Storage.of(source))
+    place, files, refused = sources_in(source)
+    named = dict(zip(map(Path, files), short_names(files), strict=True))
+    work = work_for(model, named, Path(), asked, strength=strength, whole=whole, mask=mask, failed=warn)
+    manifest = Manifest(target)
+    _check(work, target, overwrite=overwrite or manifest.exists)
+    wanted = {
+        "source": str(place),
+        "model": _digest_of_model(model),
+        "style": _digest_of_style(asked),
+        "manner": repr((strength, whole, mask, precision)),
+    }
+    manifest.begin(wanted, overwrite=overwrite)
+    manifest.add({}, refused)
+    return Job(place, target, manifest, [work.part(chunk) for chunk in _left(named, manifest)], len(named))
+
+
+def _target(out: str, source: Storage) -> Storage:
+    """Where results go. Raises ValueError for what can be no folder of them."""
+    if is_picture(out) or Path(out).suffix.lower() in WRITTEN:
+        raise ValueError(f"{out} is a file's name; on Ray translations go into a folder")
+    target = Storage.of(out)
+    if f"{target}/".startswith(f"{source}/"):
+        raise ValueError(f"{target} lies in the folder of the sources, {source}; name one outside")
+    return target
+
+
+def _check(work: Work, target: Storage, *, overwrite: bool) -> None:
+    """Raise ValueError where two results have one name and, unless they may be replaced, where one is there."""
+    work.results.check(overwrite=True)
+    if not overwrite:
+        names = {work.results.of(path, k).as_posix() for path in work.results.names for k in range(len(work.styles))}
+        taken = next((name for name in target.files() if name in names), None)
+        if taken is not None:
+            raise ValueError(f"{target}/{taken} exists already; give --overwrite or another --out")
+
+
+def _left(sources: Iterable[Path], manifest: Manifest) -> list[list[Path]]:
+    """The chunks that are not done, and those of what was left out before, to be tried again.
+
+    Of the former, whole chunks are done or none of them: the rest are the chunks of a command that was never killed.
+    """
+    new: list[Path] = []
+    again: list[Path] = []
+    for path in sources:
+        if path.as_posix() in manifest.dead:
+            again.append(path)
+        elif path.as_posix() not in manifest.done:
+            new.append(path)
+    return [*chunks(new), *chunks(again)]
+
+
+def _digest_of_model(model: TUNIT) -> str:
+    digest = hashlib.sha256(repr((model.config, model.fit, model.background)).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest_of_style(asked: Asked) -> str:
+    """By the references' bytes, for style codes differ in their last bits between machines."""
+    digest = hashlib.sha256(repr((asked.domain, asked.samples, asked.seed, asked.neighbours)).encode())
+    for place in filter(None, (asked.reference, asked.among)):
+        for name, file in named_files(place):
+            digest.update(f"{name} {content_hash(file)}\n".encode())
+    return digest.hexdigest()

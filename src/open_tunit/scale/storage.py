@@ -1,0 +1,135 @@
+"""Where pictures come from and results go: a folder, or a URL of a kind that fsspec knows (s3://, gs://, ...)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from open_tunit.data.scan import SUFFIXES, scan
+from open_tunit.files import naming, write_text_atomic
+from open_tunit.media.reasons import BY_SUFFIX
+from open_tunit.media.video import FILMS
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """Files under a folder or URL, named by relative POSIX paths."""
+
+    place: str
+
+    @classmethod
+    def of(cls, place: str) -> Storage:
+        """A folder is made absolute, for processes that run elsewhere. Raises ModuleNotFoundError without fsspec."""
+        if "://" not in place:
+            return cls(str(Path(place).expanduser().absolute()))
+        import fsspec  # noqa: F401
+
+        return cls(place.rstrip("/"))
+
+    def __str__(self) -> str:
+        return self.place
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, where it is none of a URL."""
+        return None if "://" in self.place else Path(self.place)
+
+    def files(self, below: str = "") -> list[str]:
+        """All files, sorted, in the folder `below` alone where it is given; none where there is no such folder."""
+        if self.folder is not None:
+            found = (path for path in (self.folder / below).rglob("*") if path.is_file())
+            return sorted(path.relative_to(self.folder).as_posix() for path in found)
+        with self._told():
+            system, root = self._system()
+            return sorted(path[len(root) :].lstrip("/") for path in system.find(f"{root}/{below}".rstrip("/")))
+
+    def read_text(self, name: str) -> str:
+        """A file's text; empty where there is none."""
+        try:
+            if self.folder is not None:
+                return (self.folder / name).read_text(encoding="utf-8")
+            with self._told():
+                system, root = self._system()
+                return bytes(system.cat_file(f"{root}/{name}")).decode()
+        except FileNotFoundError:
+            return ""
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file, in a folder atomically, as object stores do. Raises OSError."""
+        if self.folder is not None:
+            path = self.folder / name
+            with naming(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomic(path, text)
+            return
+        with self._told():
+            system, root = self._system()
+            parent, _, _ = f"{root}/{name}".rpartition("/")
+            system.makedirs(parent, exist_ok=True)
+            system.pipe_file(f"{root}/{name}", text.encode())
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete files."""
+        for name in names:
+            if self.folder is not None:
+                (self.folder / name).unlink(missing_ok=True)
+            else:
+                with self._told():
+                    system, root = self._system()
+                    system.rm_file(f"{root}/{name}")
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a URL's file to `target`. Raises FileNotFoundError, OSError."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            system, root = self._system()
+            system.get_file(f"{root}/{name}", str(target))
+
+    def store(self, source: Path, name: str) -> None:
+        """Copy the file `source` to a URL. Raises OSError."""
+        with self._told():
+            system, root = self._system()
+            parent, _, _ = f"{root}/{name}".rpartition("/")
+            system.makedirs(parent, exist_ok=True)
+            system.put_file(str(source), f"{root}/{name}")
+
+    def _system(self) -> tuple[Any, str]:
+        import fsspec
+
+        system, root = fsspec.core.url_to_fs(self.place)
+        return system, root.rstrip("/")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Refusals within become OSErrors that name the URL: each file system has its own."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise OSError(f"{self.place}: {reason}") from error
+
+
+def sources_in(place: str) -> tuple[Storage, list[str], dict[str, str]]:
+    """Pictures and films in a folder or URL, sorted relative paths, and what looks like one and is not read: why.
+
+    A picture's own name stands for its folder with that one file. Raises FileNotFoundError, ValueError where there are
+    none.
+    """
+    storage, refused = Storage.of(place), dict[str, str]()
+    suffixes = SUFFIXES + FILMS
+    if storage.folder is not None:
+        if storage.folder.is_file():
+            return Storage(str(storage.folder.parent)), [storage.folder.name], refused
+        return storage, list(scan(storage.folder, suffixes, left_out=refused.__setitem__)), refused
+    shown = [name for name in storage.files() if not any(part.startswith(".") for part in name.split("/"))]
+    kinds = {name: PurePosixPath(name).suffix.lower() for name in shown}
+    refused = {name: BY_SUFFIX[kind].reason for name, kind in kinds.items() if kind in BY_SUFFIX}
+    found = [name for name, kind in kinds.items() if kind in suffixes]
+    if not found:
+        raise ValueError(f"no images in {storage}; expected files ending in {', '.join(suffixes)}")
+    return storage, found, refused

@@ -1,0 +1,79 @@
+"""jobs.py: what is left of a large translation, and what is refused before anything is translated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from open_tunit import TUNIT
+from open_tunit.parts import AT_ONCE
+from open_tunit.scale import chunks
+from open_tunit.scale.jobs import Job, begin
+from open_tunit.translation.references import Asked
+
+
+def begun(model: TUNIT, source: Path | str, out: Path | str, asked: Asked | None = None, **given: Any) -> Job:
+    options: dict[str, Any] = {"strength": 1.0, "whole": False, "mask": None, "overwrite": False}
+    options |= {"precision": "float32", "warn": print}
+    return begin(model, str(source), str(out), asked or Asked(domain=0), **options | given)
+
+
+def parts(job: Job) -> list[list[str]]:
+    return [[path.as_posix() for path in part.results.names] for part in job.parts]
+
+
+def test_after_a_kill_the_rest_is_in_the_same_chunks(
+    random_model: TUNIT, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK", AT_ONCE)
+    (picture_folder / "z.heic").write_bytes(b"")
+    first = begun(random_model, picture_folder, tmp_path / "out")
+    whole = parts(first)
+    assert [len(part) for part in whole] == [AT_ONCE] * 3
+    assert [name for part in whole for name in part] == sorted(path.name for path in picture_folder.glob("*.png"))
+    done, (bad, *good) = whole[2], whole[0]
+    first.manifest.add({name: [f"{name}--domain0.png"] for name in [*done, *good]}, {bad: "is cut short"})
+    first.manifest.flush()
+    second = begun(random_model, picture_folder, tmp_path / "out")
+    assert parts(second) == [whole[1], [bad]]
+    assert (second.sources, second.left) == (24, AT_ONCE + 1)
+    assert second.manifest.dead.keys() == {bad, "z.heic"}
+    assert parts(begun(random_model, picture_folder, tmp_path / "out", overwrite=True)) == whole
+
+
+def test_what_cannot_be(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for place, named in (
+        (picture_folder / "out", "lies in the folder of the sources"),
+        (picture_folder, "lies in the folder of the sources"),
+        (tmp_path / "a.png", "a.png is a file's name"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            begun(random_model, picture_folder, place)
+    out.mkdir()
+    (out / "disc_00--domain0.png").write_bytes(b"mine")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"disc_00--domain0\.png exists already"):
+            begun(random_model, picture_folder, out)
+    assert [path.name for path in out.iterdir()] == ["disc_00--domain0.png"]
+    assert begun(random_model, picture_folder, out, overwrite=True).left == 24
+    assert begun(random_model, picture_folder, out).left == 24
+
+
+def test_another_job_is_told_from_this_one(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:
+    reference = (picture_folder / "disc_00.png").rename(tmp_path / "r.png")
+    out, asked = tmp_path / "out", Asked(reference=reference)
+    begun(random_model, picture_folder, out, asked)
+    with pytest.raises(ValueError, match="another manner"):
+        begun(random_model, picture_folder, out, asked, strength=0.5)
+    with pytest.raises(ValueError, match="another style"):
+        begun(random_model, picture_folder, out, Asked(domain=0))
+    begun(random_model, picture_folder, out, asked)
+    (picture_folder / "disc_01.png").rename(reference)
+    with pytest.raises(ValueError, match="another style"):
+        begun(random_model, picture_folder, out, asked)
+    random_model.domain_styles[0, 0] += 1
+    with pytest.raises(ValueError, match="another model, style"):
+        begun(random_model, picture_folder, out, asked)

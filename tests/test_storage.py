@@ -1,0 +1,64 @@
+"""storage.py: a folder and a URL hold the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from open_tunit.scale.storage import Storage, sources_in
+
+
+@pytest.fixture(params=["folder", "URL"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return Storage.of(str(tmp_path / "place"))
+    pytest.importorskip("fsspec")
+    return Storage.of(f"file://{tmp_path}/place/")
+
+
+def test_texts_come_and_go(storage: Storage) -> None:
+    assert storage.read_text("a/b.txt") == ""
+    assert storage.files() == storage.files("a") == []
+    storage.write_text("a/b.txt", "größer\n")
+    storage.write_text("c.txt", "1")
+    assert storage.read_text("a/b.txt") == "größer\n"
+    assert (storage.files(), storage.files("a")) == (["a/b.txt", "c.txt"], ["a/b.txt"])
+    storage.delete(["c.txt"])
+    assert storage.files() == ["a/b.txt"]
+
+
+def test_files_of_a_url_are_copied(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    storage = Storage.of(f"file://{tmp_path}/place")
+    assert storage.folder is None
+    (tmp_path / "here.bin").write_bytes(b"some")
+    storage.store(tmp_path / "here.bin", "deep/there.bin")
+    storage.fetch("deep/there.bin", tmp_path / "new" / "back.bin")
+    assert (tmp_path / "new" / "back.bin").read_bytes() == b"some"
+    with pytest.raises(FileNotFoundError):
+        storage.fetch("nothing.bin", tmp_path / "x.bin")
+    with pytest.raises(OSError, match="nosuchprotocol"):
+        Storage.of("nosuchprotocol://a").files()
+
+
+def test_the_same_sources_of_a_folder_and_of_a_url(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    for name in ("b.png", "deep/a.JPG", "film.mp4", "text.txt", ".hidden.png", "deep/.x/c.png", "d.heic"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    folder, names, refused = sources_in(str(tmp_path))
+    assert names == ["b.png", "deep/a.JPG", "film.mp4"]
+    assert list(refused) == ["d.heic"]
+    url, *same = sources_in(f"file://{tmp_path}")
+    assert same == [names, refused]
+    assert (folder.folder, url.folder) == (tmp_path, None)
+    assert sources_in(str(tmp_path / "b.png"))[:2] == (Storage(str(tmp_path)), ["b.png"])
+
+
+def test_no_sources(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        sources_in(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="no images in file://"):
+        sources_in(f"file://{tmp_path}")
