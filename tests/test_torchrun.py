@@ -107,6 +107,25 @@ def test_what_cannot_be_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def unlike(words: list[str], others: list[str]) -> int:
+    """`tunit` with other words in process 1."""
+    return main(others if os.environ["RANK"] == "1" else words)
+
+
+def test_processes_that_would_train_other_runs(by_two: tuple[Path, Path, list[Ended]], tmp_path: Path) -> None:
+    pictures = by_two[0]
+    other = Path(shutil.copytree(pictures, tmp_path / "other"))
+    (other / "disc_03.png").unlink()
+    for words, named in ((["--seed", "1"], "seed"), (["--data", str(other)], "images")):
+        asked = words_of(pictures, tmp_path / "run")
+        ended = as_torchrun(unlike, 2, tmp_path / named, asked, [*asked, *words])
+        assert [process.code for process in ended] == [2, 2]
+        (line,) = [line for process in ended for line in process.err.splitlines() if line.startswith("tunit: ")]
+        assert "process 1" in line
+        assert named in line
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_signal_to_one_process_ends_all_with_a_checkpoint(
     by_two: tuple[Path, Path, list[Ended]], tmp_path: Path
 ) -> None:
