@@ -43,7 +43,7 @@ demo: $(STAMP)-eval
 	@echo 'Look at $(DEMO)/report/index.html; the figures are in $(DEMO)/metrics.json'
 
 # What the tests and checks need.
-CHECKED = eval,web,video,export,hub,photos,scale,docs,dev
+CHECKED = eval,web,video,export,hub,photos,data,scale,docs,dev
 
 test: $(STAMP)-$(CHECKED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2

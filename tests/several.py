@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,13 +42,11 @@ def alone(work: Work, *arguments: Any) -> Any:
     return work(ALONE, *arguments)
 
 
-def tunit(size: int, folder: Path, *words: str) -> list[Ended]:
-    """`tunit WORDS` by `size` processes."""
-    return as_torchrun(_tunit, size, folder, words)
+def as_torchrun(work: Work, size: int, folder: Path, *arguments: Any, stop: Path | None = None) -> list[Ended]:
+    """How `size` processes end that call `work(*arguments)`, an importable function that may return an exit code.
 
-
-def as_torchrun(work: Work, size: int, folder: Path, *arguments: Any) -> list[Ended]:
-    """How `size` processes end that call `work(*arguments)`, an importable function that may return an exit code."""
+    The last one gets a SIGTERM when `stop` is there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -58,6 +57,11 @@ def as_torchrun(work: Work, size: int, folder: Path, *arguments: Any) -> list[En
         started.append(_CONTEXT.Process(target=_run, args=(folder, place, work, arguments)))
         started[-1].start()
     try:
+        while stop is not None and not stop.exists():
+            time.sleep(0.01)
+            assert all(process.is_alive() for process in started)
+        if stop is not None:
+            started[-1].terminate()
         for process in started:
             process.join(LONGEST_SECONDS)
         assert all(process.exitcode is not None for process in started), "processes hang"
@@ -81,9 +85,3 @@ def _run(folder: Path, place: dict[str, Any], work: Work, arguments: tuple[Any, 
 def _work(work: Work, folder: Path, arguments: tuple[Any, ...]) -> None:
     with processes() as group:
         torch.save(work(group, *arguments), folder / f"{group.rank}.pt")
-
-
-def _tunit(words: tuple[str, ...]) -> int:
-    from open_tunit.cli.main import main
-
-    return main(words)

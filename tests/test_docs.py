@@ -34,7 +34,7 @@ DOCS = ROOT / "docs"
 # Commands of results.md, ablations.md, log.md and performance.md are run by hand.
 PAGES = (
     "index.md", "own-folder.md", "domains.md", "evaluation.md", "translating.md", "translating-at-scale.md",
-    "sharing.md", "page.md", "method.md", "paper.md", "reliability.md", "faq.md",
+    "scale.md", "sharing.md", "page.md", "method.md", "paper.md", "reliability.md", "faq.md",
 )  # fmt: skip
 TINY = (
     "--size 32 --steps 2 --set model.guiding_width=5 --set model.generator_width=4 --set discriminator.width=4 "

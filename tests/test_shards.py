@@ -59,7 +59,7 @@ def test_the_manifest_has_checksums(written: Written) -> None:
 
 
 def test_webdataset_reads_them(written: Written, picture_folder: Path) -> None:
-    webdataset = pytest.importorskip("webdataset", reason="needs the extra data")
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # it leaves files open
         samples = list(webdataset.WebDataset(expand(written.pattern), shardshuffle=False))
@@ -146,6 +146,27 @@ def test_a_url_is_read_as_a_file_is(written: Written, tmp_path: Path) -> None:
     assert names == [sample.digest for sample in index.samples]
     with pytest.raises(FileNotFoundError, match=r"shards/5\.tar"):
         read_index("memory://shards/5.tar", tmp_path)
+
+
+def test_a_url_whose_package_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec", reason="needs the extra data")
+    with pytest.raises(ValueError, match="dropbox://"):
+        read_index("dropbox://pictures/0.tar", tmp_path)
+
+
+@pytest.mark.parametrize(("data", "named"), [("{0..1}.tar", "1.tar"), ("2.tar", "2.tar"), ("{2..0}.tar", "{2..0}.tar")])
+def test_training_on_no_shards(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, named: str
+) -> None:
+    """One is not there, or none: no tar file, or a pattern that counts down."""
+    shards = tmp_path / "shards"
+    write_shards(picture_folder, shards)
+    (shards / "000000.tar").rename(shards / "0.tar")
+    (shards / "2.tar").write_text("no tar" * 1000)
+    assert main(["train", "--preset", "cpu", "--data", f"{shards}/{data}", "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{shards}/{named}" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command(picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

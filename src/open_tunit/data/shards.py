@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -96,22 +96,13 @@ def read_sample(shard: str, sample: Sample) -> bytes:
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    """Part of a file, or of what a URL names, which is tried several times. Raises OSError."""
+    """Part of a file, or of what a URL names. Raises OSError."""
     if not _is_url(path):
         with open(path, "rb") as file:
             file.seek(offset)
             return file.read(length)
     system, place = _system(path)
-    for attempt in range(TRIES):
-        try:
-            return bytes(system.cat_file(place, start=offset, end=offset + length))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # each file system has its own
-            if attempt == TRIES - 1:
-                raise OSError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-            time.sleep(PAUSE_SECONDS * 2**attempt)
-    raise AssertionError
+    return bytes(_tried(path, lambda: system.cat_file(place, start=offset, end=offset + length)))
 
 
 def _scanned(shard: str) -> Index:
@@ -163,8 +154,25 @@ def _is_url(path: str) -> bool:
 def _system(url: str) -> tuple[Any, str]:
     import fsspec
 
-    system, place = fsspec.core.url_to_fs(url)
+    try:
+        system, place = fsspec.core.url_to_fs(url)
+    except ImportError as error:  # of the package for this kind of URL
+        raise ValueError(f"{url} cannot be opened: {error}") from error
     return system, str(place)
+
+
+def _tried(url: str, read: Callable[[], Any]) -> Any:
+    """What `read` gives, after several tries where need be. Raises OSError."""
+    for attempt in range(TRIES):
+        try:
+            return read()
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each file system has its own
+            if attempt == TRIES - 1:
+                raise OSError(f"{url} cannot be read: {' '.join(str(error).split())}") from error
+            time.sleep(PAUSE_SECONDS * 2**attempt)
+    raise AssertionError
 
 
 def _open(path: str) -> BinaryIO:
@@ -182,7 +190,7 @@ def _stat(path: str) -> tuple[int, str]:
             found = Path(path).stat()
             return found.st_size, str(found.st_mtime_ns)
         system, place = _system(path)
-        about = system.info(place)
+        about = _tried(path, lambda: system.info(place))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist; expected a tar file") from error
     return int(about["size"]), str(about.get("ETag") or about.get("mtime") or about.get("LastModified"))
