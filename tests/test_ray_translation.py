@@ -6,7 +6,9 @@ import contextlib
 import errno
 import json
 import shutil
+import socket
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +116,18 @@ def test_actors_by_what_the_nodes_have(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ray_translation._actors(nodes, "cpu", most=99).device == "cpu"
     with pytest.raises(ValueError, match="device is cuda:1"):
         ray_translation._actors(nodes, "cuda:1", most=99)
+
+
+def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        ray_translation._check_address(address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    ray = types.SimpleNamespace(is_initialized=lambda: False)
+    with pytest.raises(OSError, match=f"RAY_ADDRESS is {address}"), ray_translation._running(ray):
+        pass
+    for address in ("", "auto", "local"):
+        ray_translation._check_address(address)
 
 
 def test_an_error_of_a_worker_is_the_commands_and_what_was_done_is_kept(

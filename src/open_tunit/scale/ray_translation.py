@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,9 @@ from open_tunit.translation.references import Asked
 
 REPORT_SECONDS = 10
 """Between two lines of progress, each with a part of the manifest: what a killed command does twice."""
+
+ANSWER_SECONDS = 10
+"""In which a cluster takes a connection."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,7 @@ def _running(ray: Any) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     begins = not ray.is_initialized()
     if begins:
+        _check_address(os.environ.get("RAY_ADDRESS", ""))
         try:
             ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         except RuntimeError as error:  # such as a cluster with another version
@@ -120,6 +125,17 @@ def _running(ray: Any) -> Iterator[None]:
     finally:
         if begins:
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise OSError where a cluster's address does not answer, of which Ray would go on asking for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not port.isdigit():  # auto, local or none
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise OSError(f"RAY_ADDRESS is {address}, where no Ray answers: {error.strerror or error}") from error
 
 
 def _actors(nodes: list[dict[str, Any]], device: str, *, most: int) -> Actors:
