@@ -173,7 +173,7 @@ class _Session:
 
     def _damaged(self) -> dict[str, str]:
         """The samples of shards that some process could not decode, and why."""
-        images = self.batches.pixels
+        images: object = self.dataset.images
         own = images.damaged if isinstance(images, ShardImages) else {}
         return {file: reason for of_one in self.group.gathered(own) for file, reason in of_one.items()}
 

@@ -84,7 +84,7 @@ class Group:
                 raise ValueError(f"{self.local_rank + 1} processes and {count} GPUs; give --nproc-per-node {count}")
             torch.cuda.set_device(self.local_rank)
             return torch.device("cuda", self.local_rank)
-        device = choose_device(name)
+        device = choose_device("cpu" if name == "auto" else name)
         if device.type != "cpu":
             raise ValueError(f"device is {name!r} for {self.size} processes; expected auto, cuda or cpu")
         return device
