@@ -12,7 +12,7 @@ from open_tunit.cli.arguments import parse
 from open_tunit.cli.main import COMMANDS, main
 
 NEEDED = {"doctor": "x", 
-    "translate": "--source a --out b", "interpolate": "--source a --out b", "critters": "--out b",
+    "translate": "--source a --out b", "shard": "a --out b", "interpolate": "--source a --out b", "critters": "--out b",
     "distil": "--model a --out b", "export": "--model a --out b", "import-official": "a --out b",
 }  # fmt: skip
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def translate(
-    source: str,
-    out: str,
+    source: Annotated[str, tyro.conf.arg(metavar="PATH")],
+    out: Annotated[str, tyro.conf.arg(metavar="PATH")],
     model: Path = USUAL,
     reference: Path | None = None,
     domain: str | None = None,
@@ -43,14 +43,14 @@ def translate(
         domain: Instead of a reference: a domain's number or name, or all.
         neighbours: Use the N pictures of --among nearest in style to the reference, in its place.
         among: Folder of pictures, such as the one that was trained on.
-        sample: Number of styles to draw from the domain, not its mean.
+        sample: Number of styles drawn from the domain.
         seed: Random seed of the samples (0).
         strength: Interpolation between the source's own style code (0) and the reference's (1).
-        colours: source: its colours stay; reference: nothing but colours is taken; or a strength for colours, 0 to 1.
+        colours: source: its own stay; reference: nothing else is taken; or their strength, 0 to 1.
         whole: Translate all of each picture, not its middle square.
-        mask: Picture, folder with one of each source's name, or alpha (the source's own): redraw where it is white.
+        mask: Picture, folder of them by source's name, or alpha (its own): white is redrawn.
         overwrite: Replace pictures that are there already.
-        engine: ray is for very large folders, many machines and URLs, and goes on where it was stopped.
+        engine: ray: large folders, many machines, URLs.
         device: auto, cpu, cuda, cuda:1, ...
         precision: bfloat16 differs by about a grey level; auto is bfloat16 where it is fast.
     """
