@@ -247,7 +247,9 @@ class Penalised(Step):
 
     ways: frozenset[str] = frozenset()
 
-    def _penalised(self, state: State, batch: Batch, domains: Tensor) -> objectives.Objective:
+    def _penalised(
+        self, state: State, batch: Batch, domains: Tensor, reference_domains: Tensor
+    ) -> objectives.Objective:
         with contextlib.ExitStack() as stack:
             if "compiled" in self.ways:  # which cannot be differentiated twice
                 stack.enter_context(mock.patch.object(state.D, "_compiled_call_impl", None))
@@ -259,7 +261,7 @@ class Penalised(Step):
                 batch = dataclasses.replace(batch, x=batch.x.contiguous())
             if "r1_benchmark" in self.ways:
                 stack.enter_context(by_trial())
-            return super()._penalised(state, batch, domains)
+            return super()._penalised(state, batch, domains, reference_domains)
 
 
 @contextlib.contextmanager
