@@ -18,6 +18,7 @@ from open_tunit.cli.main import main
 from open_tunit.data.critters import SPECIES, Critter, critter, draw, true_answer
 from open_tunit.model_files import places
 from open_tunit.model_files.places import model_folder
+from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.settings.config import Model
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +85,44 @@ def test_its_examples_show_every_species(model: TUNIT) -> None:
     with Image.open(examples[0]) as first:
         assert first.size == (model.config.size, model.config.size)
     assert set(model.domains(examples).argmax(dim=1).tolist()) == set(range(model.config.domains))
+
+
+@pytest.fixture(scope="module")
+def fruits() -> TUNIT:
+    return TUNIT.from_pretrained("fruits")
+
+
+def test_fruits_is_small_and_holds_no_other_networks_weights(fruits: TUNIT) -> None:
+    folder = model_folder("fruits")
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 12_000_000
+    assert isinstance(fruits.E, GuidingNetwork)
+    assert not any("trunk.top" in name for name in fruits.state_dict())
+    stored = safetensors.torch.load_file(folder / "model.safetensors")
+    assert torch.float32 not in {value.dtype for value in stored.values()}
+
+
+def test_fruits_carries_its_attribution_and_licence() -> None:
+    folder = model_folder("fruits")
+    said = (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    assert all(word in said for word in ("Fruits-360", "Oltean", "creativecommons.org/licenses/by-sa/4.0"))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-sa-4.0" in card
+    assert 'from_pretrained("fruits")' in card
+
+
+def test_fruits_redraws_its_examples_in_each_others_domains(fruits: TUNIT) -> None:
+    examples = sorted((model_folder("fruits") / "examples").iterdir())
+    found = fruits.domains(examples).argmax(dim=1)
+    assert set(found.tolist()) == set(range(4))
+    redrawn = fruits.translate(fruits.squares(examples), fruits.squares(examples[1:] + examples[:1]))
+    assert torch.equal(fruits.domains(redrawn).argmax(dim=1), found.roll(-1))
+
+
+def test_fruits_parts_those_that_it_has_not_seen(fruits: TUNIT, fixtures: Path) -> None:
+    paths = sorted((fixtures / "data" / "fruits4_100" / "test").glob("*/*"))[::8]
+    found = fruits.domains(paths).argmax(dim=1).tolist()
+    right = [fruits.naming.names[k] in path.parent.name for k, path in zip(found, paths, strict=True)]
+    assert np.mean(right) >= 0.98
 
 
 def test_a_model_here_of_its_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
