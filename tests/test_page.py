@@ -246,7 +246,10 @@ def test_every_bundled_model_has_a_page(server: Server, tmp_path: Path) -> None:
         with urllib.request.urlopen(f"{other.address}/critters") as answer:
             assert b"translate_critters" in answer.read()
         with urllib.request.urlopen(f"{other.address}/config") as answer:
-            assert [page[1] for page in json.load(answer)["pages"]][1:] == ["critters"]
+            shown = json.load(answer)
+        assert [page[1] for page in shown["pages"]][1:] == ["critters"]
+        bars = [part["props"]["main_page_name"] for part in shown["components"] if part["type"] == "navbar"]
+        assert bars == ["fruits", "fruits"]
     finally:
         _stop(process, signal.SIGTERM)
 

@@ -39,6 +39,7 @@ def build_page(studios: Mapping[str, Studio], *, kept_seconds: int, address: str
         _page(page, studios[first], address, "")
     for name in others:
         with page.route(name):
+            Navbar(main_page_name=first)
             _page(page, studios[name], address, f"_{name}")
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
     return page
