@@ -24,6 +24,10 @@ def test_each_name_resolves(name: str) -> None:
     assert value.__module__.startswith("open_tunit.")
 
 
+def test_scripts_written_before_the_rooms_find_images() -> None:
+    assert open_tunit.images.read_image.__module__ == "open_tunit.media.images"
+
+
 def test_the_version_is_the_installed_one() -> None:
     assert open_tunit.__version__ == importlib.metadata.version("open-tunit")
 

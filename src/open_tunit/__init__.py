@@ -41,6 +41,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name == "images":  # as scripts import it that were written before media/ was a room
+        value = importlib.import_module("open_tunit.media.images")
     elif name == "__version__":
         value = importlib.import_module("importlib.metadata").version("open-tunit")
     else:
