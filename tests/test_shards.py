@@ -98,9 +98,10 @@ def test_other_files_are_left_alone(written: Written, picture_folder: Path, tmp_
         with pytest.raises(ValueError, match=str(folder)):
             write_shards(place, folder, **({"per_shard": PER_SHARD} | changed))
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(ValueError, match="mine"):
-        write_shards(picture_folder, tmp_path / "mine")
+    for other in ("letter.txt", "manifest.json"):
+        (tmp_path / "mine" / other).write_text('{"name": "an app"}')
+        with pytest.raises(ValueError, match="mine"):
+            write_shards(picture_folder, tmp_path / "mine")
 
 
 def test_shards_of_others_are_indexed_once(picture_folder: Path, tmp_path: Path) -> None:
@@ -129,6 +130,19 @@ def test_what_is_no_shard(written: Written, tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-512])
     with pytest.raises(ValueError, match=r"000000\.tar"):
         read_index(str(shard), tmp_path)
+
+
+@pytest.mark.parametrize("text", [
+    "", "[]", "7", "{}", '{"format_version": 1}', '{"format_version": "new"}', '{"format_version": 99}',
+    '{"format_version": 1, "bytes": 1, "samples": [["a"]], "unreadable": []}',
+    '{"format_version": 1, "bytes": 1, "samples": 5, "unreadable": []}',
+    '{"format_version": 1, "bytes": null, "samples": [], "unreadable": []}',
+])  # fmt: skip
+def test_what_is_no_index(written: Written, tmp_path: Path, text: str) -> None:
+    folder = Path(written.pattern).parent
+    (folder / "000000.json").write_text(text)
+    with pytest.raises(ValueError, match=r"index of .*000000\.tar"):
+        read_index(str(folder / "000000.tar"), tmp_path)
 
 
 def test_a_url_is_read_as_a_file_is(written: Written, tmp_path: Path) -> None:

@@ -68,13 +68,13 @@ def read_index(shard: str, cache_root: Path) -> Index:
     length, version = _stat(shard)
     beside = _read_text(shard.removesuffix(TAR) + INDEX)
     if beside is not None:
-        values = _checked(beside, shard)
-        if values["bytes"] != length:
-            raise ValueError(f"{shard} has {length} bytes, and {values['bytes']} by its index; copy or make it anew")
-        return _index_of(values)
+        index, indexed = _parsed(beside, shard)
+        if indexed != length:
+            raise ValueError(f"{shard} has {length} bytes, and {indexed} by its index; copy or make it anew")
+        return index
     kept = cache_root / f"shard-{hashlib.sha256(json.dumps([shard, length, version]).encode()).hexdigest()}{INDEX}"
     if kept.is_file():
-        return _index_of(_checked(kept.read_text(encoding="utf-8"), str(kept)))
+        return _parsed(kept.read_text(encoding="utf-8"), str(kept))[0]
     index = _scanned(shard)
     cache_root.mkdir(parents=True, exist_ok=True)
     write_text_atomic(kept, index_text(index, length))
@@ -131,20 +131,18 @@ def _pictures(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
             yield member, opened.read()
 
 
-def _checked(text: str, name: str) -> dict[str, Any]:
+def _parsed(text: str, name: str) -> tuple[Index, int]:
+    """An index, and its shard's length in bytes."""
     try:
         values = json.loads(text)
-        version = values["format_version"]
+        version = int(values["format_version"])
+        if version <= FORMAT:
+            rows = ((str(file), int(at), int(size), str(digest)) for file, at, size, digest in values["samples"])
+            unreadable = [(str(file), str(reason)) for file, reason in values["unreadable"]]
+            return Index([Sample(*row) for row in rows], unreadable), int(values["bytes"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the index of {name} is damaged; delete it, or make the shard anew") from error
-    if version > FORMAT:
-        raise ValueError(f"the index of {name} has format_version {version}, newer than {FORMAT}; upgrade open-tunit")
-    return dict(values)
-
-
-def _index_of(values: dict[str, Any]) -> Index:
-    unreadable = [(str(file), str(reason)) for file, reason in values["unreadable"]]
-    return Index([Sample(*row) for row in values["samples"]], unreadable)
+    raise ValueError(f"the index of {name} has format_version {version}, newer than {FORMAT}; upgrade open-tunit")
 
 
 def _is_url(path: str) -> bool:
