@@ -79,9 +79,8 @@ def _claim(out: Path, folder: Path, per_shard: int) -> None:
         known = read_json(out / MANIFEST)
         different = next((name for name, value in about.items() if known.get(name) != value), None)
         if different is not None:
-            there = (
-                f"{different} {known.get(different)} there, {about[different]} here" if known else "no shards of ours"
-            )
+            ours = different in known
+            there = f"{different} {known[different]} there, {about[different]} here" if ours else "no shards of ours"
             raise ValueError(f"{out} holds other files ({there}); name another folder")
         return
     out.mkdir(parents=True, exist_ok=True)
