@@ -23,7 +23,7 @@ from tiny import (
 
 from open_tunit import TUNIT
 from open_tunit.settings.recipes import OURS
-from open_tunit.training import loop
+from open_tunit.training.session import turns
 from open_tunit.training.session.monitor import Monitor
 from open_tunit.training.steps.descent import NotFiniteError
 from open_tunit.training.steps.step import Step
@@ -239,7 +239,7 @@ def test_spoilt_weights_are_found_before_the_next_phase(
 
 def test_a_run_with_pairs_goes_on_to_the_bit(config: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table of pairs is made anew in each session: it follows from the frozen E and the images."""
-    monkeypatch.setattr(loop, "LEAST_CONFIDENCE", 0.0)
+    monkeypatch.setattr(turns, "LEAST_CONFIDENCE", 0.0)
     pairs = {"training.pair_steps": 3, "training.pair_weight": 2.0, "data.views.flip": True}
     whole, said = trained(config(steps=8, set=pairs, out=str(tmp_path / "whole")))
     phases = ["guiding", "pairs", "joint", "joint"]
@@ -252,7 +252,7 @@ def test_a_run_with_pairs_goes_on_to_the_bit(config: Begin, tmp_path: Path, monk
 
 
 def test_unlike_pictures_are_trained_without_pairs(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "LEAST_CONFIDENCE", 1.1)
+    monkeypatch.setattr(turns, "LEAST_CONFIDENCE", 1.1)
     asked = config(steps=6, set={"training.pair_steps": 3})
     _, said = trained(asked)
     assert "warning: the images of different domains are unlike each other" in said
@@ -265,7 +265,7 @@ def test_unlike_pictures_are_trained_without_pairs(config: Begin, monkeypatch: p
 def test_a_run_that_gave_up_pairs_and_was_killed_goes_on_to_the_bit(
     config: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "LEAST_CONFIDENCE", 1.1)
+    monkeypatch.setattr(turns, "LEAST_CONFIDENCE", 1.1)
     given: dict[str, Any] = {"steps": 5, "set": {"training.pair_steps": 2}}
     straight, _ = trained(config(out=str(tmp_path / "straight"), **given))
     count = Monitor.step

@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(pictures: Path, run: Path, tmp_p
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("open_tunit.training.loop._Session._turn_of_phase", _stopping_at(3, stop))
+        patch.setattr("open_tunit.training.session.turns.Turns.take", _stopping_at(3, stop))
         with pytest.raises(Stopped):
             trained(config, evaluator=validate)
     assert "going on from step 2 of 4" in trained(config, evaluator=validate)
@@ -144,16 +144,16 @@ def test_a_stopped_run_goes_on_to_the_same_bits(pictures: Path, run: Path, tmp_p
 
 
 def _stopping_at(step: int, stop: Any) -> Any:
-    from open_tunit.training.loop import _Session
+    from open_tunit.training.session.turns import Turns
 
-    honest = _Session._turn_of_phase
+    honest = Turns.take
 
-    def turn(session: Any, phase: Any) -> None:
-        if session.state.step == step:
+    def take(turns: Turns, phase: Any, plan: Any) -> Any:
+        if turns.state.step == step:
             stop()
-        honest(session, phase)
+        return honest(turns, phase, plan)
 
-    return turn
+    return take
 
 
 def test_minutes_are_turned_into_steps(pictures: Path, tmp_path: Path) -> None:

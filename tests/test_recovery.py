@@ -17,6 +17,7 @@ from open_tunit import Config
 from open_tunit.data.batches import Batch, PairBatch
 from open_tunit.runs import NOT_FINITE, Run
 from open_tunit.training import loop
+from open_tunit.training.session import turns
 from open_tunit.training.session.interrupts import Interrupted
 from open_tunit.training.session.monitor import Monitor
 from open_tunit.training.session.recovery import MOST_RETRIES
@@ -46,7 +47,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
 
         monkeypatch.setattr(loop, "batch_of", batch_of)
 
-    monkeypatch.setattr(loop, "LEAST_CONFIDENCE", 0.0)
+    monkeypatch.setattr(turns, "LEAST_CONFIDENCE", 0.0)
     return choose
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from open_tunit.card import model_card
-from open_tunit.data.batches import Batches, ImageCodes
+from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset
 from open_tunit.data.shard_images import ShardImages
 from open_tunit.model import TUNIT
@@ -21,16 +21,6 @@ from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.distributed.group import Group, processes
-from open_tunit.training.fitting.pretrained import image_codes
-from open_tunit.training.fitting.transitions import (
-    LEAST_CONFIDENCE,
-    begin_prototypes,
-    frozen_codes,
-    open_palette,
-    pair_table,
-    settle_domains,
-    settle_statistics,
-)
 from open_tunit.training.pacing.pace import Clock
 from open_tunit.training.pacing.timekeeper import Timekeeper
 from open_tunit.training.plan import Phase, Plan
@@ -41,10 +31,11 @@ from open_tunit.training.session.monitor import Monitor
 from open_tunit.training.session.reached import Reached, reached
 from open_tunit.training.session.recovery import MOST_RETRIES, keep_batch
 from open_tunit.training.session.starting import Consent, Start, about_model, alone, start
+from open_tunit.training.session.turns import Turns
 from open_tunit.training.steps.descent import NotFiniteError
 from open_tunit.training.steps.graphs import Steps
 from open_tunit.training.steps.methods import batch_of, make_step
-from open_tunit.training.steps.state import State, alter
+from open_tunit.training.steps.state import State
 
 Evaluator = Callable[[TUNIT, Dataset], Mapping[str, float]]
 """Figures of a model on the validation images; `score` is the one that chooses RUN/best, higher is better."""
@@ -146,7 +137,7 @@ class _Session:
     def _complete(self) -> None:
         """Write the model of a finished run where it is missing."""
         if self.run.model_step() != self.state.step:
-            self._check_weights()
+            self.state.check()
             self._save()
 
     def _step_and_report(self, every: int) -> None:
@@ -154,7 +145,7 @@ class _Session:
         if phase.train_generator and self._time_is_up():
             self._end_here()
         if self.state.step % every == 0 or self.state.step == self.plan.steps:
-            self._check_weights()
+            self.state.check()
             self.reached.good_step = self.state.step
             self.monitor.damaged = self._damaged()
             self._follow(self.group.first(lambda: self._report_and_save(phase)))
@@ -178,8 +169,9 @@ class _Session:
         return {file: reason for of_one in self.group.gathered(own) for file, reason in of_one.items()}
 
     def _one_step(self) -> Phase:
-        self._turn_of_phase(self.plan.phase(self.state.step))
         step = self.state.step
+        turns = Turns(state=self.state, batches=self.batches, group=self.group, console=self.monitor.console)
+        self._follow(turns.take(self.plan.phase(step), self.plan))
         phase = self.plan.phase(step)
         self.timekeeper.step_begins(phase, step)
         batch = batch_of(self.batches, phase, step, self.plan.batch_size(phase))
@@ -210,57 +202,6 @@ class _Session:
         self.group.first(lambda: run.cut_log(good_step))
         self.monitor.went_back()
         self.timekeeper.went_back()
-
-    def _turn_of_phase(self, phase: Phase) -> None:
-        """What is done once, before the step at which the prototypes or the joint phase begin."""
-        plan, seed = self.plan, self.plan.config.seed
-        unlabelled = plan.supervision == "none"  # labels number the domains; clusters would number them anew
-        if unlabelled and plan.training.prototypes_start > 0 and self.state.step == plan.domains_start:
-            self._once(lambda: begin_prototypes(self.state, self.batches, plan))
-        if plan.recipe.pretrained:
-            if self.batches.codes is None:
-                self._compute_codes()
-        elif phase.train_generator and phase.generator_steps == 0:
-            if phase.freeze_domains:
-                self._once(lambda: settle_statistics(self.state, self.batches, seed))
-                if unlabelled:
-                    self._once(lambda: settle_domains(self.state, self.batches, plan))
-            self._once(lambda: open_palette(self.state, self.batches, seed))
-        if not plan.recipe.pretrained:  # E's codes stay the same in the pair phase alone
-            self.batches.codes = self._frozen_codes() if phase.name == "pairs" else None
-        if phase.train_generator and plan.pairs and self.batches.pairs is None:
-            self._find_pairs()
-
-    def _once(self, change: Callable[[], object]) -> None:
-        """A change of sound weights, which one process works out for all."""
-        self._check_weights()
-        alter(self.state, self.group, change)
-
-    def _frozen_codes(self) -> ImageCodes:
-        if self.batches.codes is not None:
-            return self.batches.codes
-        return self.group.first(lambda: frozen_codes(self.state, self.batches)).on(self.batches.device)
-
-    def _compute_codes(self) -> None:
-        """Where E is fitted, not trained: what it gives for each image, once a session."""
-        print_line(self.monitor.console, "computing the pretrained network's features of the images")
-        codes = alter(self.state, self.group, lambda: image_codes(self.state, self.batches, self.plan))
-        self.batches.codes = codes.on(self.batches.device)
-
-    def _find_pairs(self) -> None:
-        """Pairs of training images, anew in each session: they follow from the frozen E and the images alone."""
-        table = self.group.first(lambda: pair_table(self.state, self.batches, self.plan))
-        if table.confidence >= LEAST_CONFIDENCE:
-            self.batches.pairs = table
-            return
-        print_warning(
-            self.monitor.console,
-            f"the images of different domains are unlike each other (pairs count {table.confidence:.2f} of 1, at least "
-            f"{LEAST_CONFIDENCE} is needed): trained without pairs",
-        )
-        self._follow(self.plan.without_pairs())
-        if not self.plan.recipe.pretrained:  # this step is a joint one now
-            self.batches.codes = None
 
     def _end_here(self) -> None:
         """Make the steps so far all steps of the run: the machine was slower than when they were counted out."""
@@ -302,14 +243,10 @@ class _Session:
         return model
 
     def _save_checkpoint(self, seconds: float) -> None:
-        self._check_weights()
+        self.state.check()
         so_far = self.reached
         so_far.seconds, so_far.first_domains = seconds, self.watch.first
         self.run.save_checkpoint(so_far.checkpoint(self.plan), self.state.step, good_step=so_far.good_step)
-
-    def _check_weights(self) -> None:
-        if not self.state.is_finite():
-            raise NotFiniteError(f"weights are not finite after step {self.state.step}")
 
     def _validation(self, model: TUNIT, phase: Phase | None) -> dict[str, float]:
         """The evaluator's figures at this report; none before G learns, where none are asked for, or without images."""

@@ -18,6 +18,7 @@ from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
+from open_tunit.training.steps.descent import NotFiniteError
 
 Result = TypeVar("Result")
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
@@ -82,6 +83,11 @@ class State:
         self.keys = Queue(self.keys.size, values["keys"].to(self.keys.rows.device))
         self.logits = Queue(self.logits.size, values["logits"].to(self.logits.rows.device))
         self.step = values["step"]
+
+    def check(self) -> None:
+        """Raise NotFiniteError unless every weight is a number."""
+        if not self.is_finite():
+            raise NotFiniteError(f"weights are not finite after step {self.step}")
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
