@@ -21,7 +21,7 @@ LAYERS = [
     {"networks", "losses", "metrics", "media", "model_files"},
     {"device"},
     {"settings", "parts"},
-    {"files", "lock", "rng", "terminal"},
+    {"files", "lock", "rng", "terminal", "urls"},
 ]
 TRAINING = [
     {"loop", "distillation"},

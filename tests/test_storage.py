@@ -38,7 +38,7 @@ def test_files_of_a_url_are_copied(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "back.bin").read_bytes() == b"some"
     with pytest.raises(FileNotFoundError):
         storage.fetch("nothing.bin", tmp_path / "x.bin")
-    with pytest.raises(OSError, match="nosuchprotocol"):
+    with pytest.raises(ValueError, match="nosuchprotocol"):
         Storage.of("nosuchprotocol://a").files()
 
 

@@ -9,6 +9,7 @@ import tyro
 
 from open_tunit.cli.models import USUAL, open_model
 from open_tunit.settings.config import Precision
+from open_tunit.urls import is_url
 
 if TYPE_CHECKING:
     from open_tunit.translation.references import Asked
@@ -54,7 +55,7 @@ def translate(
         device: auto, cpu, cuda, cuda:1, ...
         precision: bfloat16 differs by about a grey level; auto is bfloat16 where it is fast.
     """
-    if engine == "local" and "://" in f"{source} {out}":
+    if engine == "local" and (is_url(source) or is_url(out)):
         raise ValueError(f"--source is {source}, --out {out}; URLs need --engine ray")
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")

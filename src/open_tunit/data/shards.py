@@ -15,6 +15,7 @@ from open_tunit.data.scan import SUFFIXES
 from open_tunit.files import write_text_atomic
 from open_tunit.media.encoded import Encoded
 from open_tunit.media.images import UnreadableImage, header_size
+from open_tunit.urls import file_system, is_url
 
 FORMAT = 1
 TAR, INDEX = ".tar", ".json"
@@ -51,7 +52,7 @@ def expand(pattern: str) -> list[str]:
     """The shards that a pattern names, in order: each `{first..last}` counts. Raises ValueError where one goes down."""
     found = RANGE.search(pattern)
     if found is None:
-        return [str(Path(pattern).expanduser()) if not _is_url(pattern) else pattern]
+        return [str(Path(pattern).expanduser()) if not is_url(pattern) else pattern]
     first, last = found[1], found[2]
     if int(last) < int(first):
         raise ValueError(f"{pattern} counts from {first} down to {last}; expected {{{last}..{first}}}")
@@ -97,11 +98,11 @@ def read_sample(shard: str, sample: Sample) -> bytes:
 
 def read_range(path: str, offset: int, length: int) -> bytes:
     """Part of a file, or of what a URL names. Raises OSError."""
-    if not _is_url(path):
+    if not is_url(path):
         with open(path, "rb") as file:
             file.seek(offset)
             return file.read(length)
-    system, place = _system(path)
+    system, place = file_system(path)
     return bytes(_tried(path, lambda: system.cat_file(place, start=offset, end=offset + length)))
 
 
@@ -145,20 +146,6 @@ def _parsed(text: str, name: str) -> tuple[Index, int]:
     raise ValueError(f"the index of {name} has format_version {version}, newer than {FORMAT}; upgrade open-tunit")
 
 
-def _is_url(path: str) -> bool:
-    return "://" in path
-
-
-def _system(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        system, place = fsspec.core.url_to_fs(url)
-    except ImportError as error:  # of the package for this kind of URL
-        raise ValueError(f"{url} cannot be opened: {error}") from error
-    return system, str(place)
-
-
 def _tried(url: str, read: Callable[[], Any]) -> Any:
     """What `read` gives, after several tries where need be. Raises OSError."""
     for attempt in range(TRIES):
@@ -174,9 +161,9 @@ def _tried(url: str, read: Callable[[], Any]) -> Any:
 
 
 def _open(path: str) -> BinaryIO:
-    if not _is_url(path):
+    if not is_url(path):
         return open(path, "rb")
-    system, place = _system(path)
+    system, place = file_system(path)
     opened: BinaryIO = system.open(place, "rb")
     return opened
 
@@ -184,10 +171,10 @@ def _open(path: str) -> BinaryIO:
 def _stat(path: str) -> tuple[int, str]:
     """How long it is, and what changes when it does. Raises FileNotFoundError."""
     try:
-        if not _is_url(path):
+        if not is_url(path):
             found = Path(path).stat()
             return found.st_size, str(found.st_mtime_ns)
-        system, place = _system(path)
+        system, place = file_system(path)
         about = _tried(path, lambda: system.info(place))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist; expected a tar file") from error

@@ -12,6 +12,7 @@ from open_tunit.data.scan import SUFFIXES, scan
 from open_tunit.files import naming, write_text_atomic
 from open_tunit.media.reasons import BY_SUFFIX
 from open_tunit.media.video import FILMS
+from open_tunit.urls import file_system, is_url
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Storage:
     @classmethod
     def of(cls, place: str) -> Storage:
         """A folder is made absolute, for processes that run elsewhere. Raises ModuleNotFoundError without fsspec."""
-        if "://" not in place:
+        if not is_url(place):
             return cls(str(Path(place).expanduser().absolute()))
         import fsspec  # noqa: F401
 
@@ -35,15 +36,14 @@ class Storage:
     @property
     def folder(self) -> Path | None:
         """The folder, where it is none of a URL."""
-        return None if "://" in self.place else Path(self.place)
+        return None if is_url(self.place) else Path(self.place)
 
     def files(self, below: str = "") -> list[str]:
         """All files, sorted, in the folder `below` alone where it is given; none where there is no such folder."""
         if self.folder is not None:
             found = (path for path in (self.folder / below).rglob("*") if path.is_file())
             return sorted(path.relative_to(self.folder).as_posix() for path in found)
-        with self._told():
-            system, root = self._system()
+        with self._system() as (system, root):
             return sorted(path[len(root) :].lstrip("/") for path in system.find(f"{root}/{below}".rstrip("/")))
 
     def read_text(self, name: str) -> str:
@@ -51,8 +51,7 @@ class Storage:
         try:
             if self.folder is not None:
                 return (self.folder / name).read_text(encoding="utf-8")
-            with self._told():
-                system, root = self._system()
+            with self._system() as (system, root):
                 return bytes(system.cat_file(f"{root}/{name}")).decode()
         except FileNotFoundError:
             return ""
@@ -65,8 +64,7 @@ class Storage:
                 path.parent.mkdir(parents=True, exist_ok=True)
             write_text_atomic(path, text)
             return
-        with self._told():
-            system, root = self._system()
+        with self._system() as (system, root):
             parent, _, _ = f"{root}/{name}".rpartition("/")
             system.makedirs(parent, exist_ok=True)
             system.pipe_file(f"{root}/{name}", text.encode())
@@ -77,36 +75,28 @@ class Storage:
             if self.folder is not None:
                 (self.folder / name).unlink(missing_ok=True)
             else:
-                with self._told():
-                    system, root = self._system()
+                with self._system() as (system, root):
                     system.rm_file(f"{root}/{name}")
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy a URL's file to `target`. Raises FileNotFoundError, OSError."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        with self._told():
-            system, root = self._system()
+        with self._system() as (system, root):
             system.get_file(f"{root}/{name}", str(target))
 
     def store(self, source: Path, name: str) -> None:
         """Copy the file `source` to a URL. Raises OSError."""
-        with self._told():
-            system, root = self._system()
+        with self._system() as (system, root):
             parent, _, _ = f"{root}/{name}".rpartition("/")
             system.makedirs(parent, exist_ok=True)
             system.put_file(str(source), f"{root}/{name}")
 
-    def _system(self) -> tuple[Any, str]:
-        import fsspec
-
-        system, root = fsspec.core.url_to_fs(self.place)
-        return system, root.rstrip("/")
-
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Refusals within become OSErrors that name the URL: each file system has its own."""
+    def _system(self) -> Iterator[tuple[Any, str]]:
+        """The URL's file system and place; refusals within become OSErrors that name it: each system has its own."""
+        system, root = file_system(self.place)
         try:
-            yield
+            yield system, root.rstrip("/")
         except FileNotFoundError:
             raise
         except Exception as error:

@@ -15,6 +15,7 @@ from open_tunit.settings.format_v1 import config_of_v1
 from open_tunit.settings.presets import PRESETS
 from open_tunit.settings.recipes import RECIPES, RecipeName
 from open_tunit.settings.sections import SIZES, Data, Discriminator, Fit, Model, Training, ViewSettings
+from open_tunit.urls import is_url
 
 __all__ = ["SIZES", "Config", "Data", "Discriminator", "Fit", "Model", "Precision", "Training", "ViewSettings"]
 
@@ -216,5 +217,5 @@ def _critters_species(folder: str) -> int:
 
 def _absolute(path: str) -> str:
     place = Path(path).expanduser()
-    here = place.exists() or (path.endswith(".tar") and "://" not in path)
+    here = place.exists() or (path.endswith(".tar") and not is_url(path))
     return str(place.absolute()) if here and not is_critters(path) else path
