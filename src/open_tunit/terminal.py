@@ -6,10 +6,18 @@ import os
 
 from rich.console import Console
 
+TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Variables that torchrun sets, all of them; others, such as MPI's wrappers, set some."""
+
+
+def by_torchrun() -> bool:
+    """Whether torchrun started this process."""
+    return all(name in os.environ for name in TORCHRUN)
+
 
 def leads() -> bool:
-    """Whether this process tells the user what happens: of those that torchrun starts, the first does."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process prints what happens: of those that torchrun starts, the first does."""
+    return not by_torchrun() or os.environ["RANK"] == "0"
 
 
 def print_line(console: Console, text: str) -> None:

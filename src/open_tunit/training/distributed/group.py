@@ -23,14 +23,13 @@ import torch.distributed as dist
 from rich.console import Console
 
 from open_tunit.device import choose_device
+from open_tunit.terminal import by_torchrun
 from open_tunit.training.distributed.shares import Share
 
 if TYPE_CHECKING:  # not in every build of torch
     from torch.distributed.distributed_c10d import Store
 
 Result = TypeVar("Result")
-VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""By which torchrun tells a process its place."""
 LONGEST_STEP = datetime.timedelta(minutes=10)
 """For which a process waits for the others within a step; after it they count as lost."""
 LONGEST_ALONE = datetime.timedelta(days=1)
@@ -178,7 +177,7 @@ def processes() -> Iterator[Group]:
 
     Raises OtherProcessError where a process of the group is lost.
     """
-    if not all(name in os.environ for name in VARIABLES) or os.environ["WORLD_SIZE"] == "1":
+    if not by_torchrun() or os.environ["WORLD_SIZE"] == "1":
         yield ALONE
         return
     rank = int(os.environ["RANK"])
