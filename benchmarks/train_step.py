@@ -21,12 +21,12 @@ from reference_step import Reference
 from torch import Tensor
 
 from open_tunit.data import views
-from open_tunit.data.batches import Batch
+from open_tunit.data.batches import Batch, PairTargets
 from open_tunit.device import choose_device, keep_freed_memory
 from open_tunit.settings.config import Config
 from open_tunit.training.plan import Plan
+from open_tunit.training.steps.methods import make_step
 from open_tunit.training.steps.state import State, new_state
-from open_tunit.training.steps.step import Step
 
 LAZY = 4
 """Steps between gradient penalties in the lazy variant."""
@@ -133,6 +133,7 @@ def variants(config: Config, device: torch.device, precisions: list[str]) -> dic
         for name, variant in found.items()
         if (variant.half is not None or config.preset_name == "paper")
         and (not variant.half or "bfloat16" in precisions)
+        and (variant.every == 1 or config.recipe != "pretrained")  # which has no gradient penalty
     }
 
 
@@ -173,10 +174,10 @@ def ours(config: Config, state: State, batch: Batch, *, half: bool, every: int) 
         "training.r1_every": every,
         "training.joint_start": 1,
         "training.prototypes_start": 0.0,
-        "training.pair_weight": 0.0,
     }
+    timed |= {"training.pair_steps": 1} if batch.pairs is not None else {"training.pair_weight": 0.0}
     plan = Plan.of(config.replace(timed))
-    step, phase = Step(plan, half), plan.phase(1)
+    step, phase = make_step(plan, half=half), plan.phase(1)
     state.keys.push(queue(config, batch.x.device).to(batch.x.dtype))
 
     def run() -> None:
@@ -201,7 +202,17 @@ def pictures(config: Config, device: torch.device, dtype: torch.dtype = torch.fl
         labels=torch.full((count,), -1, device=device),
         unlabelled=torch.arange(count, device=device),
         permutation=torch.randperm(count, generator=generator).to(device),
+        **(frozen_codes(config, x) if config.recipe == "pretrained" else {}),
     )
+
+
+def frozen_codes(config: Config, x: Tensor) -> dict[str, Any]:
+    """What a fitted E gives for a batch, and a pair for each of its images."""
+    generator = torch.Generator().manual_seed(1)
+    styles = torch.randn(len(x), config.model.style_dim, generator=generator).to(x)
+    every = torch.arange(len(x), device=x.device)
+    pairs = PairTargets(every, x.flip(0), torch.ones(len(x)).to(x), styles.flip(0))
+    return {"styles": styles, "domains": every % config.model.domains, "pairs": pairs}
 
 
 def queue(config: Config, device: torch.device) -> Tensor:
