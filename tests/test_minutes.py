@@ -21,7 +21,7 @@ from open_tunit.training.session import opening
 def test_minutes_become_steps_once(config: Begin) -> None:
     asked = config(joint_start=None, minutes=0.01, report_every=1000, set={"training.guiding_share": 0.3})
     asked = asked.replace({"training.batch": 2, "training.guiding_batch": 2})
-    model, said = trained(asked, clock=ticking(0.005))
+    model, said = trained(asked, clock=ticking(0.02))
     training = stored_settings(asked)["training"]
     assert model.about["step"] == training["steps"] > training["joint_start"] > 0
     _, said = trained(asked)
@@ -45,16 +45,16 @@ def test_a_machine_that_becomes_slow_ends_the_run_in_time(config: Begin, monkeyp
 
     monkeypatch.setattr(opening, "fitted_to_minutes", hopeful)
     asked = config(joint_start=None, minutes=0.02, report_every=1_000_000)
-    model, said = trained(asked, clock=ticking(0.02))
+    model, said = trained(asked, clock=ticking(0.05))
     steps = stored_settings(asked)["training"]["steps"]
-    assert 50 < steps < 65  # a look at the clock per step
+    assert 20 < steps < 30  # a look at the clock per step
     assert f"0.02 minutes are up at step {steps} of 1000000 that were planned" in said
     assert model.about["step"] == steps
     assert [line["step"] for line in lines_of(asked)] == [steps]
-    assert lines_of(asked)[0]["seconds"] == pytest.approx(1.2, abs=0.05)
+    assert lines_of(asked)[0]["seconds"] == pytest.approx(1.2, abs=0.1)
     _, said = trained(asked)
     assert f"finished: {steps} steps" in said
-    trained(asked.replace({"minutes": 0.03}), clock=ticking(0.02))
+    trained(asked.replace({"minutes": 0.03}), clock=ticking(0.05))
     assert stored_settings(asked)["training"]["steps"] > steps
 
 

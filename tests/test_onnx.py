@@ -164,3 +164,11 @@ def test_networks_that_differ_are_not_kept(network: TUNIT, tmp_path: Path, monke
     with pytest.raises(ParityError, match="differs from PyTorch by"):
         export_onnx(network, tmp_path / "files")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_that_is_exported_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "_parts", lambda _: ())
+    model = TUNIT(SHAPES).double().train()
+    export_onnx(model, tmp_path / "files")
+    assert model.training
+    assert {value.dtype for value in model.parameters()} == {torch.float64}

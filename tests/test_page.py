@@ -48,7 +48,9 @@ SERVE = """
 import sys
 from pathlib import Path
 from open_tunit import TUNIT
+from open_tunit.web import page
 from open_tunit.web.server import serve
+page.DELETED_EVERY_SECONDS = 1
 folder, port, kept = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 model = TUNIT.from_pretrained(folder)
 serve({"mine": (model, folder / "examples")}, host="127.0.0.1", port=port, kept_seconds=kept)
@@ -355,14 +357,17 @@ def test_uploads_are_deleted_when_they_are_old(server: Server, tmp_path: Path) -
     temporary.mkdir()
     model = server.model
     model.save_pretrained(tmp_path / "model")
-    process = _start(["-c", SERVE, str(tmp_path / "model"), str(port), "30"], temporary)
-    short = Server(f"http://127.0.0.1:{port}", process, temporary, model, server.source, server.reference)
+    process = _start(["-c", SERVE, str(tmp_path / "model"), str(port), str(KEPT_SECONDS)], temporary)
+    other = Server(f"http://127.0.0.1:{port}", process, temporary, model, server.source, server.reference)
     try:
-        _ask(_client(short), short.source, short.reference)
+        _ask(_client(other), other.source, other.reference)
+        old, *young = other.uploads()
+        os.utime(old, (0, time.time() - KEPT_SECONDS - 1))
         waited = time.monotonic()
-        while short.uploads() and time.monotonic() - waited < PATIENCE_SECONDS:
-            time.sleep(0.5)
-        assert short.uploads() == []
+        while old.exists() and time.monotonic() - waited < PATIENCE_SECONDS:
+            time.sleep(0.2)
+        assert other.uploads() == young
+        assert young
     finally:
         _stop(process, signal.SIGINT)
     assert process.returncode == 0

@@ -23,6 +23,7 @@ from open_tunit.evaluation.features.extractors import own_features
 from open_tunit.evaluation.protocol import Asked
 from open_tunit.evaluation.run import evaluate_run
 from open_tunit.evaluation.translations import validate
+from open_tunit.interop import onnx
 from open_tunit.interop.hub import Upload, stage
 from open_tunit.networks.backbone import Backbone
 from open_tunit.networks.guiding import GuidingNetwork
@@ -245,18 +246,19 @@ def test_the_page_answers(model: TUNIT, run: Path, files: list[Path]) -> None:
     assert {domain for _, domain, _ in studio.sort(list(map(str, files)))} == {0, 1}
 
 
-def test_its_onnx_files_translate_as_it_does(run: Path, model: TUNIT, files: list[Path], tmp_path: Path) -> None:
+def test_its_onnx_file_sorts_and_encodes_as_it_does(
+    run: Path, model: TUNIT, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G is as every other model's (test_onnx.py), and takes the longest to export."""
     onnxruntime = pytest.importorskip("onnxruntime")
+    parts = onnx._parts
+    monkeypatch.setattr(onnx, "_parts", lambda model: parts(model)[:1])
     assert main(["export", "--model", str(run / "model"), "--out", str(tmp_path / "files")]) == 0
-    guiding, generator = (
-        onnxruntime.InferenceSession(tmp_path / "files" / f"{name}.onnx") for name in ("guiding", "generator")
-    )
+    guiding = onnxruntime.InferenceSession(tmp_path / "files" / "guiding.onnx")
     x = model.squares(files)
     domains, style = guiding.run(["domains", "style"], {"image": x.numpy()})
-    (translation,) = generator.run(["translation"], {"image": x.numpy(), "style": np.roll(style, 1, axis=0)})
     np.testing.assert_allclose(domains, model.domains(x).numpy(), atol=1e-4)
     np.testing.assert_allclose(style, model.style(x).numpy(), atol=1e-4)
-    np.testing.assert_allclose(translation, model.translate(x, x.roll(1, 0)).numpy(), atol=1e-4)
 
 
 def test_the_hub_gets_all_that_it_needs(run: Path, model: TUNIT, files: list[Path], tmp_path: Path) -> None:

@@ -86,14 +86,14 @@ def test_a_batch_that_cannot_be_kept_hides_no_error(
         _train(picture_folder, tmp_path / "run", on_nan="stop")
 
 
-@pytest.mark.parametrize(("phases", "step"), [("joint", 1), ("joint", SPOILT), ("pairs", SPOILT), ("pairs", 7)])
+@pytest.mark.parametrize(("phases", "step"), [("joint", 1), ("pairs", SPOILT), ("pairs", 7)])
 def test_a_run_that_went_back_is_the_same_wherever_it_was_stopped(
     picture_folder: Path, tmp_path: Path, spoil: Spoil, monkeypatch: pytest.MonkeyPatch, phases: str, step: int
 ) -> None:
     clean = _train(picture_folder, tmp_path / "clean", phases)
     spoil(step, 2)
     whole = _train(picture_folder, tmp_path / "whole", phases)
-    counted, stops = Monitor.step, [number for number in range(step, STEPS) if number % REPORT_EVERY][:3]
+    counted, stops = Monitor.step, [number for number in range(step, STEPS) if number % REPORT_EVERY][:2]
 
     def stopping(self: Monitor, terms: Any, number: int, *more: Any) -> None:
         counted(self, terms, number, *more)

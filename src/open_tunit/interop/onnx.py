@@ -84,7 +84,6 @@ def export_onnx(model: TUNIT, out: str | os.PathLike[str], *, archive: bool = Fa
     target = Path(out)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ValueError(f"{target} exists already and is not an empty folder; name another")
-    model = model.cpu().float().eval()
     model = copy.deepcopy(model).cpu().float().eval()
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
