@@ -16,7 +16,8 @@ USER_ERROR = 2
 
 SETTINGS = (
     "model.style_dim=8", "model.palette_dim=3",
-    "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
+    "model.guiding_width=4", "model.guiding_depths=[1,1,1,1,1]",
+    "model.generator_width=4", "model.generator_blocks=1", "model.style_mlp_width=16",
     "model.projection_dim=8", "discriminator.width=4", "discriminator.max_width=8",
     "training.batch=4", "training.guiding_batch=8", "training.joint_start=1",
     "training.pair_steps=0",

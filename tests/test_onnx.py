@@ -30,7 +30,8 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "translate_onnx.py"
 USER_ERROR = 2
 LIMIT = 1e-4
 SHAPES = Model(
-    size=32, domains=3, style_dim=8, guiding_width=4, palette_dim=3, generator_width=4, generator_bottleneck=8,
+    size=32, domains=3, style_dim=8, guiding_width=4, palette_dim=3, generator_width=4, generator_blocks=1,
+    generator_bottleneck=8,
     style_mlp_width=16,
 )  # fmt: skip
 

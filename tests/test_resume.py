@@ -21,7 +21,8 @@ PATIENCE_SECONDS = 120
 SETTINGS = (
     f"report_every={REPORT_EVERY}", f"training.joint_start={JOINT_START}", "training.prototypes_start=0.5",
     "model.style_dim=8", "model.palette_dim=3",
-    "model.guiding_width=4", "model.generator_width=4", "model.style_mlp_width=16",
+    "model.guiding_width=4", "model.guiding_depths=[1,1,1,1,1]",
+    "model.generator_width=4", "model.generator_blocks=1", "model.style_mlp_width=16",
     "model.projection_dim=8", "discriminator.width=4", "discriminator.max_width=16",
     "training.batch=4", "training.guiding_batch=8", "training.pair_steps=6", "data.views.flip=true",
 )  # fmt: skip
