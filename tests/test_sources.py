@@ -109,6 +109,9 @@ def test_no_name_leads_out_of_the_folder(picture_folder: Path, tmp_path: Path) -
     assert names == ["good.png"]
     assert refused.keys() == {name for name in bad if name.endswith(".png")}
     assert refused["../b.png"] == refused["/etc/a.png"] == "would lie outside the folder, by its name"
+    theirs(tmp_path / "1.tar", {"/etc/a.png": picture, "../b.png": picture})
+    _, names, refused = sources_in(f"{tmp_path}/{{0..1}}.tar")
+    assert (names, len(refused)) == (["good.png"], 8)
     with pytest.raises(ValueError, match="no picture"):
         sources_in(str(tmp_path / "bad.tar"))
 
