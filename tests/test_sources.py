@@ -103,7 +103,7 @@ def test_names_that_several_shards_have(picture_folder: Path, tmp_path: Path) ->
 def test_no_name_leads_out_of_the_folder(picture_folder: Path, tmp_path: Path) -> None:
     picture = (picture_folder / "disc_00.png").read_bytes()
     bad = ["/etc/a.png", "../b.png", "c/../../d.png", "c/..", ".e.png", "f/.g/h.png", "i" * 300 + ".png"]
-    shard = theirs(tmp_path / "theirs.tar", dict.fromkeys([*bad, "good.png"], picture))
+    shard = theirs(tmp_path / "0.tar", dict.fromkeys([*bad, "good.png"], picture))
     theirs(tmp_path / "bad.tar", {"/etc/a.png": picture})
     _, names, refused = sources_in(str(shard))
     assert names == ["good.png"]
