@@ -15,13 +15,13 @@ from open_tunit.translation.references import Asked
 
 
 def begun(model: TUNIT, source: Path | str, out: Path | str, asked: Asked | None = None, **given: Any) -> Job:
-    options: dict[str, Any] = {"strength": 1.0, "whole": False, "mask": None, "overwrite": False}
+    options: dict[str, Any] = {"strength": 1.0, "whole": False, "mask": None, "overwrite": False, "shards": False}
     options |= {"precision": "float32", "warn": print}
     return begin(model, str(source), str(out), asked or Asked(domain=0), **options | given)
 
 
 def parts(job: Job) -> list[list[str]]:
-    return [[path.as_posix() for path in part.results.names] for part in job.parts]
+    return [[path.as_posix() for path in part.sources] for part in job.parts]
 
 
 def test_after_a_kill_the_rest_is_in_the_same_chunks(

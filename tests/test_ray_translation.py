@@ -17,6 +17,7 @@ from commands import Capture, new_process, refused
 from PIL import Image
 
 from open_tunit import TUNIT
+from open_tunit.data.sharding import write_shards
 from open_tunit.scale import ray_translation
 from open_tunit.scale.chunks import CHUNK, Outcome
 from open_tunit.scale.jobs import begin
@@ -47,24 +48,25 @@ def recorded(out: Path) -> list[str]:
     return sorted(json.loads(line)["source"] for line in lines)
 
 
-def test_the_bytes_of_the_local_engine_and_what_is_left_after_a_kill(
+def test_from_shards_the_bytes_of_the_local_engine_and_what_is_left_after_a_kill(
     random_model: TUNIT, model: Path, sources: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install -e '.[scale]'")
     out = tmp_path / "out"
-    words = ("translate", "--model", model, "--source", sources, "--reference", tmp_path / "r.png")
-    local = new_process(*words, "--out", tmp_path / "local")
+    words = ("translate", "--model", model, "--reference", tmp_path / "r.png")
+    local = new_process(*words, "--source", sources, "--out", tmp_path / "local")
     assert local.returncode == 0, local.stderr
     expected = pictures_in(tmp_path / "local")
     assert len(expected) == 47
-    words = (*words, "--engine", "ray", "--out", out)
+    pattern = write_shards(sources, tmp_path / "shards", per_shard=20).pattern
+    words = (*words, "--source", pattern, "--engine", "ray", "--out", out)
     # as a command leaves it that was killed: one chunk is in the manifest, of the other one some pictures are there
     asked = Asked(reference=tmp_path / "r.png")
     job = begin(
-        random_model, str(sources), str(out), asked, strength=1.0, whole=False, mask=None, overwrite=False,
-        precision="float32", warn=print,
+        random_model, pattern, str(out), asked, strength=1.0, whole=False, mask=None, overwrite=False,
+        shards=False, precision="float32", warn=print,
     )  # fmt: skip
-    rest = [path.as_posix() for path in job.parts[1].results.names]
+    rest = [path.as_posix() for path in job.parts[1].sources]
     for name in rest:
         (out / name).parent.mkdir(exist_ok=True)
     done = {name: [f"{name.removesuffix('.png')}--r.png"] for name in rest}
@@ -96,7 +98,9 @@ def test_without_ray(
     assert "ray is not installed" in line
     assert "[scale]" in line
     assert not (tmp_path / "out").exists()
-    assert "--engine ray" in refused(capsys, "translate", "--source", "s3://b", "--domain", 0, "--out", tmp_path)
+    for source, *more in (("s3://b",), (tmp_path / "{0..3}.tar",), (picture_folder, "--shards")):
+        line = refused(capsys, "translate", "--source", source, "--domain", 0, "--out", tmp_path / "out", *more)
+        assert "--engine ray" in line
 
 
 def test_actors_by_what_the_nodes_have(monkeypatch: pytest.MonkeyPatch) -> None:

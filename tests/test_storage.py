@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from open_tunit.scale.storage import Storage, sources_in
+from open_tunit.scale.storage import Storage
 
 
 @pytest.fixture(params=["folder", "URL"])
@@ -42,23 +42,8 @@ def test_files_of_a_url_are_copied(tmp_path: Path) -> None:
         Storage.of("nosuchprotocol://a").files()
 
 
-def test_the_same_sources_of_a_folder_and_of_a_url(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
-    for name in ("b.png", "deep/a.JPG", "film.mp4", "text.txt", ".hidden.png", "deep/.x/c.png", "d.heic"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    folder, names, refused = sources_in(str(tmp_path))
-    assert names == ["b.png", "deep/a.JPG", "film.mp4"]
-    assert list(refused) == ["d.heic"]
-    url, *same = sources_in(f"file://{tmp_path}")
-    assert same == [names, refused]
-    assert (folder.folder, url.folder) == (tmp_path, None)
-    assert sources_in(str(tmp_path / "b.png"))[:2] == (Storage(str(tmp_path)), ["b.png"])
-
-
-def test_no_sources(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        sources_in(str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="no images in file://"):
-        sources_in(f"file://{tmp_path}")
+def test_a_file_is_put_in_place_of_another(storage: Storage, tmp_path: Path) -> None:
+    storage.write_text("a.bin", "before")
+    (tmp_path / "new.bin").write_bytes(b"after")
+    storage.store(tmp_path / "new.bin", "a.bin")
+    assert (storage.files(), storage.read_text("a.bin")) == (["a.bin"], "after")

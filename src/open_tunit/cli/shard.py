@@ -9,7 +9,7 @@ import tyro
 
 
 def shard(folder: Annotated[Path, tyro.conf.Positional], out: Path, images: int = 1000) -> None:
-    """Write a folder's pictures into WebDataset tar shards, which train --data reads from any place.
+    """Write a folder's pictures into WebDataset tar shards, which train and translate --engine ray read.
 
     Args:
         folder: Folder of images, any nesting.

@@ -31,17 +31,18 @@ def translate(
     mask: str | None = None,
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     engine: Literal["local", "ray"] = "local",
+    shards: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     device: str = "auto",
     precision: Precision = "float32",
 ) -> None:
     """Translate source pictures and films to the domain and style of references.
 
     Args:
-        source: Picture or film (.mp4, .mov, ...), or folder of them.
+        source: Picture or film (.mp4, .mov, ...), folder of them, or shards (.tar).
         out: Folder for the results, SOURCE--REFERENCE.png (films: .mp4) each; or, for one result, its file.
         model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
         reference: Picture, or folder of pictures: each source is translated to each reference.
-        domain: Instead of a reference: a domain's number or name, or all.
+        domain: Instead: a domain's number, name, or all.
         neighbours: Use the N pictures of --among nearest in style to the reference, in its place.
         among: Folder of pictures, such as the one that was trained on.
         sample: Number of styles drawn from the domain.
@@ -51,12 +52,13 @@ def translate(
         whole: Translate all of each picture, not its middle square.
         mask: Picture, folder of them by source's name, or alpha (its own): white is redrawn.
         overwrite: Replace pictures that are there already.
-        engine: ray: large folders, many machines, URLs.
+        engine: ray: many machines, URLs, shards.
+        shards: Results in WebDataset shards, with ray.
         device: auto, cpu, cuda, cuda:1, ...
         precision: bfloat16 differs by about a grey level; auto is bfloat16 where it is fast.
     """
-    if engine == "local" and (is_url(source) or is_url(out)):
-        raise ValueError(f"--source is {source}, --out {out}; URLs need --engine ray")
+    if engine == "local":
+        _check_local(source, out, shards)
     if (reference is None) == (domain is None):
         raise ValueError("translate needs --reference FILE_OR_FOLDER or --domain K (or all), and not both")
     if domain is None and sample is not None:
@@ -76,8 +78,9 @@ def translate(
             reference=reference, neighbours=neighbours, among=among, domain=domain, samples=sample, seed=seed or 0
         )
         _on_ray(
-            model, source, out, asked, device, precision, strength=walk, whole=whole, mask=mask, overwrite=overwrite
-        )
+            model, source, out, asked, device, precision,
+            strength=walk, whole=whole, mask=mask, overwrite=overwrite, shards=shards,
+        )  # fmt: skip
         return
     done = translate_files(
         open_model(model, device, precision),
@@ -102,6 +105,18 @@ def translate(
         raise damaged[-1]
 
 
+def _check_local(source: str, out: str, shards: bool) -> None:
+    """Raise ValueError for what Ray alone can do."""
+    from open_tunit.data.shards import is_shards
+
+    if is_url(source) or is_url(out):
+        raise ValueError(f"--source is {source}, --out {out}; URLs need --engine ray")
+    if is_shards(source):
+        raise ValueError(f"--source is {source}; shards need --engine ray")
+    if shards:
+        raise ValueError("--shards is given; results in shards need --engine ray")
+
+
 def _on_ray(model: Path, source: str, out: str, asked: Asked, device: str, precision: Precision, **manner: Any) -> None:
     import ray  # noqa: F401, before anything is loaded
 
@@ -114,5 +129,7 @@ def _on_ray(model: Path, source: str, out: str, asked: Asked, device: str, preci
     if done.now:
         rate = f"{done.now / done.seconds:.3g} sources a second"
         print(f"{done.now:,} of them now, in {done.seconds:.3g} s: {rate} with {done.actors} actors")
+    if done.pattern is not None:
+        print(f"tunit train --data '{done.pattern}'")
     if done.dead:
         print(f"warning: {len(done.dead):,} left out, with the reasons in {out}/{DEAD_LETTERS}")

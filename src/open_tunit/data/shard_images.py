@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from open_tunit.data.shards import Index, Sample, expand, read_index, read_sample
+from open_tunit.data.shards import Index, Sample, read_indices, read_sample
 from open_tunit.media import images
 from open_tunit.media.encoded import Encoded
 
@@ -92,11 +92,9 @@ def open_shards(
 ) -> tuple[ShardImages, list[tuple[str, str]]]:
     """The images of the shards that `pattern` names, and what is unreadable in them, with the reason.
 
-    Raises what `expand` and `read_index` do, and ValueError where there is no picture.
+    Raises what `read_indices` does, and ValueError where there is no picture.
     """
-    shards = expand(pattern)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        indices = list(pool.map(lambda shard: read_index(shard, cache_root), shards))
+    shards, indices = zip(*read_indices(pattern, cache_root), strict=True)
     if not any(index.samples for index in indices):
         raise ValueError(f"{pattern} has no picture")
     return ShardImages(shards, indices, size, fit, background), [row for index in indices for row in index.unreadable]

@@ -6,13 +6,13 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from open_tunit.data.scan import content_hash, scan
-from open_tunit.data.shards import FORMAT, INDEX, TAR, Index, Sample, index_text
+from open_tunit.data.shards import FORMAT, INDEX, TAR, Index, Sample, index_text, pattern_of, shard_name
 from open_tunit.files import read_json, write_atomic, write_text_atomic
 from open_tunit.media.encoded import Encoded
 from open_tunit.media.images import UnreadableImage, read_image
@@ -51,7 +51,7 @@ def write_shards(
     unreadable = list(left_out)
     parts = _parts(files, per_shard)
     for number, part in enumerate(parts):
-        shard = out / f"{number:06d}{TAR}"
+        shard = out / shard_name(number)
         about = _kept(shard, folder, part) or _written(shard, folder, part, number * per_shard)
         kept = {name: about[name] for name in ("bytes", "sha256")}
         shards.append({"file": shard.name, "images": len(about["samples"]), **kept})
@@ -64,8 +64,22 @@ def write_shards(
     images = sum(about["images"] for about in shards)
     finished = {"images": images, "shards": shards, "unreadable": unreadable}
     write_text_atomic(out / MANIFEST, json.dumps({**read_json(out / MANIFEST), **finished}, indent=1) + "\n")
-    names = f"{{000000..{len(shards) - 1:06d}}}" if len(shards) > 1 else "000000"
-    return Written(f"{out}/{names}{TAR}", images, unreadable)
+    return Written(pattern_of(str(out), len(shards)), images, unreadable)
+
+
+def pack(shard: Path, pictures: Iterable[tuple[str, bytes]], *, first: int) -> list[Sample]:
+    """Write pictures, path and bytes each, into a tar; returns where they lie. Samples are numbered from `first`.
+
+    The same pictures make the same bytes. Raises OSError.
+    """
+    samples = []
+    with tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, (file, data) in enumerate(pictures, start=first):
+            name, digest = f"{number:09d}", hashlib.sha256(data).hexdigest()
+            offset = _add(tar, name + Path(file).suffix.lower(), data)
+            _add(tar, f"{name}.json", json.dumps({"file": file, "sha256": digest}).encode())
+            samples.append(Sample(file, offset, len(data), digest))
+    return samples
 
 
 def _parts(files: Sequence[str], count: int) -> list[Sequence[str]]:
@@ -105,12 +119,7 @@ def _written(shard: Path, folder: Path, part: Sequence[str], first: int) -> dict
     source, index = _source(folder, part), Index([], [])
 
     def write(path: Path) -> None:
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for number, (file, data) in enumerate(_pictures(folder, part, index.unreadable), start=first):
-                name, digest = f"{number:09d}", hashlib.sha256(data).hexdigest()
-                offset = _add(tar, name + Path(file).suffix.lower(), data)
-                _add(tar, f"{name}.json", json.dumps({"file": file, "sha256": digest}).encode())
-                index.samples.append(Sample(file, offset, len(data), digest))
+        index.samples.extend(pack(path, _pictures(folder, part, index.unreadable), first=first))
 
     write_atomic(shard, write)
     text = index_text(index, shard.stat().st_size, sha256=content_hash(shard), source=source)

@@ -8,6 +8,7 @@ import re
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,6 +21,8 @@ from open_tunit.urls import file_system, is_url
 FORMAT = 1
 TAR, INDEX = ".tar", ".json"
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+WORKERS = 8
+"""Indices that are read at the same time."""
 TRIES, PAUSE_SECONDS = 3, 1.0
 """To read from a URL, and between them, each time twice as long."""
 
@@ -58,6 +61,23 @@ def expand(pattern: str) -> list[str]:
         raise ValueError(f"{pattern} counts from {first} down to {last}; expected {{{last}..{first}}}")
     numbers = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
     return [name for number in numbers for name in expand(pattern[: found.start()] + number + pattern[found.end() :])]
+
+
+def pattern_of(place: str, count: int) -> str:
+    """The pattern that names the `count` shards that we write into a folder or URL."""
+    return f"{place}/{shard_name(0)}" if count == 1 else f"{place}/{{{0:06d}..{count - 1:06d}}}{TAR}"
+
+
+def shard_name(number: int) -> str:
+    """What we call a shard."""
+    return f"{number:06d}{TAR}"
+
+
+def read_indices(pattern: str, cache_root: Path) -> list[tuple[str, Index]]:
+    """The shards that a pattern names, each with its index. Raises what `expand` and `read_index` do."""
+    shards = expand(pattern)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(zip(shards, pool.map(lambda shard: read_index(shard, cache_root), shards), strict=True))
 
 
 def read_index(shard: str, cache_root: Path) -> Index:

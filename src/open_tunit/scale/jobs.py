@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from open_tunit.data.scan import content_hash
+from open_tunit.data.shards import pattern_of
+from open_tunit.files import sweep
 from open_tunit.media.images import is_picture
-from open_tunit.media.video import WRITTEN
+from open_tunit.media.video import WRITTEN, is_film
 from open_tunit.model import TUNIT
 from open_tunit.networks.style_code import Strength
-from open_tunit.scale.chunks import chunks
+from open_tunit.scale.chunks import Part, chunk_size, chunks
 from open_tunit.scale.manifest import Manifest
-from open_tunit.scale.storage import Storage, sources_in
+from open_tunit.scale.result_shards import finish, taken, unused
+from open_tunit.scale.sources import lies_among, sources_in
+from open_tunit.scale.storage import Storage
 from open_tunit.settings.config import Precision
 from open_tunit.translation.references import Asked
 from open_tunit.translation.results import named_files, short_names
@@ -24,18 +29,31 @@ from open_tunit.translation.translating import Work, work_for
 class Job(NamedTuple):
     """A translation that was begun, or goes on."""
 
-    source: Storage
     out: Storage
     manifest: Manifest
-    parts: list[Work]
-    """That are left, of sources by their relative paths."""
+    parts: list[Part]
+    """That are left."""
     sources: int
     """All of them."""
+    in_shards: bool
+    """Whether results are packed."""
 
     @property
     def left(self) -> int:
         """Sources that are left."""
-        return sum(len(part.results.names) for part in self.parts)
+        return sum(len(part.sources) for part in self.parts)
+
+    @property
+    def pattern(self) -> str | None:
+        """Names all shards of results, as `train --data` takes it; None where there are none."""
+        return pattern_of(str(self.out), max(self.manifest.shards) + 1) if self.in_shards else None
+
+    def finish(self) -> None:
+        """Take away what killed commands left: temporary files, shards in no line of the manifest. Raises OSError."""
+        if self.in_shards:
+            finish(self.out, self.manifest.shards)
+        if self.out.folder is not None:
+            sweep(self.out.folder)
 
 
 def begin(
@@ -48,52 +66,66 @@ def begin(
     whole: bool,
     mask: str | None,
     overwrite: bool,
+    shards: bool,
     precision: Precision,
     warn: Callable[[ValueError | OSError], object],
 ) -> Job:
-    """The job of translating the folder or URL `source` into the folder or URL `out`, which has its manifest then.
+    """The job of translating the folder, URL or shards `source` into the folder or URL `out`.
 
-    Raises ValueError where results cannot be called as they are, or are there of another job; FileNotFoundError,
-    OSError.
+    `out` has its manifest then. With `shards` results are packed, and films are left out. Raises ValueError where
+    results cannot be called as they are, or are there of another job; FileNotFoundError, OSError.
     """
-    target = _target(out, Storage.of(source))
+    target = _target(out, source)
     place, files, refused = sources_in(source)
+    if shards:
+        refused |= {name: "is a film, which shards do not hold" for name in files if is_film(Path(name))}
+        files = [name for name in files if name not in refused]
     named = dict(zip(map(Path, files), short_names(files), strict=True))
     work = work_for(model, named, Path(), asked, strength=strength, whole=whole, mask=mask, failed=warn)
     manifest = Manifest(target)
-    _check(work, target, overwrite=overwrite or manifest.exists)
+    _check(work, target, shards=shards, overwrite=overwrite or manifest.exists)
     wanted = {
         "source": str(place),
         "model": _digest_of_model(model),
         "style": _digest_of_style(asked),
-        "manner": repr((strength, whole, mask, precision)),
+        "manner": repr((strength, whole, mask, precision, "shards" if shards else "files")),
     }
     manifest.begin(wanted, overwrite=overwrite)
     manifest.add({}, refused)
-    return Job(place, target, manifest, [work.part(chunk) for chunk in _left(named, manifest)], len(named))
+    left = _left(named, manifest, chunk_size(len(work.styles), in_shard=shards))
+    numbers = unused(manifest.shards) if shards else itertools.repeat(None)
+    parts = [
+        Part(work=work.part(paths), source=place.part(path.as_posix() for path in paths), shard=number)
+        for paths, number in zip(left, numbers, strict=False)
+    ]
+    return Job(target, manifest, parts, len(named), shards)
 
 
-def _target(out: str, source: Storage) -> Storage:
+def _target(out: str, source: str) -> Storage:
     """Where results go. Raises ValueError for what can be no folder of them."""
     if is_picture(out) or Path(out).suffix.lower() in WRITTEN:
         raise ValueError(f"{out} is a file's name; on Ray translations go into a folder")
     target = Storage.of(out)
-    if f"{target}/".startswith(f"{source}/"):
+    if lies_among(target, source):
         raise ValueError(f"{target} lies in the folder of the sources, {source}; name one outside")
     return target
 
 
-def _check(work: Work, target: Storage, *, overwrite: bool) -> None:
+def _check(work: Work, target: Storage, *, shards: bool, overwrite: bool) -> None:
     """Raise ValueError where two results have one name and, unless they may be replaced, where one is there."""
     work.results.check(overwrite=True)
     if not overwrite:
-        names = {work.results.of(path, k).as_posix() for path in work.results.names for k in range(len(work.styles))}
-        taken = next((name for name in target.files() if name in names), None)
-        if taken is not None:
-            raise ValueError(f"{target}/{taken} exists already; give --overwrite or another --out")
+        there = taken(target) if shards else _result_in(target, work)
+        if there is not None:
+            raise ValueError(f"{target}/{there} exists already; give --overwrite or another --out")
 
 
-def _left(sources: Iterable[Path], manifest: Manifest) -> list[list[Path]]:
+def _result_in(target: Storage, work: Work) -> str | None:
+    names = {work.results.of(path, k).as_posix() for path in work.results.names for k in range(len(work.styles))}
+    return next((name for name in target.files() if name in names), None)
+
+
+def _left(sources: Iterable[Path], manifest: Manifest, size: int) -> list[list[Path]]:
     """The chunks that are not done, and those of what was left out before, to be tried again.
 
     Of the former, whole chunks are done or none of them: the rest are the chunks of a command that was never killed.
@@ -105,7 +137,7 @@ def _left(sources: Iterable[Path], manifest: Manifest) -> list[list[Path]]:
             again.append(path)
         elif path.as_posix() not in manifest.done:
             new.append(path)
-    return [*chunks(new), *chunks(again)]
+    return [*chunks(new, size), *chunks(again, size)]
 
 
 def _digest_of_model(model: TUNIT) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from collections.abc import Mapping, Sequence
 
 from open_tunit.files import json_objects
+from open_tunit.scale.result_shards import numbers_of
 from open_tunit.scale.storage import Storage
 
 FOLDER = "manifest"
@@ -26,6 +28,8 @@ class Manifest:
         self.done: set[str] = set()
         self.dead: dict[str, str] = {}
         """Source -> why it was left out."""
+        self.shards: set[int] = set()
+        """The numbers of those that hold outputs."""
         self._out, self._job = out, out.read_text(JOB)
         self._run, self._parts = uuid.uuid4().hex[:12], 0
         self._lines: list[str] = []
@@ -56,6 +60,7 @@ class Manifest:
         """Take in sources with their outputs, and those left out with the reason; `flush` writes them."""
         self._lines += [json.dumps({"source": source, "outputs": outputs}) for source, outputs in done.items()]
         self.done |= done.keys()
+        self.shards |= numbers_of(itertools.chain.from_iterable(done.values()))
         news = {source: reason for source, reason in dead.items() if self.dead.get(source) != reason}
         self._lines += [json.dumps({"source": source, "reason": reason}) for source, reason in news.items()]
         self._dead_changed |= bool(news) or any(source in self.dead for source in done)
@@ -80,6 +85,7 @@ class Manifest:
                     self.dead[line["source"]] = line["reason"]
                 else:
                     self.done.add(line["source"])
+                    self.shards |= numbers_of(line["outputs"])
         self.dead = {source: reason for source, reason in self.dead.items() if source not in self.done}
         self._dead_changed = bool(self.dead)
 

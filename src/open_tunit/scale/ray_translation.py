@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from open_tunit.files import sweep
 from open_tunit.model import TUNIT
 from open_tunit.networks.style_code import Strength
 from open_tunit.scale.chunks import Outcome, Worker
@@ -43,6 +42,8 @@ class Translated:
     seconds: float
     """Of this call's translations, with the start of the actors and without that of Ray."""
     actors: int
+    pattern: str | None
+    """Names the shards of the results, as `train --data` takes it; None where they are files."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,24 +67,26 @@ def translate_on_ray(
     whole: bool = False,
     mask: str | None = None,
     overwrite: bool = False,
+    shards: bool = False,
     device: str = "auto",
     precision: Precision = "float32",
     tell: Callable[[str], object] = print,
 ) -> Translated:
-    """Translate the folder or URL `source` into the folder or URL `out`, as `translate_files`, on Ray Data.
+    """Translate the folder, URL or shards `source` into the folder or URL `out`, as `translate_files`, on Ray Data.
 
     Ray is the cluster that RAY_ADDRESS names or that runs on this machine, else it is started for this call. Each actor
     computes with a GPU, or with as many threads as this process would: on the same hardware the results have the same
     bytes as those of `translate_files`. OUT/manifest tells what is done: the same call goes on from there, and tries
-    again what was left out (OUT/dead-letters.jsonl); with `overwrite` it begins anew.
+    again what was left out (OUT/dead-letters.jsonl); with `overwrite` it begins anew. With `shards` the results go into
+    WebDataset shards, OUT/000000.tar and so on, with an index beside each, as `tunit shard` writes them.
 
     Raises ModuleNotFoundError without Ray, ValueError, FileNotFoundError, OSError.
     """
     ray: Any = importlib.import_module("ray")
     importlib.import_module("ray.data")
     job = begin(
-        model, source, out, asked, strength=strength, whole=whole, mask=mask, overwrite=overwrite, precision=precision,
-        warn=lambda error: tell(f"warning: {error}"),
+        model, source, out, asked, strength=strength, whole=whole, mask=mask, overwrite=overwrite, shards=shards,
+        precision=precision, warn=lambda error: tell(f"warning: {error}"),
     )  # fmt: skip
     before = job.sources - job.left
     if before:
@@ -99,12 +102,11 @@ def translate_on_ray(
                 seconds = time.perf_counter() - begun
     finally:
         job.manifest.flush()
-    if job.out.folder is not None:
-        sweep(job.out.folder)
     dead = job.manifest.dead
     if not job.manifest.done:
         raise ValueError("nothing was translated: {} {}".format(*min(dead.items())))
-    return Translated(now=now, before=before, dead=dead, seconds=seconds, actors=count)
+    job.finish()
+    return Translated(now=now, before=before, dead=dead, seconds=seconds, actors=count, pattern=job.pattern)
 
 
 @contextmanager
@@ -159,10 +161,10 @@ def _actors(nodes: list[dict[str, Any]], device: str, *, most: int) -> Actors:
 
 def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Precision) -> Generator[Outcome]:
     """What becomes of each part of a job, as they are finished."""
-    rows = [{"work": pickle.dumps(part)} for part in job.parts]
+    rows = [{"part": pickle.dumps(part)} for part in job.parts]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
-        fn_constructor_args=(model.cpu(), job.source, job.out),
+        fn_constructor_args=(model.cpu(), job.out),
         fn_constructor_kwargs={"device": actors.device, "precision": precision, "threads": actors.threads},
         compute=ray.data.ActorPoolStrategy(size=actors.count),
         **({"num_gpus": 1} if actors.device == "cuda" else {"num_cpus": actors.cpus}),

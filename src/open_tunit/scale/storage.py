@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from open_tunit.data.scan import SUFFIXES, scan
-from open_tunit.files import naming, write_text_atomic
-from open_tunit.media.reasons import BY_SUFFIX
-from open_tunit.media.video import FILMS
+from open_tunit.files import naming, write_atomic, write_text_atomic
 from open_tunit.urls import file_system, is_url
 
 
@@ -70,7 +68,7 @@ class Storage:
             system.pipe_file(f"{root}/{name}", text.encode())
 
     def delete(self, names: Sequence[str]) -> None:
-        """Delete files."""
+        """Delete files. Raises OSError."""
         for name in names:
             if self.folder is not None:
                 (self.folder / name).unlink(missing_ok=True)
@@ -85,7 +83,10 @@ class Storage:
             system.get_file(f"{root}/{name}", str(target))
 
     def store(self, source: Path, name: str) -> None:
-        """Copy the file `source` to a URL. Raises OSError."""
+        """Copy the file `source` to `name`, in a folder atomically, as object stores do. Raises OSError."""
+        if self.folder is not None:
+            write_atomic(self.folder / name, lambda temporary: shutil.copyfile(source, temporary))
+            return
         with self._system() as (system, root):
             parent, _, _ = f"{root}/{name}".rpartition("/")
             system.makedirs(parent, exist_ok=True)
@@ -102,24 +103,3 @@ class Storage:
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise OSError(f"{self.place}: {reason}") from error
-
-
-def sources_in(place: str) -> tuple[Storage, list[str], dict[str, str]]:
-    """Pictures and films in a folder or URL, sorted relative paths, and what looks like one and is not read: why.
-
-    A picture's own name stands for its folder with that one file. Raises FileNotFoundError, ValueError where there are
-    none.
-    """
-    storage, refused = Storage.of(place), dict[str, str]()
-    suffixes = SUFFIXES + FILMS
-    if storage.folder is not None:
-        if storage.folder.is_file():
-            return Storage(str(storage.folder.parent)), [storage.folder.name], refused
-        return storage, list(scan(storage.folder, suffixes, left_out=refused.__setitem__)), refused
-    shown = [name for name in storage.files() if not any(part.startswith(".") for part in name.split("/"))]
-    kinds = {name: PurePosixPath(name).suffix.lower() for name in shown}
-    refused = {name: BY_SUFFIX[kind].reason for name, kind in kinds.items() if kind in BY_SUFFIX}
-    found = [name for name, kind in kinds.items() if kind in suffixes]
-    if not found:
-        raise ValueError(f"no images in {storage}; expected files ending in {', '.join(suffixes)}")
-    return storage, found, refused
