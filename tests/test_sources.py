@@ -112,6 +112,8 @@ def test_no_name_leads_out_of_the_folder(picture_folder: Path, tmp_path: Path) -
     theirs(tmp_path / "1.tar", {"/etc/a.png": picture, "../b.png": picture})
     _, names, refused = sources_in(f"{tmp_path}/{{0..1}}.tar")
     assert (names, len(refused)) == (["good.png"], 8)
+    inside = theirs(tmp_path / "inside.tar", {"a.png/b.png": picture, "a.png": picture, "a.png/c/d.png": picture})
+    assert sources_in(str(inside))[1] == ["a.png"]
     with pytest.raises(ValueError, match="no picture"):
         sources_in(str(tmp_path / "bad.tar"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib
 import logging
@@ -164,7 +165,7 @@ def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Preci
     rows = [{"part": pickle.dumps(part)} for part in job.parts]
     results = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
-        fn_constructor_args=(model.cpu(), job.out),
+        fn_constructor_args=(copy.deepcopy(model).cpu(), job.out),
         fn_constructor_kwargs={"device": actors.device, "precision": precision, "threads": actors.threads},
         compute=ray.data.ActorPoolStrategy(size=actors.count),
         **({"num_gpus": 1} if actors.device == "cuda" else {"num_cpus": actors.cpus}),

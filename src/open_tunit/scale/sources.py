@@ -150,6 +150,9 @@ def _in_shards(pattern: str) -> tuple[Source, list[str], dict[str, str]]:
             places[name] = place
         else:
             refused[name] = flaw
+    for name in [name for name in places if any(str(folder) in places for folder in PurePosixPath(name).parents)]:
+        del places[name]
+        refused[name] = "lies within another picture, by its name"
     if not places:
         raise ValueError(f"{pattern} has no picture")
     whole = pattern if is_url(pattern) else str(Path(pattern).expanduser().absolute())
