@@ -29,7 +29,7 @@ GUIDING, PAIRS, JOINT = 350, 1200, 150
 """Steps of the critters' three phases."""
 PAIRED, JOINT_COST = 300, 4
 """Critters from which runs find pairs, and a joint step's time in steps on pairs."""
-PHOTOS_STEPS = 400
+PHOTOS_STEPS = 240
 FIGURES = {
     "critters": {
         "labels": "pseudo_label_accuracy", "whole": "true_answer_error_ratio", "head": "true_answer_error_ratio_head",
