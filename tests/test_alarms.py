@@ -109,6 +109,13 @@ def test_an_empty_domain_rings() -> None:
     assert ringing(now(model, pixels)) == {"empty_domain"}
 
 
+def test_domains_of_which_one_has_all_images_ring() -> None:
+    pixels, model = kinds(), model_of(3)
+    sort_into(model, pixels, [1, 1, 1])
+    assert now(model, pixels)["one_domain"] == 1
+    assert ringing(now(model, pixels)) == {"empty_domain", "one_domain"}
+
+
 def test_two_domains_that_become_one_ring() -> None:
     pixels, model = kinds(), model_of(3)
     sort_into(model, pixels, [0, 1, 2])
@@ -183,7 +190,7 @@ def test_what_is_measured_when() -> None:
     plan = Plan.of(Config.preset("cpu", data="photos", out="run", domains=3, steps=120, overrides=overrides))
     model, watch = model_of(3), Watch(kinds())
     measured = {step: set(watch.measure(model, plan, plan.phase(step))) for step in (9, 10, 20, 29, 30)}
-    of_domains = {"empty_domain", "merged_domains", "unstable_labels"}
+    of_domains = {"empty_domain", "one_domain", "merged_domains", "unstable_labels"}
     everything = of_domains | {"ignored_style", "copied_content"}
     assert measured == {9: set(), 10: of_domains, 20: of_domains, 29: of_domains, 30: everything}
     assert watch.first == domains_in_views(model, kinds(), plan.views)[0].tolist()

@@ -27,8 +27,8 @@ SHEET_COLUMNS, SHEET_ROWS = 12, 8
 CHUNK = 256
 TABLE = "domains.csv"
 NAMES_HEADER = """\
-# What you call these domains. Write a name instead of NAME, delete the # before it, and put this file into the model
-# folder. A list makes one domain of several: "NAME: [0, 3]".
+# What you call these domains, for the model's folder. Change the names as you like. Where a line begins with "# NAME",
+# write a name instead of NAME and delete the # before it. A list makes one domain of several: "NAME: [0, 3]".
 """
 
 

@@ -24,5 +24,6 @@ def open_model(model: Path, device: str, precision: Precision = "float32") -> TU
     network.in_bfloat16 = use_half(precision, place)
     if places.is_bundled(model):
         trained = network.about.get("data", {}).get("name", "images of its own")
-        print(f"model: {model}, a bundled checkpoint, trained on {trained} alone; --model names another")
+        hint = "; --model names another" if model == USUAL else ""
+        print(f"model: {model}, a bundled checkpoint, trained on {trained} alone{hint}")
     return network

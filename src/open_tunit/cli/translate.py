@@ -73,10 +73,10 @@ def translate(
 
     free_large_pictures()
     walk = strengths(strength, colours)  # so that nothing is loaded for numbers that are out of range
+    asked = Asked(
+        reference=reference, neighbours=neighbours, among=among, domain=domain, samples=sample, seed=seed or 0
+    )
     if engine == "ray":
-        asked = Asked(
-            reference=reference, neighbours=neighbours, among=among, domain=domain, samples=sample, seed=seed or 0
-        )
         _on_ray(
             model, source, out, asked, device, precision,
             strength=walk, whole=whole, mask=mask, overwrite=overwrite, shards=shards,

@@ -37,7 +37,7 @@ class Asked:
         if self.domain is None and self.samples is not None:
             raise ValueError(f"samples is {self.samples}, but there is no domain; styles are drawn from a domain")
         if (self.neighbours is None) != (self.among is None):
-            raise ValueError("neighbours are so many of a folder: give both, the number and the folder (among)")
+            raise ValueError("--neighbours N needs --among FOLDER, and --among FOLDER needs --neighbours N")
         if self.reference is None and self.neighbours is not None:
             raise ValueError(f"neighbours is {self.neighbours}, but there is no reference that they could be near to")
 

@@ -52,6 +52,12 @@ ALARMS = {
         "the smallest domain is nearly empty: it has {value:.2f} of an even share of images; fewer --domains, or auto, "
         "may fit",
     ),
+    "one_domain": Alarm(
+        0.9,
+        True,
+        "one domain has {value:.0%} of the images, and there is little to translate between; more steps of E, or "
+        "another --domains, may part them",
+    ),
     "merged_domains": Alarm(
         0.5,
         True,
@@ -114,14 +120,16 @@ def domains_in_views(model: TUNIT, pixels: np.ndarray, view: views.Views) -> tup
 
 
 def domain_alarms(labels: Labels, viewed: Labels, first: Labels, count: int) -> dict[str, float]:
-    """Three numbers from the domains (N,) of images now, of their views, and of the images when domains began.
+    """Four numbers from the domains (N,) of images now, of their views, and of the images when domains began.
 
-    empty_domain: the smallest of `count` domains' share of an even one, 0 to 1. merged_domains: of the two first
-    domains that share one now, the share of each that does, 0 to 1. unstable_labels: share of images whose view is in
-    another domain.
+    empty_domain: the smallest of `count` domains' share of an even one, 0 to 1. one_domain: the largest one's share of
+    all images. merged_domains: of the two first domains that share one now, the share of each that does, 0 to 1.
+    unstable_labels: share of images whose view is in another domain.
     """
+    sizes = np.bincount(labels, minlength=count)
     return {
-        "empty_domain": int(np.bincount(labels, minlength=count).min()) * count / len(labels),
+        "empty_domain": int(sizes.min()) * count / len(labels),
+        "one_domain": int(sizes.max()) / len(labels),
         "merged_domains": _merged(first, labels, count),
         "unstable_labels": float((labels != viewed).mean()),
     }

@@ -81,7 +81,7 @@ class Turns:
             return plan
         print_warning(
             self.console,
-            f"the images of different domains are unlike each other (pairs count {table.confidence:.2f} of 1, at least "
+            f"too few images are like one of another domain (pairs count {table.confidence:.2f} of 1, at least "
             f"{LEAST_CONFIDENCE} is needed): trained without pairs",
         )
         if not plan.recipe.pretrained:  # this step is a joint one now
