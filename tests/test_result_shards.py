@@ -197,10 +197,14 @@ def test_shards_and_files_are_not_mixed(random_model: TUNIT, picture_folder: Pat
 
 def test_shards_that_are_there_are_not_replaced(random_model: TUNIT, picture_folder: Path, out: Path) -> None:
     pattern = write_shards(picture_folder, out, per_shard=99).pattern
-    with pytest.raises(ValueError, match=r"000000\.json exists already"):
-        begun(random_model, picture_folder, out)
     with pytest.raises(ValueError, match="lies in the folder of the sources"):
         begun(random_model, Path(pattern), out, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="shards of `tunit shard`"):
+            begun(random_model, picture_folder, out, overwrite=overwrite)
+    (out / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"000000\.json exists already"):
+        begun(random_model, picture_folder, out)
     assert not (out / "manifest").exists()
 
 

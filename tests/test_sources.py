@@ -137,9 +137,30 @@ def test_results_beside_shards(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "shards")
     for place, among in (("shards", True), ("link", True), ("shards/out", False), ("out", False)):
         assert lies_among(Storage.of(str(tmp_path / place)), pattern) is among
+    (tmp_path / "far").mkdir()
+    (tmp_path / "shards" / "0.tar").symlink_to(tmp_path / "far" / "0.tar")
+    assert lies_among(Storage.of(str(tmp_path / "far")), pattern)
     pytest.importorskip("fsspec")
+    assert lies_among(Storage.of(str(tmp_path / "far")), f"file://{pattern}")
     assert lies_among(Storage.of("memory://a/b/"), "memory://a/b/0.tar")
+    assert lies_among(Storage.of("memory://a//x/../b"), "memory://a/b/0.tar")
     assert not lies_among(Storage.of("memory://a/c"), "memory://a/b/0.tar")
+
+
+@pytest.mark.parametrize("written", [
+    "file://{}", "local://{}", "file://{}/", "file:///{}", "file://{}/../shards", "simplecache::file://{}",
+    "{}/../shards",
+])  # fmt: skip
+def test_the_sources_own_folder_however_it_is_written(tmp_path: Path, written: str) -> None:
+    pytest.importorskip("fsspec")
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    same = written.format(folder)
+    for source in (f"{folder}/{{0..1}}.tar", f"file://{folder}/{{0..1}}.tar", str(folder), f"file://{folder}"):
+        assert lies_among(Storage.of(same), source)
+        assert not lies_among(Storage.of(f"{same.rstrip('/')}-2"), source)
+    assert lies_among(Storage.of(f"{same}/deep"), str(folder))
+    assert lies_among(Storage.of(str(folder)), f"{same}/0.tar")
 
 
 def test_no_shards(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from open_tunit.data.scan import content_hash
+from open_tunit.data.sharding import MANIFEST
 from open_tunit.data.shards import pattern_of
-from open_tunit.files import sweep
+from open_tunit.files import json_objects, sweep
 from open_tunit.media.images import is_picture
 from open_tunit.media.video import WRITTEN, is_film
 from open_tunit.model import TUNIT
@@ -108,6 +109,10 @@ def _target(out: str, source: str) -> Storage:
     target = Storage.of(out)
     if lies_among(target, source):
         raise ValueError(f"{target} lies in the folder of the sources, {source}; name one outside")
+    if {"folder", "per_shard"} <= next(json_objects([target.read_text(MANIFEST)]), {}).keys():
+        raise ValueError(
+            f"{target} has shards of `tunit shard`, whose {MANIFEST} has their checksums; name another --out"
+        )
     return target
 
 

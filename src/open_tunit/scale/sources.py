@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from open_tunit.media.reasons import BY_SUFFIX
 from open_tunit.media.video import FILMS
 from open_tunit.scale.storage import Storage
 from open_tunit.translation.results import LONGEST_NAME
-from open_tunit.urls import is_url
+from open_tunit.urls import file_system, is_url
 
 READERS = 8
 """Pictures of shards that are read at the same time."""
@@ -131,13 +132,22 @@ def sources_in(place: str) -> tuple[Source, list[str], dict[str, str]]:
 def lies_among(target: Storage, source: str) -> bool:
     """Whether a folder or URL lies in that of the sources; in that of shards, whether it is beside them."""
     if not is_shards(source):
-        return f"{target}/".startswith(f"{Storage.of(source)}/")
-    folders = {shard.rpartition("/")[0] if is_url(shard) else str(Path(shard).parent) for shard in expand(source)}
-    return any(_same(str(Storage.of(folder)), str(target)) for folder in folders)
+        return f"{_real(str(target))}/".startswith(f"{_real(source)}/")
+    shards = expand(source)
+    folders = {shard.rpartition("/")[0] if is_url(shard) else str(Path(shard).parent) for shard in shards}
+    linked = {os.path.dirname(_real(shard)) for shard in shards}
+    return _real(str(target)) in linked | set(map(_real, folders))
 
 
-def _same(place: str, other: str) -> bool:
-    return place == other if is_url(place) or is_url(other) else os.path.realpath(place) == os.path.realpath(other)
+def _real(place: str) -> str:
+    """One name for a folder or URL, however it is written: a path without links where it is of this machine."""
+    if is_url(place):
+        system, path = file_system(place)
+        system = getattr(system, "fs", system)  # what a cache lies before
+        if "file" not in (kinds := (system.protocol,) if isinstance(system.protocol, str) else system.protocol):
+            return f"{kinds[0]}://{posixpath.normpath(path).lstrip('/')}"
+        place = path
+    return os.path.realpath(Path(place).expanduser())
 
 
 def _in_shards(pattern: str) -> tuple[Source, list[str], dict[str, str]]:
