@@ -8,6 +8,7 @@ import json
 import tarfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,65 @@ def test_shards_of_others_are_indexed_once(picture_folder: Path, tmp_path: Path)
     (kept,) = (tmp_path / "cache").iterdir()
     kept.write_text(kept.read_text().replace("disc_00", "disc_77"))
     assert read_index(str(shard), tmp_path / "cache").samples[0].file == "cats/disc_77.png"
+
+
+def member(name: str, data: bytes, size: bytes | None = None, **about: Any) -> bytes:
+    """A tar's member, with another size in its header."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in about.items():
+        setattr(info, key, value)
+    header = bytearray(info.tobuf(tarfile.PAX_FORMAT))
+    if size is not None:
+        header[-388:-376] = size
+        header[-364:-356] = b" " * 8
+        header[-364:-356] = b"%06o\0 " % sum(header[-512:])
+    return bytes(header) + data + bytes(-len(data) % 512)
+
+
+def base256(number: int) -> bytes:
+    return b"\xff" + (2**88 + number).to_bytes(11, "big") if number < 0 else b"\x80" + number.to_bytes(11, "big")
+
+
+SPARSE = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40), "GNU.sparse.name": "b.png"}
+
+
+@pytest.mark.parametrize("damaged", [
+    *(member("b.png", b"", base256(size)) for size in (-5, -512, -1536, 2**40, 2**80)),
+    *(member("b.txt", b"", base256(size)) for size in (-1536, 2**70)),
+    *(member("b", b"", base256(size), type=kind) for kind in (b"L", b"x", b"S") for size in (-512, 2**40)),
+    member("b.png", b"x", pax_headers={"size": "-1024"}),
+    b"\xff" + member("b.png", b"text")[1:],
+    bytes(512) + member("b.png", b"text")[512:],
+], ids=lambda _: "damaged")  # fmt: skip
+@pytest.mark.timeout(20)
+def test_a_damaged_tar_is_told_and_not_cut_short(picture_folder: Path, tmp_path: Path, damaged: bytes) -> None:
+    picture = (picture_folder / "disc_00.png").read_bytes()
+    shard = tmp_path / "theirs.tar"
+    shard.write_bytes(member("a.png", picture) + damaged + member("c.png", picture) + bytes(1024))
+    with pytest.raises(ValueError, match=r"theirs\.tar is no tar file, or a damaged one"):
+        read_index(str(shard), tmp_path / "cache")
+
+
+def test_tars_of_others_that_are_whole(picture_folder: Path, tmp_path: Path) -> None:
+    """Sparse files are told, an appended file is found, an empty tar is one, and the end may be missing."""
+    picture = (picture_folder / "disc_00.png").read_bytes()
+    sparse = member("a.png", picture) + member("b.png", b"", pax_headers=SPARSE) + member("c.png", picture)
+    for name, content, files in (
+        ("sparse", sparse + bytes(1024), ["a.png", "c.png"]),
+        ("endless", sparse, ["a.png", "c.png"]),
+        ("empty", bytes(10240), []),
+    ):
+        (tmp_path / f"{name}.tar").write_bytes(content)
+        index = read_index(str(tmp_path / f"{name}.tar"), tmp_path / "cache")
+        assert [sample.file for sample in index.samples] == files
+        assert [file for file, _ in index.unreadable] == ["b.png"] * bool(files)
+    with tarfile.open(tmp_path / "empty.tar", "a") as tar:
+        tar.add(picture_folder / "disc_00.png", "d.png")
+    pytest.importorskip("fsspec", reason="needs the extra data")
+    for place in ("", "file://"):
+        (sample,) = read_index(f"{place}{tmp_path}/empty.tar", tmp_path / "cache").samples
+        assert sample.file == "d.png"
 
 
 def test_what_is_no_shard(written: Written, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from open_tunit.data.scan import SUFFIXES
 from open_tunit.files import write_text_atomic
@@ -25,6 +25,8 @@ WORKERS = 8
 """Indices that are read at the same time."""
 TRIES, PAUSE_SECONDS = 3, 1.0
 """To read from a URL, and between them, each time twice as long."""
+DAMAGE = (ValueError, TypeError, LookupError, EOFError, OverflowError, RecursionError)
+"""What reading damaged tar files and indices raises."""
 
 
 class Sample(NamedTuple):
@@ -96,7 +98,7 @@ def read_index(shard: str, cache_root: Path) -> Index:
     kept = cache_root / f"shard-{hashlib.sha256(json.dumps([shard, length, version]).encode()).hexdigest()}{INDEX}"
     if kept.is_file():
         return _parsed(kept.read_text(encoding="utf-8"), str(kept))[0]
-    index = _scanned(shard)
+    index = _scanned(shard, length)
     cache_root.mkdir(parents=True, exist_ok=True)
     write_text_atomic(kept, index_text(index, length))
     return index
@@ -126,30 +128,63 @@ def read_range(path: str, offset: int, length: int) -> bytes:
     return bytes(_tried(path, lambda: system.cat_file(place, start=offset, end=offset + length)))
 
 
-def _scanned(shard: str) -> Index:
-    """The pictures in a shard, each read once."""
+class _Checked:
+    """A file that is read by lengths that it tells itself: a damaged one tells of more than it has."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self.file, self.most = file, max(length, tarfile.BLOCKSIZE)
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """The next bytes. Raises ReadError for more than there are."""
+        if not 0 <= size <= self.most:
+            raise tarfile.ReadError(f"{size} bytes at {self.tell()}, of {self.most}")
+        return self.file.read(size)
+
+
+def _scanned(shard: str, length: int) -> Index:
+    """The pictures in a shard of `length` bytes, each read once."""
     index = Index([], [])
     try:
-        with _open(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member, data in _pictures(tar):
+        with _open(shard) as file, tarfile.open(fileobj=cast(BinaryIO, _Checked(file, length)), mode="r:") as tar:
+            for member in filter(_is_picture, _members(tar)):
                 try:
-                    header_size(Encoded(data, member.name))
+                    data = _bytes_of(tar, member)
                 except UnreadableImage as error:
                     index.unreadable.append((member.name, error.reason))
                     continue
                 digest = hashlib.sha256(data).hexdigest()
                 index.samples.append(Sample(member.name, member.offset_data, member.size, digest))
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, *DAMAGE) as error:
         raise ValueError(f"{shard} is no tar file, or a damaged one: {error}") from error
     return index
 
 
-def _pictures(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """What a tar holds. Raises ReadError also where tarfile goes back, or ends at a damaged header as at the end."""
     for member in tar:
-        if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-            opened = tar.extractfile(member)
-            assert opened is not None
-            yield member, opened.read()
+        if member.size < 0 or tar.offset <= member.offset:
+            raise tarfile.ReadError(f"{member.name} is {member.size} bytes long")
+        yield member
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if any(tar.fileobj.read(tarfile.BLOCKSIZE) + tar.fileobj.read(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError(f"no header at {tar.offset}")
+
+
+def _is_picture(member: tarfile.TarInfo) -> bool:
+    return member.isfile() and Path(member.name).suffix.lower() in SUFFIXES
+
+
+def _bytes_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Raises UnreadableImage for what is no picture, or does not lie in one piece."""
+    if member.issparse():
+        raise UnreadableImage(member.name, "is a sparse file, whose bytes do not lie in one piece")
+    opened = tar.extractfile(member)
+    assert opened is not None
+    data = opened.read()
+    header_size(Encoded(data, member.name))
+    return data
 
 
 def _parsed(text: str, name: str) -> tuple[Index, int]:
