@@ -85,11 +85,14 @@ def test_begun_again_it_goes_on(written: Written, picture_folder: Path) -> None:
 
 
 def test_what_changed_is_written_anew(written: Written, picture_folder: Path) -> None:
+    folder = Path(written.pattern).parent
+    (folder / "2024-backup.tar").write_bytes(b"mine")
     for path in sorted(picture_folder.glob("stripe_*.png"))[1:]:
         path.unlink()
-    again = write_shards(picture_folder, Path(written.pattern).parent, per_shard=PER_SHARD)
+    again = write_shards(picture_folder, folder, per_shard=PER_SHARD)
     assert again.images == 14
-    assert {path.name for path in Path(written.pattern).parent.glob("*.tar")} == {"000000.tar", "000001.tar"}
+    assert {path.name for path in folder.glob("*.tar")} == {"000000.tar", "000001.tar", "2024-backup.tar"}
+    assert not (folder / "000002.json").exists()
 
 
 def test_other_files_are_left_alone(written: Written, picture_folder: Path, tmp_path: Path) -> None:
