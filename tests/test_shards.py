@@ -200,6 +200,10 @@ def test_what_is_no_shard(written: Written, tmp_path: Path) -> None:
     '{"format_version": 1, "bytes": 1, "samples": [["a"]], "unreadable": []}',
     '{"format_version": 1, "bytes": 1, "samples": 5, "unreadable": []}',
     '{"format_version": 1, "bytes": null, "samples": [], "unreadable": []}',
+    '{"format_version": 1, "bytes": 1e999, "samples": [], "unreadable": []}',
+    *(f'{{"format_version": 1, "bytes": 9, "samples": [["a", {place}, ""]], "unreadable": []}}'
+      for place in ("-1, 5", "1, -1", "5, 5", "1e999, 1", "0, 1180591620717411303424")),
+    pytest.param("[" * 200_000, id="deep"),
 ])  # fmt: skip
 def test_what_is_no_index(written: Written, tmp_path: Path, text: str) -> None:
     folder = Path(written.pattern).parent

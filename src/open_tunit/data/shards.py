@@ -193,10 +193,15 @@ def _parsed(text: str, name: str) -> tuple[Index, int]:
         values = json.loads(text)
         version = int(values["format_version"])
         if version <= FORMAT:
+            length = int(values["bytes"])
             rows = ((str(file), int(at), int(size), str(digest)) for file, at, size, digest in values["samples"])
-            unreadable = [(str(file), str(reason)) for file, reason in values["unreadable"]]
-            return Index([Sample(*row) for row in rows], unreadable), int(values["bytes"])
-    except (ValueError, KeyError, TypeError) as error:
+            samples = [Sample(*row) for row in rows]
+            if any(
+                sample.offset < 0 or sample.length < 0 or sample.offset + sample.length > length for sample in samples
+            ):
+                raise ValueError(f"a sample lies outside the {length} bytes")
+            return Index(samples, [(str(file), str(reason)) for file, reason in values["unreadable"]]), length
+    except DAMAGE as error:
         raise ValueError(f"the index of {name} is damaged; delete it, or make the shard anew") from error
     raise ValueError(f"the index of {name} has format_version {version}, newer than {FORMAT}; upgrade open-tunit")
 
