@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from open_tunit import TUNIT
+from open_tunit.data.sharding import write_shards
 from open_tunit.parts import AT_ONCE
 from open_tunit.scale import chunks
+from open_tunit.scale.chunks import Worker
 from open_tunit.scale.jobs import Job, begin
+from open_tunit.scale.sources import Samples
 from open_tunit.translation.references import Asked
 
 
@@ -41,6 +44,24 @@ def test_after_a_kill_the_rest_is_in_the_same_chunks(
     assert (second.sources, second.left) == (24, AT_ONCE + 1)
     assert second.manifest.dead.keys() == {bad, "z.heic"}
     assert parts(begun(random_model, picture_folder, tmp_path / "out", overwrite=True)) == whole
+
+
+def test_places_are_absolute_for_actors_that_work_elsewhere(
+    random_model: TUNIT, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(picture_folder, tmp_path / "shards", per_shard=20)
+    monkeypatch.chdir(tmp_path)
+    job = begun(random_model, "shards/{000000..000001}.tar", "out", mask=picture_folder.name)
+    monkeypatch.chdir("/")
+    assert isinstance(job.parts[0].source, Samples)
+    assert {place.shard for place in job.parts[0].source.places.values()} == {
+        f"{tmp_path}/shards/000000.tar", f"{tmp_path}/shards/000001.tar"
+    }  # fmt: skip
+    worker = Worker(random_model, job.out, device="cpu", precision="float32", threads=1)
+    outcome = worker.written(job.parts[0])
+    assert (outcome.error, outcome.dead, len(outcome.done)) == (None, {}, 24)
+    alpha = begun(random_model, picture_folder, tmp_path / "alpha", mask="alpha").parts[0]
+    assert set(alpha.work.manner.masks.values()) == {"alpha"}
 
 
 def test_what_cannot_be(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:

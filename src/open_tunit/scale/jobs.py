@@ -13,6 +13,7 @@ from open_tunit.data.sharding import MANIFEST
 from open_tunit.data.shards import pattern_of
 from open_tunit.files import json_objects, sweep
 from open_tunit.media.images import is_picture
+from open_tunit.media.pictures import ALPHA
 from open_tunit.media.video import WRITTEN, is_film
 from open_tunit.model import TUNIT
 from open_tunit.networks.style_code import Strength
@@ -77,6 +78,7 @@ def begin(
     results cannot be called as they are, or are there of another job; FileNotFoundError, OSError.
     """
     target = _target(out, source)
+    mask = mask if mask in (None, ALPHA) else str(Path(mask).absolute())  # for actors, which work in other folders
     place, files, refused = sources_in(source)
     if shards:
         refused |= {name: "is a film, which shards do not hold" for name in files if is_film(Path(name))}

@@ -154,7 +154,9 @@ def _in_shards(pattern: str) -> tuple[Source, list[str], dict[str, str]]:
     """Sorted, so that they are in the order of the folder that the shards were made of, damaged pictures in place."""
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
-    for file, name, place in _named(read_indices(pattern, default_cache_root())):
+    found = read_indices(pattern, default_cache_root())
+    shards = [(shard if is_url(shard) else str(Path(shard).absolute()), index) for shard, index in found]
+    for file, name, place in _named(shards):
         flaw = _flaw(file) or _flaw(name)
         if flaw is None:
             places[name] = place
