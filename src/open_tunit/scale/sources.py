@@ -24,6 +24,8 @@ from open_tunit.urls import file_system, is_url
 
 READERS = 8
 """Pictures of shards that are read at the same time."""
+LONGEST_PATH = 3000
+"""Bytes of a picture's path in a shard: most systems open 4,096, the folder and the result's name included."""
 
 
 class Source(Protocol):
@@ -172,17 +174,23 @@ def _in_shards(pattern: str) -> tuple[Source, list[str], dict[str, str]]:
 
 
 def _named(shards: Iterable[tuple[str, Index]]) -> Iterator[tuple[str, str, Place]]:
-    """What shards hold, each with a name that no other has: the file's, after the shard's where several have that."""
+    """What shards hold, each with a name that no other has: the file's, after the shard's where several have that.
+
+    Where that is taken too, a number stands between them.
+    """
     found: list[tuple[str, Place]] = []
     for shard, index in shards:
         found += [(PurePosixPath(sample.file).as_posix(), Place(shard, sample)) for sample in index.samples]
         found += [(PurePosixPath(file).as_posix(), Place(shard, reason)) for file, reason in index.unreadable]
     uses, taken = Counter(file for file, _ in found), set[str]()
+    again = Counter[str]()
     for file, place in found:
         prefix = place.shard.replace("\\", "/").rpartition("/")[2].removesuffix(TAR)
-        name = file if uses[file] == 1 else f"{prefix}/{file}"
+        whole = f"{prefix}/{file}"
+        name = file if uses[file] == 1 else whole
         while name in taken:
-            name = f"{prefix}/{name}"
+            again[whole] += 1
+            name = f"{prefix}/{again[whole]}/{file}"
         taken.add(name)
         yield file, name, place
 
@@ -200,4 +208,6 @@ def _flaw(name: str) -> str | None:
         return "has a name that no file can have"
     if longest > LONGEST_NAME:
         return f"has a name of more than {LONGEST_NAME} bytes"
+    if len(os.fsencode(name)) > LONGEST_PATH:
+        return f"has a path of more than {LONGEST_PATH} bytes"
     return None if path.suffix.lower() in SUFFIXES else NO_PICTURE
