@@ -64,6 +64,21 @@ def test_places_are_absolute_for_actors_that_work_elsewhere(
     assert set(alpha.work.manner.masks.values()) == {"alpha"}
 
 
+def test_a_folder_that_has_a_results_name(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:
+    """Of shards it is left out; a folder's is refused, for it can be called otherwise."""
+    (picture_folder / "disc_00--domain0.png").mkdir()
+    (picture_folder / "disc_01.png").rename(picture_folder / "disc_00--domain0.png" / "b.png")
+    pattern = write_shards(picture_folder, tmp_path / "shards").pattern
+    job = begun(random_model, pattern, tmp_path / "out", shards=True)
+    assert job.manifest.dead == {
+        "disc_00--domain0.png/b.png": "would lie within another's result, disc_00--domain0.png"
+    }
+    assert (job.sources, job.left) == (23, 23)
+    with pytest.raises(ValueError, match=r"a folder for disc_00--domain0\.png/b\.png's; rename one"):
+        begun(random_model, picture_folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_cannot_be(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for place, named in (

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from open_tunit.data.scan import content_hash
 from open_tunit.data.sharding import MANIFEST
-from open_tunit.data.shards import pattern_of
+from open_tunit.data.shards import is_shards, pattern_of
 from open_tunit.files import json_objects, sweep
 from open_tunit.media.images import is_picture
 from open_tunit.media.pictures import ALPHA
@@ -85,6 +85,11 @@ def begin(
         files = [name for name in files if name not in refused]
     named = dict(zip(map(Path, files), short_names(files), strict=True))
     work = work_for(model, named, Path(), asked, strength=strength, whole=whole, mask=mask, failed=warn)
+    if is_shards(source):  # whose names nobody can change
+        blocked = work.results.blocked()
+        refused |= {path.as_posix(): f"would lie within another's result, {name}" for path, name in blocked.items()}
+        named = {path: name for path, name in named.items() if path not in blocked}
+        work = work.part(named)
     manifest = Manifest(target)
     _check(work, target, shards=shards, overwrite=overwrite or manifest.exists)
     wanted = {
