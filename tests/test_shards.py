@@ -7,6 +7,8 @@ import hashlib
 import json
 import tarfile
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,62 @@ def test_a_url_is_read_as_a_file_is(written: Written, tmp_path: Path) -> None:
     assert names == [sample.digest for sample in index.samples]
     with pytest.raises(FileNotFoundError, match=r"shards/5\.tar"):
         read_index("memory://shards/5.tar", tmp_path)
+
+
+def test_a_url_that_fails_now_and_then(written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused twice is read, with and without an index; what is refused always is an error with its name."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra data")
+    memory = fsspec.filesystem("memory")
+    monkeypatch.setattr("open_tunit.data.shards.PAUSE_SECONDS", 0)
+    times: Counter[tuple[str, str]] = Counter()
+    refusals = [2]
+
+    def failing(name: str) -> Callable[..., Any]:
+        whole = getattr(type(memory), name)
+
+        def method(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+            times[name, path] += 1
+            if times[name, path] <= refusals[0]:
+                raise RuntimeError("503 slow down")
+            return whole(self, path, *args, **kwargs)
+
+        return method
+
+    for kind in ("tar", "json"):
+        memory.pipe_file(f"/few/0.{kind}", (Path(written.pattern).parent / f"000000.{kind}").read_bytes())
+    for name in ("_open", "cat_file"):
+        monkeypatch.setattr(type(memory), name, failing(name))
+    indexed = read_index("memory://few/0.tar", tmp_path)
+    memory.rm("/few/0.json")
+    times.clear()
+    scanned = read_index("memory://few/0.tar", tmp_path)
+    assert [sample.digest for sample in scanned.samples] == [sample.digest for sample in indexed.samples]
+    refusals[0] = 99
+    with pytest.raises(OSError, match=r"few/0\.json cannot be read: 503 slow down"):
+        read_index("memory://few/0.tar", tmp_path)
+
+
+def test_a_url_without_a_version_or_length(
+    written: Written, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra data")
+    memory = fsspec.filesystem("memory")
+    about: dict[str, Any] = {}
+    monkeypatch.setattr(type(memory), "info", lambda self, path, **_: {"name": path, "type": "file"} | about)
+    for number in range(2):
+        content = (Path(written.pattern).parent / f"00000{number}.tar").read_bytes()
+        memory.pipe_file("/bare/0.tar", content)
+        about["size"] = len(content)
+        first = read_index("memory://bare/0.tar", tmp_path / "cache").samples[0].digest
+        local = read_index(str(Path(written.pattern).parent / f"00000{number}.tar"), tmp_path).samples[0]
+        assert first == local.digest
+    assert not (tmp_path / "cache").exists()
+    about |= {"last_modified": "today"}
+    read_index("memory://bare/0.tar", tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    about["size"] = None
+    with pytest.raises(OSError, match=r"bare/0\.tar does not tell its length"):
+        read_index("memory://bare/0.tar", tmp_path / "cache")
 
 
 def test_a_url_whose_package_is_missing(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ WORKERS = 8
 """Indices that are read at the same time."""
 TRIES, PAUSE_SECONDS = 3, 1.0
 """To read from a URL, and between them, each time twice as long."""
+VERSIONS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "last_modified", "created")
+"""What file systems call that which changes with a file."""
 DAMAGE = (ValueError, TypeError, LookupError, EOFError, OverflowError, RecursionError)
 """What reading damaged tar files and indices raises."""
 
@@ -85,6 +87,8 @@ def read_indices(pattern: str, cache_root: Path) -> list[tuple[str, Index]]:
 def read_index(shard: str, cache_root: Path) -> Index:
     """The index beside a shard; where there is none, made by reading the shard once, and kept in the cache.
 
+    A URL that tells of no version is read each time.
+
     Raises FileNotFoundError for a shard that is not there, ValueError for what is no tar file, or not the one that was
     indexed, OSError where it cannot be read.
     """
@@ -95,6 +99,8 @@ def read_index(shard: str, cache_root: Path) -> Index:
         if indexed != length:
             raise ValueError(f"{shard} has {length} bytes, and {indexed} by its index; copy or make it anew")
         return index
+    if version is None:
+        return _scanned(shard, length)
     kept = cache_root / f"shard-{hashlib.sha256(json.dumps([shard, length, version]).encode()).hexdigest()}{INDEX}"
     if kept.is_file():
         return _parsed(kept.read_text(encoding="utf-8"), str(kept))[0]
@@ -131,22 +137,25 @@ def read_range(path: str, offset: int, length: int) -> bytes:
 class _Checked:
     """A file that is read by lengths that it tells itself: a damaged one tells of more than it has."""
 
-    def __init__(self, file: BinaryIO, length: int) -> None:
-        self.file, self.most = file, max(length, tarfile.BLOCKSIZE)
+    def __init__(self, path: str, file: BinaryIO, length: int) -> None:
+        self.path, self.file, self.most = path, file, max(length, tarfile.BLOCKSIZE)
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        """The next bytes. Raises ReadError for more than there are."""
+        """The next bytes. Raises ReadError for more than there are, OSError."""
         if not 0 <= size <= self.most:
             raise tarfile.ReadError(f"{size} bytes at {self.tell()}, of {self.most}")
-        return self.file.read(size)
+        return bytes(_tried(self.path, lambda: self.file.read(size)))
 
 
 def _scanned(shard: str, length: int) -> Index:
     """The pictures in a shard of `length` bytes, each read once."""
     index = Index([], [])
     try:
-        with _open(shard) as file, tarfile.open(fileobj=cast(BinaryIO, _Checked(file, length)), mode="r:") as tar:
+        with (
+            _open(shard) as file,
+            tarfile.open(fileobj=cast(BinaryIO, _Checked(shard, file, length)), mode="r:") as tar,
+        ):
             for member in filter(_is_picture, _members(tar)):
                 try:
                     data = _bytes_of(tar, member)
@@ -224,12 +233,12 @@ def _open(path: str) -> BinaryIO:
     if not is_url(path):
         return open(path, "rb")
     system, place = file_system(path)
-    opened: BinaryIO = system.open(place, "rb")
+    opened: BinaryIO = _tried(path, lambda: system.open(place, "rb"))
     return opened
 
 
-def _stat(path: str) -> tuple[int, str]:
-    """How long it is, and what changes when it does. Raises FileNotFoundError."""
+def _stat(path: str) -> tuple[int, str | None]:
+    """How long it is, and what changes when it does, if that is known. Raises FileNotFoundError, OSError."""
     try:
         if not is_url(path):
             found = Path(path).stat()
@@ -238,12 +247,17 @@ def _stat(path: str) -> tuple[int, str]:
         about = _tried(path, lambda: system.info(place))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist; expected a tar file") from error
-    return int(about["size"]), str(about.get("ETag") or about.get("mtime") or about.get("LastModified"))
+    if about.get("size") is None:
+        raise OSError(f"{path} does not tell its length, without which no part of it can be read")
+    version = next((about[key] for key in VERSIONS if about.get(key)), None)
+    return int(about["size"]), None if version is None else str(version)
 
 
 def _read_text(path: str) -> str | None:
     try:
-        with _open(path) as file:
-            return file.read().decode(errors="replace")
+        if not is_url(path):
+            return Path(path).read_text(encoding="utf-8", errors="replace")
+        system, place = file_system(path)
+        return bytes(_tried(path, lambda: system.cat_file(place))).decode(errors="replace")
     except FileNotFoundError:
         return None
