@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +17,8 @@ from open_tunit.parts import AT_ONCE
 from open_tunit.scale import chunks
 from open_tunit.scale.chunks import Worker
 from open_tunit.scale.jobs import Job, begin
+from open_tunit.scale.result_shards import put_shard
+from open_tunit.scale.storage import Storage
 from open_tunit.translation.references import Asked
 
 EVERY = frozenset(range(99))
@@ -213,6 +216,16 @@ def test_films_are_left_out(random_model: TUNIT, picture_folder: Path, out: Path
     job = finished(random_model, picture_folder, out)
     assert job.sources == 24
     assert job.manifest.dead == {"film.mp4": "is a film, which shards do not hold"}
+
+
+def test_a_full_temporary_folder_is_named(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tarfile.open", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/\w+/000007\.tar'"):
+        put_shard(Storage.of(str(out)), 7, tmp_path, [])
 
 
 def test_at_a_url(random_model: TUNIT, picture_folder: Path, out: Path, tmp_path: Path) -> None:
