@@ -172,6 +172,15 @@ def test_a_number_that_no_line_has_any_more_is_an_empty_shard(
     check(out, random_model, picture_folder, tmp_path)
 
 
+def test_a_shard_that_is_gone_is_written_again(
+    random_model: TUNIT, picture_folder: Path, out: Path, tmp_path: Path
+) -> None:
+    finished(random_model, picture_folder, out)
+    (out / "000001.tar").unlink()
+    assert numbers(finished(random_model, picture_folder, out)) == [1]
+    check(out, random_model, picture_folder, tmp_path)
+
+
 def test_begun_anew_with_less(random_model: TUNIT, picture_folder: Path, out: Path, tmp_path: Path) -> None:
     finished(random_model, picture_folder, out)
     for path in sorted(picture_folder.iterdir())[AT_ONCE + 2 :]:
