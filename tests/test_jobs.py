@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,16 @@ def test_another_job_is_told_from_this_one(random_model: TUNIT, picture_folder: 
         begun(random_model, picture_folder, out, asked, strength=0.5)
     with pytest.raises(ValueError, match="another style"):
         begun(random_model, picture_folder, out, Asked(domain=0))
+    for mask, other in ((tmp_path / "masks", "disc_03.png"), (tmp_path / "mask.png", "")):
+        with pytest.raises(ValueError, match="another mask"):
+            begun(random_model, picture_folder, out, asked, mask="alpha")
+        shutil.copytree(picture_folder, mask) if other else shutil.copy(picture_folder / "disc_01.png", mask)
+        masked = tmp_path / f"{mask.stem}-out"
+        for _ in range(2):
+            begun(random_model, picture_folder, masked, asked, mask=str(mask))
+        shutil.copy(picture_folder / "disc_02.png", mask / other)
+        with pytest.raises(ValueError, match="another mask;"):
+            begun(random_model, picture_folder, masked, asked, mask=str(mask))
     begun(random_model, picture_folder, out, asked)
     (picture_folder / "disc_01.png").rename(reference)
     with pytest.raises(ValueError, match="another style"):

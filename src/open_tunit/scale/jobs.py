@@ -92,11 +92,12 @@ def begin(
         work = work.part(named)
     manifest = Manifest(target)
     _check(work, target, shards=shards, overwrite=overwrite or manifest.exists)
-    wanted = {
+    wanted: dict[str, str | None] = {
         "source": str(place),
         "model": _digest_of_model(model),
         "style": _digest_of_style(asked),
-        "manner": repr((strength, whole, mask, precision, "shards" if shards else "files")),
+        "mask": mask if mask in (None, ALPHA) else _digest_of_files(Path(mask)),
+        "manner": repr((strength, whole, precision, "shards" if shards else "files")),
     }
     manifest.begin(wanted, overwrite=overwrite)
     manifest.add({}, refused)
@@ -162,8 +163,14 @@ def _digest_of_model(model: TUNIT) -> str:
 
 def _digest_of_style(asked: Asked) -> str:
     """By the references' bytes, for style codes differ in their last bits between machines."""
-    digest = hashlib.sha256(repr((asked.domain, asked.samples, asked.seed, asked.neighbours)).encode())
-    for place in filter(None, (asked.reference, asked.among)):
-        for name, file in named_files(place):
-            digest.update(f"{name} {content_hash(file)}\n".encode())
+    files = map(_digest_of_files, filter(None, (asked.reference, asked.among)))
+    about = (asked.domain, asked.samples, asked.seed, asked.neighbours, *files)
+    return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
+def _digest_of_files(place: Path) -> str:
+    """Of a picture, or of those in a folder: names and bytes."""
+    digest = hashlib.sha256()
+    for name, file in named_files(place):
+        digest.update(f"{name} {content_hash(file)}\n".encode())
     return digest.hexdigest()
