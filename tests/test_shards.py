@@ -35,6 +35,9 @@ def test_a_pattern_counts() -> None:
     assert expand("s3://bucket/one.tar") == ["s3://bucket/one.tar"]
     with pytest.raises(ValueError, match="5"):
         expand("{5..3}.tar")
+    for many in ("{0..999999999}.tar", "{0..9999}/{0..100}.tar"):
+        with pytest.raises(ValueError, match="at most 1,000,000"):
+            expand(many)
 
 
 def test_each_picture_is_in_one_shard(written: Written, picture_folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tarfile
 import time
@@ -21,6 +22,8 @@ from open_tunit.urls import file_system, is_url
 FORMAT = 1
 TAR, INDEX = ".tar", ".json"
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MOST_SHARDS = 1_000_000
+"""Of one pattern: what is above is a slip of the hand, and fills the memory."""
 WORKERS = 8
 """Indices that are read at the same time."""
 TRIES, PAUSE_SECONDS = 3, 1.0
@@ -56,7 +59,13 @@ def is_shards(data: str) -> bool:
 
 
 def expand(pattern: str) -> list[str]:
-    """The shards that a pattern names, in order: each `{first..last}` counts. Raises ValueError where one goes down."""
+    """The shards that a pattern names, in order: each `{first..last}` counts.
+
+    Raises ValueError where one goes down, and for more than MOST_SHARDS.
+    """
+    count = math.prod(int(last) - int(first) + 1 for first, last in RANGE.findall(pattern))
+    if count > MOST_SHARDS:
+        raise ValueError(f"{pattern} names {count:,} shards; at most {MOST_SHARDS:,} are read")
     found = RANGE.search(pattern)
     if found is None:
         return [str(Path(pattern).expanduser()) if not is_url(pattern) else pattern]
