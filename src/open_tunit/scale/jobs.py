@@ -92,13 +92,9 @@ def begin(
         work = work.part(named)
     manifest = Manifest(target)
     _check(work, target, shards=shards, overwrite=overwrite or manifest.exists)
-    wanted: dict[str, str | None] = {
-        "source": str(place),
-        "model": _digest_of_model(model),
-        "style": _digest_of_style(asked),
-        "mask": mask if mask in (None, ALPHA) else _digest_of_files(Path(mask)),
-        "manner": repr((strength, whole, precision, "shards" if shards else "files")),
-    }
+    manner = (strength, whole, precision, "shards" if shards else "files")
+    wanted = {"source": str(place), "model": _digest_of_model(model), "style": _digest_of_style(asked)}
+    wanted |= {"mask": _digest_of_mask(mask), "manner": repr(manner)}
     manifest.begin(wanted, overwrite=overwrite)
     manifest.add({}, refused)
     left = _left(named, manifest, chunk_size(len(work.styles), in_shard=shards))
@@ -166,6 +162,11 @@ def _digest_of_style(asked: Asked) -> str:
     files = map(_digest_of_files, filter(None, (asked.reference, asked.among)))
     about = (asked.domain, asked.samples, asked.seed, asked.neighbours, *files)
     return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
+def _digest_of_mask(mask: str | None) -> str:
+    """By their bytes as well; the word alpha is itself."""
+    return str(mask) if mask in (None, ALPHA) else _digest_of_files(Path(mask))
 
 
 def _digest_of_files(place: Path) -> str:

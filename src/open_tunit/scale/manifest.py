@@ -40,7 +40,7 @@ class Manifest:
         """Whether a translation into this place was begun."""
         return bool(self._job)
 
-    def begin(self, job: Mapping[str, str | None], *, overwrite: bool) -> None:
+    def begin(self, job: Mapping[str, str], *, overwrite: bool) -> None:
         """Read what is done of this job; with `overwrite` begin anew.
 
         Raises ValueError where another job, or an unreadable one, was begun here, and OSError.
