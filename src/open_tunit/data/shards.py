@@ -182,7 +182,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """What a tar holds. Raises ReadError also where tarfile goes back, or ends at a damaged header as at the end."""
     for member in tar:
         if member.size < 0 or tar.offset <= member.offset:
-            raise tarfile.ReadError(f"{member.name} is {member.size} bytes long")
+            raise tarfile.ReadError(f"{member.name}, at {member.offset}, has a length below zero")
         yield member
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
