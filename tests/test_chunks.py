@@ -172,3 +172,14 @@ def test_a_full_disk_is_an_error_and_no_dead_letter(
     assert (outcome.done, outcome.dead) == ({}, {})
     assert isinstance(outcome.error, OSError)
     assert (outcome.error.errno, outcome.error.filename) == (errno.ENOSPC, "out/a.png")
+
+
+def test_an_error_that_nobody_expects_is_told_by_its_kind(
+    random_model: TUNIT, picture_folder: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("x")
+
+    part = every(random_model, picture_folder, reference)
+    monkeypatch.setattr("open_tunit.translation.folders.save_image", broken)
+    assert str(written(worker(random_model, tmp_path / "out"), part).error) == "KeyError: 'x'"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from open_tunit import TUNIT
+from open_tunit.data.sharding import write_shards
 from open_tunit.parts import AT_ONCE
 from open_tunit.scale import chunks
+from open_tunit.scale.chunks import Worker
 from open_tunit.scale.jobs import Job, begin
+from open_tunit.scale.sources import Samples
 from open_tunit.translation.references import Asked
 
 
@@ -43,6 +47,39 @@ def test_after_a_kill_the_rest_is_in_the_same_chunks(
     assert parts(begun(random_model, picture_folder, tmp_path / "out", overwrite=True)) == whole
 
 
+def test_places_are_absolute_for_actors_that_work_elsewhere(
+    random_model: TUNIT, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(picture_folder, tmp_path / "shards", per_shard=20)
+    monkeypatch.chdir(tmp_path)
+    job = begun(random_model, "shards/{000000..000001}.tar", "out", mask=picture_folder.name)
+    monkeypatch.chdir("/")
+    assert isinstance(job.parts[0].source, Samples)
+    assert {place.shard for place in job.parts[0].source.places.values()} == {
+        f"{tmp_path}/shards/000000.tar", f"{tmp_path}/shards/000001.tar"
+    }  # fmt: skip
+    worker = Worker(random_model, job.out, device="cpu", precision="float32", threads=1)
+    outcome = worker.written(job.parts[0])
+    assert (outcome.error, outcome.dead, len(outcome.done)) == (None, {}, 24)
+    alpha = begun(random_model, picture_folder, tmp_path / "alpha", mask="alpha").parts[0]
+    assert set(alpha.work.manner.masks.values()) == {"alpha"}
+
+
+def test_a_folder_that_has_a_results_name(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:
+    """Of shards it is left out; a folder's is refused, for it can be called otherwise."""
+    (picture_folder / "disc_00--domain0.png").mkdir()
+    (picture_folder / "disc_01.png").rename(picture_folder / "disc_00--domain0.png" / "b.png")
+    pattern = write_shards(picture_folder, tmp_path / "shards").pattern
+    job = begun(random_model, pattern, tmp_path / "out", shards=True)
+    assert job.manifest.dead == {
+        "disc_00--domain0.png/b.png": "would lie within another's result, disc_00--domain0.png"
+    }
+    assert (job.sources, job.left) == (23, 23)
+    with pytest.raises(ValueError, match=r"a folder for disc_00--domain0\.png/b\.png's; rename one"):
+        begun(random_model, picture_folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_cannot_be(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for place, named in (
@@ -70,6 +107,16 @@ def test_another_job_is_told_from_this_one(random_model: TUNIT, picture_folder: 
         begun(random_model, picture_folder, out, asked, strength=0.5)
     with pytest.raises(ValueError, match="another style"):
         begun(random_model, picture_folder, out, Asked(domain=0))
+    for mask, other in ((tmp_path / "masks", "disc_03.png"), (tmp_path / "mask.png", "")):
+        with pytest.raises(ValueError, match="another mask"):
+            begun(random_model, picture_folder, out, asked, mask="alpha")
+        shutil.copytree(picture_folder, mask) if other else shutil.copy(picture_folder / "disc_01.png", mask)
+        masked = tmp_path / f"{mask.stem}-out"
+        for _ in range(2):
+            begun(random_model, picture_folder, masked, asked, mask=str(mask))
+        shutil.copy(picture_folder / "disc_02.png", mask / other)
+        with pytest.raises(ValueError, match="another mask;"):
+            begun(random_model, picture_folder, masked, asked, mask=str(mask))
     begun(random_model, picture_folder, out, asked)
     (picture_folder / "disc_01.png").rename(reference)
     with pytest.raises(ValueError, match="another style"):

@@ -69,6 +69,30 @@ def test_a_kill_between_the_manifest_and_the_dead_letters(tmp_path: Path) -> Non
     assert letters(tmp_path) == {"c.png": "is cut short"}
 
 
+def test_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    begun(tmp_path)
+    lines = ['{"a": 1}', '{"source": "q.png"}', '{"source": 5, "outputs": []}', "[1]", "half", '{"reason": "none"}']
+    (tmp_path / "manifest" / "odd.jsonl").write_text(
+        "\n".join([*lines, '{"source": "a.png", "outputs": ["a--r.png"]}'])
+    )
+    (tmp_path / "manifest" / "other.jsonl").write_bytes(b"\xff\xfe")
+    again = begun(tmp_path)
+    assert (again.done, again.dead) == ({"a.png"}, {})
+
+
+def test_sources_of_a_shard_that_is_gone_are_not_done(tmp_path: Path) -> None:
+    first = begun(tmp_path)
+    first.add({f"{number}.png": [f"00000{number}.tar/{number}--r.png"] for number in range(3)}, {"c.png": "is empty"})
+    first.flush()
+    for number in (0, 2):
+        (tmp_path / f"00000{number}.tar").write_bytes(b"")
+    second = begun(tmp_path)
+    assert (second.done, second.shards, second.dead) == ({"0.png", "2.png"}, {0, 2}, {"c.png": "is empty"})
+    (tmp_path / "000001.tar").write_bytes(b"of other sources")
+    third = begun(tmp_path)
+    assert (third.done, third.dead) == (second.done, second.dead)
+
+
 def test_another_job_is_refused_unless_it_begins_anew(tmp_path: Path) -> None:
     first = begun(tmp_path)
     first.add({"a.png": ["a--r.png"]}, {"c.png": "is empty"})

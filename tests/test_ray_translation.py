@@ -134,6 +134,18 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
         ray_translation._check_address(address)
 
 
+@pytest.mark.parametrize(("message", "line"), [
+    ("The actor died unexpectedly.\n\tclass_name: Worker\n\tpid: 7", "The actor died unexpectedly."),
+    ("Traceback (most recent call last):\n  File a.py, line 1\n    b()\nKeyError: 'x'\nmore\n\n"
+     "The above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n"
+     "  File c.py, line 2\nUserCodeException: UDF failed to process a data block.", "KeyError: 'x'"),
+    ("The actor died, in its creation task, ray::f()\n  File a.py, line 1\nRuntimeError: no\n", "RuntimeError: no"),
+    ("", ""),
+])  # fmt: skip
+def test_why_ray_stopped(message: str, line: str) -> None:
+    assert ray_translation._reason(message) == line
+
+
 def test_an_error_of_a_worker_is_the_commands_and_what_was_done_is_kept(
     random_model: TUNIT, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +17,8 @@ from open_tunit.parts import AT_ONCE
 from open_tunit.scale import chunks
 from open_tunit.scale.chunks import Worker
 from open_tunit.scale.jobs import Job, begin
+from open_tunit.scale.result_shards import put_shard
+from open_tunit.scale.storage import Storage
 from open_tunit.translation.references import Asked
 
 EVERY = frozenset(range(99))
@@ -169,6 +172,15 @@ def test_a_number_that_no_line_has_any_more_is_an_empty_shard(
     check(out, random_model, picture_folder, tmp_path)
 
 
+def test_a_shard_that_is_gone_is_written_again(
+    random_model: TUNIT, picture_folder: Path, out: Path, tmp_path: Path
+) -> None:
+    finished(random_model, picture_folder, out)
+    (out / "000001.tar").unlink()
+    assert numbers(finished(random_model, picture_folder, out)) == [1]
+    check(out, random_model, picture_folder, tmp_path)
+
+
 def test_begun_anew_with_less(random_model: TUNIT, picture_folder: Path, out: Path, tmp_path: Path) -> None:
     finished(random_model, picture_folder, out)
     for path in sorted(picture_folder.iterdir())[AT_ONCE + 2 :]:
@@ -197,10 +209,14 @@ def test_shards_and_files_are_not_mixed(random_model: TUNIT, picture_folder: Pat
 
 def test_shards_that_are_there_are_not_replaced(random_model: TUNIT, picture_folder: Path, out: Path) -> None:
     pattern = write_shards(picture_folder, out, per_shard=99).pattern
-    with pytest.raises(ValueError, match=r"000000\.json exists already"):
-        begun(random_model, picture_folder, out)
     with pytest.raises(ValueError, match="lies in the folder of the sources"):
         begun(random_model, Path(pattern), out, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="shards of `tunit shard`"):
+            begun(random_model, picture_folder, out, overwrite=overwrite)
+    (out / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"000000\.json exists already"):
+        begun(random_model, picture_folder, out)
     assert not (out / "manifest").exists()
 
 
@@ -209,6 +225,16 @@ def test_films_are_left_out(random_model: TUNIT, picture_folder: Path, out: Path
     job = finished(random_model, picture_folder, out)
     assert job.sources == 24
     assert job.manifest.dead == {"film.mp4": "is a film, which shards do not hold"}
+
+
+def test_a_full_temporary_folder_is_named(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tarfile.open", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/\w+/000007\.tar'"):
+        put_shard(Storage.of(str(out)), 7, tmp_path, [])
 
 
 def test_at_a_url(random_model: TUNIT, picture_folder: Path, out: Path, tmp_path: Path) -> None:

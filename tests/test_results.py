@@ -36,6 +36,15 @@ def test_results_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
     _results(tmp_path, ["a", "a--b"], ["c", "d"]).check(overwrite=False)
 
 
+def test_a_result_that_would_be_anothers_folder_is_refused(tmp_path: Path) -> None:
+    results = _results(tmp_path, ["a", "a--c.png/b", "a--c.png/d/e", "f/a--c.png/b"], ["c", "d"])
+    assert {path.as_posix() for path in results.blocked()} == {"a--c.png/b.png", "a--c.png/d/e.png"}
+    with pytest.raises(
+        ValueError, match=r"a--c\.png would be a translation of a\.png and a folder for a--c\.png/b\.png"
+    ):
+        results.check(overwrite=True)
+
+
 def test_results_that_exist(tmp_path: Path) -> None:
     _touch(tmp_path, "a--c.png")
     with pytest.raises(ValueError, match="exists already"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from open_tunit.data.shard_images import ShardImages
 from open_tunit.data.sharding import write_shards
 from open_tunit.data.views import Views
 from open_tunit.settings.config import Data
+from open_tunit.training import loop
 from open_tunit.training.distributed.group import Group
 
 SIZE = 32
@@ -67,6 +69,20 @@ def test_what_is_expected_is_what_comes(pattern: str) -> None:
     images.expect(range(4))
     images.expect(range(2, 8))
     assert np.array_equal(images[np.arange(8)], plain)
+
+
+def test_samples_that_become_damaged_while_they_are_gathered(pattern: str) -> None:
+    """Threads that read ahead go on; what they find is told the next time."""
+    images = open_dataset(Data(folder=pattern), size=SIZE, seed=0).images
+    assert isinstance(images, ShardImages)
+    images.damaged["a.png"] = "is cut short"
+
+    def gathered(own: dict[str, str]) -> list[dict[str, str]]:
+        images.damaged["late.png"] = "is cut short"
+        return [own]
+
+    session = SimpleNamespace(dataset=SimpleNamespace(images=images), group=SimpleNamespace(gathered=gathered))
+    assert loop._Session._damaged(session) == {"a.png": "is cut short"}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

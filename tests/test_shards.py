@@ -7,7 +7,10 @@ import hashlib
 import json
 import tarfile
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +35,9 @@ def test_a_pattern_counts() -> None:
     assert expand("s3://bucket/one.tar") == ["s3://bucket/one.tar"]
     with pytest.raises(ValueError, match="5"):
         expand("{5..3}.tar")
+    for many in ("{0..999999999}.tar", "{0..9999}/{0..100}.tar"):
+        with pytest.raises(ValueError, match="at most 1,000,000"):
+            expand(many)
 
 
 def test_each_picture_is_in_one_shard(written: Written, picture_folder: Path, tmp_path: Path) -> None:
@@ -84,11 +90,14 @@ def test_begun_again_it_goes_on(written: Written, picture_folder: Path) -> None:
 
 
 def test_what_changed_is_written_anew(written: Written, picture_folder: Path) -> None:
+    folder = Path(written.pattern).parent
+    (folder / "2024-backup.tar").write_bytes(b"mine")
     for path in sorted(picture_folder.glob("stripe_*.png"))[1:]:
         path.unlink()
-    again = write_shards(picture_folder, Path(written.pattern).parent, per_shard=PER_SHARD)
+    again = write_shards(picture_folder, folder, per_shard=PER_SHARD)
     assert again.images == 14
-    assert {path.name for path in Path(written.pattern).parent.glob("*.tar")} == {"000000.tar", "000001.tar"}
+    assert {path.name for path in folder.glob("*.tar")} == {"000000.tar", "000001.tar", "2024-backup.tar"}
+    assert not (folder / "000002.json").exists()
 
 
 def test_other_files_are_left_alone(written: Written, picture_folder: Path, tmp_path: Path) -> None:
@@ -118,6 +127,65 @@ def test_shards_of_others_are_indexed_once(picture_folder: Path, tmp_path: Path)
     assert read_index(str(shard), tmp_path / "cache").samples[0].file == "cats/disc_77.png"
 
 
+def member(name: str, data: bytes, size: bytes | None = None, **about: Any) -> bytes:
+    """A tar's member, with another size in its header."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in about.items():
+        setattr(info, key, value)
+    header = bytearray(info.tobuf(tarfile.PAX_FORMAT))
+    if size is not None:
+        header[-388:-376] = size
+        header[-364:-356] = b" " * 8
+        header[-364:-356] = b"%06o\0 " % sum(header[-512:])
+    return bytes(header) + data + bytes(-len(data) % 512)
+
+
+def base256(number: int) -> bytes:
+    return b"\xff" + (2**88 + number).to_bytes(11, "big") if number < 0 else b"\x80" + number.to_bytes(11, "big")
+
+
+SPARSE = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40), "GNU.sparse.name": "b.png"}
+
+
+@pytest.mark.parametrize("damaged", [
+    *(member("b.png", b"", base256(size)) for size in (-5, -512, -1536, 2**40, 2**80)),
+    *(member("b.txt", b"", base256(size)) for size in (-1536, 2**70)),
+    *(member("b", b"", base256(size), type=kind) for kind in (b"L", b"x", b"S") for size in (-512, 2**40)),
+    member("b.png", b"x", pax_headers={"size": "-1024"}),
+    b"\xff" + member("b.png", b"text")[1:],
+    bytes(512) + member("b.png", b"text")[512:],
+], ids=lambda _: "damaged")  # fmt: skip
+@pytest.mark.timeout(20)
+def test_a_damaged_tar_is_told_and_not_cut_short(picture_folder: Path, tmp_path: Path, damaged: bytes) -> None:
+    picture = (picture_folder / "disc_00.png").read_bytes()
+    shard = tmp_path / "theirs.tar"
+    shard.write_bytes(member("a.png", picture) + damaged + member("c.png", picture) + bytes(1024))
+    with pytest.raises(ValueError, match=r"theirs\.tar is no tar file, or a damaged one"):
+        read_index(str(shard), tmp_path / "cache")
+
+
+def test_tars_of_others_that_are_whole(picture_folder: Path, tmp_path: Path) -> None:
+    """Sparse files are told, an appended file is found, an empty tar is one, and the end may be missing."""
+    picture = (picture_folder / "disc_00.png").read_bytes()
+    sparse = member("a.png", picture) + member("b.png", b"", pax_headers=SPARSE) + member("c.png", picture)
+    for name, content, files in (
+        ("sparse", sparse + bytes(1024), ["a.png", "c.png"]),
+        ("endless", sparse, ["a.png", "c.png"]),
+        ("empty", bytes(10240), []),
+    ):
+        (tmp_path / f"{name}.tar").write_bytes(content)
+        index = read_index(str(tmp_path / f"{name}.tar"), tmp_path / "cache")
+        assert [sample.file for sample in index.samples] == files
+        assert [file for file, _ in index.unreadable] == ["b.png"] * bool(files)
+    with tarfile.open(tmp_path / "empty.tar", "a") as tar:
+        tar.add(picture_folder / "disc_00.png", "d.png")
+    pytest.importorskip("fsspec", reason="needs the extra data")
+    for place in ("", "file://"):
+        (sample,) = read_index(f"{place}{tmp_path}/empty.tar", tmp_path / "cache").samples
+        assert sample.file == "d.png"
+
+
 def test_what_is_no_shard(written: Written, tmp_path: Path) -> None:
     folder = Path(written.pattern).parent
     with pytest.raises(FileNotFoundError, match=r"000007\.tar"):
@@ -137,6 +205,10 @@ def test_what_is_no_shard(written: Written, tmp_path: Path) -> None:
     '{"format_version": 1, "bytes": 1, "samples": [["a"]], "unreadable": []}',
     '{"format_version": 1, "bytes": 1, "samples": 5, "unreadable": []}',
     '{"format_version": 1, "bytes": null, "samples": [], "unreadable": []}',
+    '{"format_version": 1, "bytes": 1e999, "samples": [], "unreadable": []}',
+    *(f'{{"format_version": 1, "bytes": 9, "samples": [["a", {place}, ""]], "unreadable": []}}'
+      for place in ("-1, 5", "1, -1", "5, 5", "1e999, 1", "0, 1180591620717411303424")),
+    pytest.param("[" * 200_000, id="deep"),
 ])  # fmt: skip
 def test_what_is_no_index(written: Written, tmp_path: Path, text: str) -> None:
     folder = Path(written.pattern).parent
@@ -160,6 +232,62 @@ def test_a_url_is_read_as_a_file_is(written: Written, tmp_path: Path) -> None:
     assert names == [sample.digest for sample in index.samples]
     with pytest.raises(FileNotFoundError, match=r"shards/5\.tar"):
         read_index("memory://shards/5.tar", tmp_path)
+
+
+def test_a_url_that_fails_now_and_then(written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused twice is read, with and without an index; what is refused always is an error with its name."""
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra data")
+    memory = fsspec.filesystem("memory")
+    monkeypatch.setattr("open_tunit.data.shards.PAUSE_SECONDS", 0)
+    times: Counter[tuple[str, str]] = Counter()
+    refusals = [2]
+
+    def failing(name: str) -> Callable[..., Any]:
+        whole = getattr(type(memory), name)
+
+        def method(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+            times[name, path] += 1
+            if times[name, path] <= refusals[0]:
+                raise RuntimeError("503 slow down")
+            return whole(self, path, *args, **kwargs)
+
+        return method
+
+    for kind in ("tar", "json"):
+        memory.pipe_file(f"/few/0.{kind}", (Path(written.pattern).parent / f"000000.{kind}").read_bytes())
+    for name in ("_open", "cat_file"):
+        monkeypatch.setattr(type(memory), name, failing(name))
+    indexed = read_index("memory://few/0.tar", tmp_path)
+    memory.rm("/few/0.json")
+    times.clear()
+    scanned = read_index("memory://few/0.tar", tmp_path)
+    assert [sample.digest for sample in scanned.samples] == [sample.digest for sample in indexed.samples]
+    refusals[0] = 99
+    with pytest.raises(OSError, match=r"few/0\.json cannot be read: 503 slow down"):
+        read_index("memory://few/0.tar", tmp_path)
+
+
+def test_a_url_without_a_version_or_length(
+    written: Written, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra data")
+    memory = fsspec.filesystem("memory")
+    about: dict[str, Any] = {}
+    monkeypatch.setattr(type(memory), "info", lambda self, path, **_: {"name": path, "type": "file"} | about)
+    for number in range(2):
+        content = (Path(written.pattern).parent / f"00000{number}.tar").read_bytes()
+        memory.pipe_file("/bare/0.tar", content)
+        about["size"] = len(content)
+        first = read_index("memory://bare/0.tar", tmp_path / "cache").samples[0].digest
+        local = read_index(str(Path(written.pattern).parent / f"00000{number}.tar"), tmp_path).samples[0]
+        assert first == local.digest
+    assert not (tmp_path / "cache").exists()
+    about |= {"last_modified": "today"}
+    read_index("memory://bare/0.tar", tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    about["size"] = None
+    with pytest.raises(OSError, match=r"bare/0\.tar does not tell its length"):
+        read_index("memory://bare/0.tar", tmp_path / "cache")
 
 
 def test_a_url_whose_package_is_missing(tmp_path: Path) -> None:

@@ -100,9 +100,32 @@ def test_names_that_several_shards_have(picture_folder: Path, tmp_path: Path) ->
     assert {name: (root / name).read_bytes() for name in expected} == expected
 
 
+def test_a_name_that_one_shard_has_very_often(picture_folder: Path, tmp_path: Path) -> None:
+    count = 5000
+    write_shards(picture_folder, tmp_path / "s")
+    shard = tmp_path / "s" / "000000.tar"
+    index = json.loads(shard.with_suffix(".json").read_text())
+    index["samples"] = [["a.png", *index["samples"][0][1:]]] * count + [["000000/2/a.png", *index["samples"][1][1:]]]
+    shard.with_suffix(".json").write_text(json.dumps(index))
+    _, names, refused = sources_in(str(shard))
+    assert sorted(names) == sorted(
+        ["000000/a.png", *(f"000000/{number}/a.png" for number in range(1, count)), "000000/1/000000/2/a.png"]
+    )
+    assert refused == {}
+
+
 def test_no_name_leads_out_of_the_folder(picture_folder: Path, tmp_path: Path) -> None:
     picture = (picture_folder / "disc_00.png").read_bytes()
-    bad = ["/etc/a.png", "../b.png", "c/../../d.png", "c/..", ".e.png", "f/.g/h.png", "i" * 300 + ".png"]
+    bad = [
+        "/etc/a.png",
+        "../b.png",
+        "c/../../d.png",
+        "c/..",
+        ".e.png",
+        "f/.g/h.png",
+        "i" * 300 + ".png",
+        "j/" * 1500 + "k.png",
+    ]
     shard = theirs(tmp_path / "0.tar", dict.fromkeys([*bad, "good.png"], picture))
     theirs(tmp_path / "bad.tar", {"/etc/a.png": picture})
     _, names, refused = sources_in(str(shard))
@@ -111,7 +134,7 @@ def test_no_name_leads_out_of_the_folder(picture_folder: Path, tmp_path: Path) -
     assert refused["../b.png"] == refused["/etc/a.png"] == "would lie outside the folder, by its name"
     theirs(tmp_path / "1.tar", {"/etc/a.png": picture, "../b.png": picture})
     _, names, refused = sources_in(f"{tmp_path}/{{0..1}}.tar")
-    assert (names, len(refused)) == (["good.png"], 8)
+    assert (names, len(refused)) == (["good.png"], 9)
     inside = theirs(tmp_path / "inside.tar", {"a.png/b.png": picture, "a.png": picture, "a.png/c/d.png": picture})
     assert sources_in(str(inside))[1] == ["a.png"]
     with pytest.raises(ValueError, match="no picture"):
@@ -137,9 +160,30 @@ def test_results_beside_shards(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "shards")
     for place, among in (("shards", True), ("link", True), ("shards/out", False), ("out", False)):
         assert lies_among(Storage.of(str(tmp_path / place)), pattern) is among
+    (tmp_path / "far").mkdir()
+    (tmp_path / "shards" / "0.tar").symlink_to(tmp_path / "far" / "0.tar")
+    assert lies_among(Storage.of(str(tmp_path / "far")), pattern)
     pytest.importorskip("fsspec")
+    assert lies_among(Storage.of(str(tmp_path / "far")), f"file://{pattern}")
     assert lies_among(Storage.of("memory://a/b/"), "memory://a/b/0.tar")
+    assert lies_among(Storage.of("memory://a//x/../b"), "memory://a/b/0.tar")
     assert not lies_among(Storage.of("memory://a/c"), "memory://a/b/0.tar")
+
+
+@pytest.mark.parametrize("written", [
+    "file://{}", "local://{}", "file://{}/", "file:///{}", "file://{}/../shards", "simplecache::file://{}",
+    "{}/../shards",
+])  # fmt: skip
+def test_the_sources_own_folder_however_it_is_written(tmp_path: Path, written: str) -> None:
+    pytest.importorskip("fsspec")
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    same = written.format(folder)
+    for source in (f"{folder}/{{0..1}}.tar", f"file://{folder}/{{0..1}}.tar", str(folder), f"file://{folder}"):
+        assert lies_among(Storage.of(same), source)
+        assert not lies_among(Storage.of(f"{same.rstrip('/')}-2"), source)
+    assert lies_among(Storage.of(f"{same}/deep"), str(folder))
+    assert lies_among(Storage.of(str(folder)), f"{same}/0.tar")
 
 
 def test_no_shards(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from open_tunit.data.scan import content_hash, scan
-from open_tunit.data.shards import FORMAT, INDEX, TAR, Index, Sample, index_text, pattern_of, shard_name
+from open_tunit.data.shards import FORMAT, INDEX, Index, Sample, index_text, pattern_of, shard_name
 from open_tunit.files import read_json, write_atomic, write_text_atomic
 from open_tunit.media.encoded import Encoded
 from open_tunit.media.images import UnreadableImage, read_image
@@ -57,13 +57,13 @@ def write_shards(
         shards.append({"file": shard.name, "images": len(about["samples"]), **kept})
         unreadable += [(file, reason) for file, reason in about["unreadable"]]
         progress(number + 1, len(parts))
-    for stale in out.glob(f"[0-9]*{TAR}"):
-        if stale.name not in {about["file"] for about in shards}:
-            stale.with_suffix(INDEX).unlink(missing_ok=True)
-            stale.unlink()
+    before = read_json(out / MANIFEST)
+    for stale in {about["file"] for about in before.get("shards", ())} - {about["file"] for about in shards}:
+        (out / stale).with_suffix(INDEX).unlink(missing_ok=True)
+        (out / stale).unlink(missing_ok=True)
     images = sum(about["images"] for about in shards)
     finished = {"images": images, "shards": shards, "unreadable": unreadable}
-    write_text_atomic(out / MANIFEST, json.dumps({**read_json(out / MANIFEST), **finished}, indent=1) + "\n")
+    write_text_atomic(out / MANIFEST, json.dumps({**before, **finished}, indent=1) + "\n")
     return Written(pattern_of(str(out), len(shards)), images, unreadable)
 
 

@@ -97,10 +97,9 @@ class Worker:
             return self._files(part) if part.shard is None else self._packed(part, part.shard)
         except (OSError, ValueError, MemoryError) as error:
             return Outcome(error=error)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return Outcome(error=error)
+        except Exception as error:  # of which Ray would show lines of its own
+            known = is_out_of_memory(error)
+            return Outcome(error=error if known else OSError(f"{type(error).__name__}: {error}"))
 
     def _files(self, part: Part) -> Outcome:
         if self.out.folder is not None:

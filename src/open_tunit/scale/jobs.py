@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from open_tunit.data.scan import content_hash
-from open_tunit.data.shards import pattern_of
-from open_tunit.files import sweep
+from open_tunit.data.sharding import MANIFEST
+from open_tunit.data.shards import is_shards, pattern_of
+from open_tunit.files import json_objects, sweep
 from open_tunit.media.images import is_picture
+from open_tunit.media.pictures import ALPHA
 from open_tunit.media.video import WRITTEN, is_film
 from open_tunit.model import TUNIT
 from open_tunit.networks.style_code import Strength
@@ -76,20 +78,23 @@ def begin(
     results cannot be called as they are, or are there of another job; FileNotFoundError, OSError.
     """
     target = _target(out, source)
+    mask = mask if mask in (None, ALPHA) else str(Path(mask).absolute())  # for actors, which work in other folders
     place, files, refused = sources_in(source)
     if shards:
         refused |= {name: "is a film, which shards do not hold" for name in files if is_film(Path(name))}
         files = [name for name in files if name not in refused]
     named = dict(zip(map(Path, files), short_names(files), strict=True))
     work = work_for(model, named, Path(), asked, strength=strength, whole=whole, mask=mask, failed=warn)
+    if is_shards(source):  # whose names nobody can change
+        blocked = work.results.blocked()
+        refused |= {path.as_posix(): f"would lie within another's result, {name}" for path, name in blocked.items()}
+        named = {path: name for path, name in named.items() if path not in blocked}
+        work = work.part(named)
     manifest = Manifest(target)
     _check(work, target, shards=shards, overwrite=overwrite or manifest.exists)
-    wanted = {
-        "source": str(place),
-        "model": _digest_of_model(model),
-        "style": _digest_of_style(asked),
-        "manner": repr((strength, whole, mask, precision, "shards" if shards else "files")),
-    }
+    manner = (strength, whole, precision, "shards" if shards else "files")
+    wanted = {"source": str(place), "model": _digest_of_model(model), "style": _digest_of_style(asked)}
+    wanted |= {"mask": _digest_of_mask(mask), "manner": repr(manner)}
     manifest.begin(wanted, overwrite=overwrite)
     manifest.add({}, refused)
     left = _left(named, manifest, chunk_size(len(work.styles), in_shard=shards))
@@ -108,6 +113,10 @@ def _target(out: str, source: str) -> Storage:
     target = Storage.of(out)
     if lies_among(target, source):
         raise ValueError(f"{target} lies in the folder of the sources, {source}; name one outside")
+    if {"folder", "per_shard"} <= next(json_objects([target.read_text(MANIFEST)]), {}).keys():
+        raise ValueError(
+            f"{target} has shards of `tunit shard`, whose {MANIFEST} has their checksums; name another --out"
+        )
     return target
 
 
@@ -150,8 +159,19 @@ def _digest_of_model(model: TUNIT) -> str:
 
 def _digest_of_style(asked: Asked) -> str:
     """By the references' bytes, for style codes differ in their last bits between machines."""
-    digest = hashlib.sha256(repr((asked.domain, asked.samples, asked.seed, asked.neighbours)).encode())
-    for place in filter(None, (asked.reference, asked.among)):
-        for name, file in named_files(place):
-            digest.update(f"{name} {content_hash(file)}\n".encode())
+    files = map(_digest_of_files, filter(None, (asked.reference, asked.among)))
+    about = (asked.domain, asked.samples, asked.seed, asked.neighbours, *files)
+    return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
+def _digest_of_mask(mask: str | None) -> str:
+    """By their bytes as well; the word alpha is itself."""
+    return str(mask) if mask in (None, ALPHA) else _digest_of_files(Path(mask))
+
+
+def _digest_of_files(place: Path) -> str:
+    """Of a picture, or of those in a folder: names and bytes."""
+    digest = hashlib.sha256()
+    for name, file in named_files(place):
+        digest.update(f"{name} {content_hash(file)}\n".encode())
     return digest.hexdigest()

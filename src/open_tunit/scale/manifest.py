@@ -21,7 +21,7 @@ class Manifest:
 
     OUT/manifest/ has job.json, which tells what was asked for, and files of JSON lines, each written whole: a source
     and its outputs, or a source and the reason. OUT/dead-letters.jsonl repeats the latter. A result whose source is in
-    no line is written again.
+    no line is written again; a line of a shard that is there no more is forgotten.
     """
 
     def __init__(self, out: Storage) -> None:
@@ -58,11 +58,11 @@ class Manifest:
 
     def add(self, done: Mapping[str, Sequence[str]], dead: Mapping[str, str]) -> None:
         """Take in sources with their outputs, and those left out with the reason; `flush` writes them."""
-        self._lines += [json.dumps({"source": source, "outputs": outputs}) for source, outputs in done.items()]
+        self._lines += [_line(source, outputs=outputs) for source, outputs in done.items()]
         self.done |= done.keys()
         self.shards |= numbers_of(itertools.chain.from_iterable(done.values()))
         news = {source: reason for source, reason in dead.items() if self.dead.get(source) != reason}
-        self._lines += [json.dumps({"source": source, "reason": reason}) for source, reason in news.items()]
+        self._lines += [_line(source, reason=reason) for source, reason in news.items()]
         self._dead_changed |= bool(news) or any(source in self.dead for source in done)
         self.dead = {source: reason for source, reason in (self.dead | news).items() if source not in done}
 
@@ -77,17 +77,35 @@ class Manifest:
             self._dead_changed = False
 
     def _read(self) -> None:
-        for name in self._out.files(FOLDER):
-            if not name.endswith(".jsonl") or name.startswith(f"{FOLDER}/."):
-                continue
-            for line in json_objects(self._out.read_text(name).splitlines()):
-                if "reason" in line:
-                    self.dead[line["source"]] = line["reason"]
-                else:
-                    self.done.add(line["source"])
-                    self.shards |= numbers_of(line["outputs"])
-        self.dead = {source: reason for source, reason in self.dead.items() if source not in self.done}
+        names = [name for name in self._out.files(FOLDER) if name.endswith(".jsonl")]
+        names = [name for name in names if not name.startswith(f"{FOLDER}/.")]
+        done: list[tuple[str, list[str]]] = []
+        for line in (line for name in names for line in json_objects(self._out.read_text(name).splitlines())):
+            match line:
+                case {"source": str(source), "reason": str(reason)}:
+                    self.dead[source] = reason
+                case {"source": str(source), "outputs": [*outputs]}:
+                    done.append((source, list(map(str, outputs))))
         self._dead_changed = bool(self.dead)
+        kept = self._still_there(done)
+        self.shards = numbers_of(output for _, outputs in kept for output in outputs)
+        self.done = {source for source, _ in kept}
+        self.dead = {source: reason for source, reason in self.dead.items() if source not in self.done}
+        if len(kept) < len(done):  # on disk too: other sources may get the number
+            self._lines = [_line(source, outputs=outputs) for source, outputs in kept]
+            self._lines += [_line(source, reason=reason) for source, reason in self.dead.items()]
+            self.flush()
+            self._out.delete(names)
+
+    def _still_there(self, done: Sequence[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+        """Sources and outputs, less those in a shard that is gone."""
+        named = numbers_of(output for _, outputs in done for output in outputs)
+        gone = named - numbers_of(self._out.files()) if named else set()
+        return [(source, outputs) for source, outputs in done if not gone or gone.isdisjoint(numbers_of(outputs))]
+
+
+def _line(source: str, **about: str | Sequence[str]) -> str:
+    return json.dumps({"source": source, **about})
 
 
 def _text(lines: Sequence[str]) -> str:

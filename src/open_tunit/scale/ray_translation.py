@@ -173,7 +173,14 @@ def _outcomes(ray: Any, job: Job, model: TUNIT, actors: Actors, precision: Preci
     try:
         yield from (pickle.loads(row["outcome"]) for row in results.iter_rows())
     except ray.exceptions.RayError as error:
-        raise OSError(f"Ray stopped: {str(error).strip().splitlines()[-1]}") from error
+        raise OSError(f"Ray stopped: {_reason(str(error))}") from error
+
+
+def _reason(message: str) -> str:
+    """The first line of what made Ray stop: of the first error, after its traceback where there is one."""
+    lines = message.partition("\n\nThe above exception was")[0].strip().splitlines() or [message]
+    after = max((place + 1 for place, line in enumerate(lines) if line.startswith("  ")), default=0)
+    return lines[min(after, len(lines) - 1)].strip()
 
 
 def _take(outcomes: Iterable[Outcome], job: Job, tell: Callable[[str], object]) -> int:

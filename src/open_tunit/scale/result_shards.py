@@ -11,7 +11,7 @@ from pathlib import Path
 from open_tunit.data.scan import content_hash
 from open_tunit.data.sharding import pack
 from open_tunit.data.shards import INDEX, TAR, Index, index_text, shard_name
-from open_tunit.files import json_objects
+from open_tunit.files import json_objects, naming
 from open_tunit.scale.storage import Storage
 
 MADE_BY = {"made_by": "tunit translate"}
@@ -27,7 +27,8 @@ def put_shard(out: Storage, number: int, folder: Path, files: Iterable[str], *, 
     name = shard_name(number)
     with tempfile.TemporaryDirectory() as spare:
         shard = Path(spare) / name
-        samples = pack(shard, ((file, (folder / file).read_bytes()) for file in files), first=first)
+        with naming(shard):  # where a full disk refuses it
+            samples = pack(shard, ((file, (folder / file).read_bytes()) for file in files), first=first)
         text = index_text(Index(samples, []), shard.stat().st_size, sha256=content_hash(shard), **MADE_BY)
         out.write_text(_index(name), text)
         out.store(shard, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,12 @@ from open_tunit.media.reasons import BY_SUFFIX
 from open_tunit.media.video import FILMS
 from open_tunit.scale.storage import Storage
 from open_tunit.translation.results import LONGEST_NAME
-from open_tunit.urls import is_url
+from open_tunit.urls import file_system, is_url
 
 READERS = 8
 """Pictures of shards that are read at the same time."""
+LONGEST_PATH = 3000
+"""Bytes of a picture's path in a shard: most systems open 4,096, the folder and the result's name included."""
 
 
 class Source(Protocol):
@@ -131,20 +134,31 @@ def sources_in(place: str) -> tuple[Source, list[str], dict[str, str]]:
 def lies_among(target: Storage, source: str) -> bool:
     """Whether a folder or URL lies in that of the sources; in that of shards, whether it is beside them."""
     if not is_shards(source):
-        return f"{target}/".startswith(f"{Storage.of(source)}/")
-    folders = {shard.rpartition("/")[0] if is_url(shard) else str(Path(shard).parent) for shard in expand(source)}
-    return any(_same(str(Storage.of(folder)), str(target)) for folder in folders)
+        return f"{_real(str(target))}/".startswith(f"{_real(source)}/")
+    shards = expand(source)
+    folders = {shard.rpartition("/")[0] if is_url(shard) else str(Path(shard).parent) for shard in shards}
+    linked = {os.path.dirname(_real(shard)) for shard in shards}
+    return _real(str(target)) in linked | set(map(_real, folders))
 
 
-def _same(place: str, other: str) -> bool:
-    return place == other if is_url(place) or is_url(other) else os.path.realpath(place) == os.path.realpath(other)
+def _real(place: str) -> str:
+    """One name for a folder or URL, however it is written: a path without links where it is of this machine."""
+    if is_url(place):
+        system, path = file_system(place)
+        system = getattr(system, "fs", system)  # what a cache lies before
+        if "file" not in (kinds := (system.protocol,) if isinstance(system.protocol, str) else system.protocol):
+            return f"{kinds[0]}://{posixpath.normpath(path).lstrip('/')}"
+        place = path
+    return os.path.realpath(Path(place).expanduser())
 
 
 def _in_shards(pattern: str) -> tuple[Source, list[str], dict[str, str]]:
     """Sorted, so that they are in the order of the folder that the shards were made of, damaged pictures in place."""
     places: dict[str, Place] = {}
     refused: dict[str, str] = {}
-    for file, name, place in _named(read_indices(pattern, default_cache_root())):
+    found = read_indices(pattern, default_cache_root())
+    shards = [(shard if is_url(shard) else str(Path(shard).absolute()), index) for shard, index in found]
+    for file, name, place in _named(shards):
         flaw = _flaw(file) or _flaw(name)
         if flaw is None:
             places[name] = place
@@ -160,17 +174,23 @@ def _in_shards(pattern: str) -> tuple[Source, list[str], dict[str, str]]:
 
 
 def _named(shards: Iterable[tuple[str, Index]]) -> Iterator[tuple[str, str, Place]]:
-    """What shards hold, each with a name that no other has: the file's, after the shard's where several have that."""
+    """What shards hold, each with a name that no other has: the file's, after the shard's where several have that.
+
+    Where that is taken too, a number stands between them.
+    """
     found: list[tuple[str, Place]] = []
     for shard, index in shards:
         found += [(PurePosixPath(sample.file).as_posix(), Place(shard, sample)) for sample in index.samples]
         found += [(PurePosixPath(file).as_posix(), Place(shard, reason)) for file, reason in index.unreadable]
     uses, taken = Counter(file for file, _ in found), set[str]()
+    again = Counter[str]()
     for file, place in found:
         prefix = place.shard.replace("\\", "/").rpartition("/")[2].removesuffix(TAR)
-        name = file if uses[file] == 1 else f"{prefix}/{file}"
+        whole = f"{prefix}/{file}"
+        name = file if uses[file] == 1 else whole
         while name in taken:
-            name = f"{prefix}/{name}"
+            again[whole] += 1
+            name = f"{prefix}/{again[whole]}/{file}"
         taken.add(name)
         yield file, name, place
 
@@ -188,4 +208,6 @@ def _flaw(name: str) -> str | None:
         return "has a name that no file can have"
     if longest > LONGEST_NAME:
         return f"has a name of more than {LONGEST_NAME} bytes"
+    if len(os.fsencode(name)) > LONGEST_PATH:
+        return f"has a path of more than {LONGEST_PATH} bytes"
     return None if path.suffix.lower() in SUFFIXES else NO_PICTURE

@@ -45,12 +45,12 @@ class Storage:
             return sorted(path[len(root) :].lstrip("/") for path in system.find(f"{root}/{below}".rstrip("/")))
 
     def read_text(self, name: str) -> str:
-        """A file's text; empty where there is none."""
+        """A file's text, bytes that are none replaced; empty where there is no file."""
         try:
             if self.folder is not None:
-                return (self.folder / name).read_text(encoding="utf-8")
+                return (self.folder / name).read_text(encoding="utf-8", errors="replace")
             with self._system() as (system, root):
-                return bytes(system.cat_file(f"{root}/{name}")).decode()
+                return bytes(system.cat_file(f"{root}/{name}")).decode(errors="replace")
         except FileNotFoundError:
             return ""
 

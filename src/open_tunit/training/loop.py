@@ -165,7 +165,7 @@ class _Session:
     def _damaged(self) -> dict[str, str]:
         """The samples of shards that some process could not decode, and why."""
         images: object = self.dataset.images
-        own = images.damaged if isinstance(images, ShardImages) else {}
+        own = images.damaged.copy() if isinstance(images, ShardImages) else {}  # threads that read ahead write it
         return {file: reason for of_one in self.group.gathered(own) for file, reason in of_one.items()}
 
     def _one_step(self) -> Phase:

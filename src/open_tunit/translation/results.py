@@ -39,7 +39,8 @@ class Results(NamedTuple):
         """Raise ValueError where the results cannot be written as they are called.
 
         That is where `out` names a file, and the results are several or of a kind that it cannot hold; where two
-        results have one name; and, unless they may be overwritten, where one exists.
+        results have one name, or one has that of another's folder; and, unless they may be overwritten, where one
+        exists.
         """
         self._check_kind()
         taken: dict[Path, Path] = {}
@@ -49,7 +50,18 @@ class Results(NamedTuple):
                 other = taken.setdefault(path, source)
                 if other != source:
                     raise ValueError(f"translations of {other} and of {source} would both be {path}; rename one")
+        blocked = self.blocked()
+        if blocked:
+            source, path = next(iter(blocked.items()))
+            raise ValueError(f"{path} would be a translation of {taken[path]} and a folder for {source}'s; rename one")
         refuse_taken(taken, overwrite)
+
+    def blocked(self) -> dict[Path, Path]:
+        """Sources whose results would lie in a folder that has another's result for its name, with that result."""
+        count = range(len(self.labels))
+        taken = {self.of(source, position) for source in self.names for position in count}
+        folders = ((source, folder) for source in self.names for folder in self.of(source, 0).parents)
+        return {source: folder for source, folder in folders if folder in taken}
 
     def of(self, source: Path, position: int) -> Path:
         """The file of a source translated to the reference, domain or sample at `position`."""
