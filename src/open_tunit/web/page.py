@@ -22,17 +22,15 @@ WAITING = 32
 STEPS_BETWEEN = 7
 REFERENCE = "reference"
 """The choice of the style menu that is no domain."""
-DELETED_EVERY_SECONDS = 60
 CARD_HEIGHT = 300
 """Of the places where a picture is dropped or appears, in pixels."""
 
 
-def build_page(studios: Mapping[str, Studio], *, kept_seconds: int, address: str) -> Any:
+def build_page(studios: Mapping[str, Studio], *, deletion: tuple[int, int], address: str) -> Any:
     """The gr.Blocks of one or several models, a page for each by its name, the first one's at the address itself.
 
-    Uploads and results are deleted when they are `kept_seconds` old.
+    `deletion`: every so many seconds, uploads and results are deleted that are so many seconds old.
     """
-    deletion = (min(DELETED_EVERY_SECONDS, kept_seconds), kept_seconds)
     first, *others = studios
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=deletion) as page:
         Navbar(main_page_name=first)

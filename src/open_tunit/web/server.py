@@ -15,7 +15,8 @@ from open_tunit.web.guard import Guard, credentials, is_loopback
 from open_tunit.web.studio import Studio
 from open_tunit.web.uploads import MAX_BYTES
 
-KEPT_SECONDS = 15 * 60
+KEPT_SECONDS, DELETED_EVERY_SECONDS = 15 * 60, 60
+"""Age at which uploads and results are deleted, and how often that is looked at."""
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_SHARE": "False",
@@ -31,7 +32,6 @@ def serve(
     host: str,
     port: int,
     auth: str | None = None,
-    kept_seconds: int = KEPT_SECONDS,
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM; then every upload and result is deleted.
 
@@ -49,7 +49,7 @@ def serve(
 
         address = f"http://{host if host != '0.0.0.0' else socket.gethostname()}:{port}"
         studios = {name: Studio(model.eval(), examples) for name, (model, examples) in models.items()}
-        page = build_page(studios, kept_seconds=kept_seconds, address=address)
+        page = build_page(studios, deletion=(DELETED_EVERY_SECONDS, KEPT_SECONDS), address=address)
         guard = Middleware(Guard, host=host, authorization=authorization)
         page.launch(
             server_name=host,
