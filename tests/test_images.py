@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from open_tunit import TUNIT, translate_files
+from open_tunit.media import images
 from open_tunit.media.images import (
     UnreadableImage,
     fit,
@@ -126,6 +129,23 @@ def test_other_files_are_unreadable(tmp_path: Path, content: bytes) -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, random_model: TUNIT) -> None:
+    pipe, good = tmp_path / "pipe.png", tmp_path / "good.png"
+    os.mkfifo(pipe)
+    Image.new("RGB", (40, 40)).save(good)
+    tries: list[Callable[[], object]] = [
+        lambda: images.read_image(pipe),
+        lambda: images.header_size(pipe),
+        lambda: random_model.translate(pipe, good),
+        lambda: translate_files(random_model, pipe, tmp_path / "out", good),
+        lambda: translate_files(random_model, good, tmp_path / "out", pipe),
+        lambda: translate_files(random_model, good, tmp_path / "out", domain=0, mask=str(pipe)),
+    ]
+    for each in tries:
+        with pytest.raises(ValueError, match=r"pipe\.png is no regular file"):
+            each()
+
+
 def test_huge_dimensions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _noise(20, 20).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
@@ -150,7 +170,7 @@ def test_a_decompression_bomb_of_small_file(tmp_path: Path) -> None:
 def test_missing_files_and_bad_colours(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no\.png does not exist"):
         read_image(tmp_path / "no.png")
-    with pytest.raises(UnreadableImage, match="cannot be read"):
+    with pytest.raises(UnreadableImage, match="is no regular file"):
         read_image(tmp_path)
     with pytest.raises(ValueError, match="background is 'mauvish'; expected a colour") as caught:
         read_image(_noise(2, 2), background="mauvish")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from open_tunit.media.reasons import BY_SUFFIX
+from open_tunit.media.reasons import BY_SUFFIX, NO_FILE
 
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -115,7 +115,7 @@ class _Walk:
         elif file.is_file():
             self.files.append(name)
         else:
-            self.left_out.append((name, "is no regular file"))
+            self.left_out.append((name, NO_FILE))
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

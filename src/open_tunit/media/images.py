@@ -80,6 +80,7 @@ def read_layers(
 
     The transparency is None where all is opaque.
     """
+    _check_file(source)
     try:
         if isinstance(source, Image.Image):
             return to_srgb(ImageOps.exif_transpose(source))
@@ -113,6 +114,7 @@ def laid_over(colours: Image.Image, transparency: Image.Image | None, background
 
 def header_size(path: Source) -> tuple[int, int]:
     """Width and height of the picture as stored, by its header alone. Raises UnreadableImage."""
+    _check_file(path)
     try:
         with Image.open(path, formats=READ) as image:
             return image.size
@@ -249,6 +251,12 @@ def free_large_pictures() -> None:
     A setting of the process, for commands that see many large pictures.
     """
     Image.core.set_block_size(_BLOCK_BYTES)  # type: ignore[attr-defined]
+
+
+def _check_file(source: Source | Image.Image) -> None:
+    """Raise UnreadableImage for a path of something that is no file: a pipe would keep its reader waiting for ever."""
+    if isinstance(source, (str, os.PathLike)) and os.path.exists(source) and not os.path.isfile(source):
+        raise UnreadableImage(str(source), reasons.NO_FILE)
 
 
 def _colour(name: str) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from open_tunit.media.encoded import Source, first_bytes, length
 
 EMPTY = "is not an image: the file is empty"
+NO_FILE = "is no regular file"
 NO_IMAGE = "is not an image, or of a kind that cannot be read"
 CUT_SHORT = "is cut short"
 DAMAGED = "cannot be decoded"

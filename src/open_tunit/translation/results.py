@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from open_tunit.data.scan import SUFFIXES, scan
 from open_tunit.media.images import FORMATS, UnreadableImage, is_picture
+from open_tunit.media.reasons import NO_FILE
 from open_tunit.media.video import FILMS, WRITTEN, is_film
 
 ALIKE = 0.75
@@ -131,6 +132,8 @@ def _files(
     if not place.is_dir():
         if not place.exists():
             raise FileNotFoundError(f"{place} does not exist")
+        if not place.is_file():
+            raise UnreadableImage(str(place), NO_FILE)
         yield place.name, place
         return
 
