@@ -127,6 +127,7 @@ def error(pictures: list[np.ndarray], answers: list[np.ndarray]) -> float:
 def folder_measured(model: TUNIT, folder: Path, count: int) -> dict[str, list[np.ndarray]]:
     """Square pictures of a folder, each between two halves of white, or beside the next one."""
     names = scan(folder)
+    count = min(count, len(names) // 2)
     chosen = [names[i] for i in np.random.default_rng(SEED).permutation(len(names))[: 2 * count]]
     squares = [np.asarray(images.fit(images.read_image(folder / name), 100, "crop")) for name in chosen]
     white = np.full((100, 50, 3), 255, dtype=np.uint8)
