@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Colours = Literal["source", "reference"] | float
-"""Whose colours a translation has: the source's; the reference's, and nothing else of it; or by a strength, 0 to 1."""
+"""Whose numbers the palette has: the source's; the reference's, and nothing else of it; or by a strength, 0 to 1."""
 WHOSE = ("source", "reference")
 
 
