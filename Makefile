@@ -57,9 +57,10 @@ check: $(STAMP)-$(CHECKED)
 # On a GPU: make bench BENCH_SIZE=128 BENCH_BATCH=32
 BENCH_SIZE ?= 64
 BENCH_BATCH ?= 8
-bench: $(STAMP)-eval
+bench: $(STAMP)-eval,photos
 	$(BIN)/python benchmarks/train_step.py --preset paper --size $(BENCH_SIZE) --batch $(BENCH_BATCH) --rounds 3
 	$(BIN)/python benchmarks/train_step.py --preset cpu --rounds 15
+	$(BIN)/python benchmarks/train_step.py --preset photos --rounds 5
 	$(BIN)/python benchmarks/translate.py
 	$(BIN)/python benchmarks/input.py
 
