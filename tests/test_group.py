@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from several import as_torchrun, together
 
 from open_tunit.training.distributed.group import ALONE, Group, OtherProcessError, processes
@@ -128,3 +129,20 @@ def test_a_process_that_is_lost_ends_the_others(tmp_path: Path) -> None:
     first, lost = as_torchrun(loses_one, 2, tmp_path)
     assert lost.code == -signal.SIGKILL
     assert (first.code, first.out.strip()) == (0, "told")
+
+
+def fails_alike() -> int:
+    """An error that both raise."""
+    try:
+        with processes() as group:
+            group.first(lambda: Path("no/such/file").read_text())
+    except ValueError as error:  # process 1
+        return 3 + dist.is_initialized() + (not isinstance(error, OtherProcessError))
+    except FileNotFoundError:  # process 0
+        return 3 + dist.is_initialized()
+    return 0
+
+
+def test_after_an_error_of_all_no_group_is_left(tmp_path: Path) -> None:
+    """Whose threads may abort a process at its end, in place of its exit code."""
+    assert [process.code for process in as_torchrun(fails_alike, 2, tmp_path)] == [3, 3]

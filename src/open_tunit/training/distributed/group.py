@@ -188,7 +188,10 @@ def processes() -> Iterator[Group]:
             raise
         message = "another process stopped; the same command goes on from the last checkpoint"
         raise OtherProcessError(message, silent=rank > 0) from error
-    dist.destroy_process_group()
+    except USERS_ERRORS:
+        _leave()
+        raise
+    _leave()
 
 
 def _joined() -> Group:
@@ -202,6 +205,12 @@ def _joined() -> Group:
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_STEP)
     waiting = dist.new_group(backend="gloo", timeout=LONGEST_ALONE)
     return Group(rank, size, int(os.environ["LOCAL_RANK"]), waiting)
+
+
+def _leave() -> None:
+    """End the group's threads: at the interpreter's end some of them abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _round(store: Store, rank: int, size: int) -> str:
