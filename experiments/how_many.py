@@ -6,7 +6,7 @@
 Critters: the preset `cpu`, the demo's steps. Fruits: `photos` on so many pictures of FRUITS/train, measured on all of
 FRUITS/test by a network that is not the model's own. Runs whose images are too unlike for pairs train G with D for the
 time that the pair phase would take. One folder per row; rows that are there are not run again. The table is of all rows
-that exist; its figures are those of docs/own-folder.md.
+that exist.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ from open_tunit.media.images import (
     to_uint8,
     unfit,
 )
+from open_tunit.translation.results import named_files
 
 
 def _noise(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -132,10 +134,17 @@ def test_other_files_are_unreadable(tmp_path: Path, content: bytes) -> None:
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, random_model: TUNIT) -> None:
     pipe, good = tmp_path / "pipe.png", tmp_path / "good.png"
     os.mkfifo(pipe)
+
+    def write_nothing() -> None:  # to whoever opens it all the same, who would wait for ever
+        while True:
+            os.close(os.open(pipe, os.O_WRONLY))
+
+    threading.Thread(target=write_nothing, daemon=True).start()
     Image.new("RGB", (40, 40)).save(good)
     tries: list[Callable[[], object]] = [
         lambda: images.read_image(pipe),
         lambda: images.header_size(pipe),
+        lambda: named_files(pipe),
         lambda: random_model.translate(pipe, good),
         lambda: translate_files(random_model, pipe, tmp_path / "out", good),
         lambda: translate_files(random_model, good, tmp_path / "out", pipe),

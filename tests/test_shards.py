@@ -91,13 +91,19 @@ def test_begun_again_it_goes_on(written: Written, picture_folder: Path) -> None:
 
 def test_what_changed_is_written_anew(written: Written, picture_folder: Path) -> None:
     folder = Path(written.pattern).parent
-    (folder / "2024-backup.tar").write_bytes(b"mine")
+    outside = folder.parent / "000000.tar"
+    for path in (folder / "2024-backup.tar", outside):
+        path.write_bytes(b"mine")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"] += [{"file": "2024-backup.tar"}, {"file": f"../{outside.name}"}]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     for path in sorted(picture_folder.glob("stripe_*.png"))[1:]:
         path.unlink()
     again = write_shards(picture_folder, folder, per_shard=PER_SHARD)
     assert again.images == 14
     assert {path.name for path in folder.glob("*.tar")} == {"000000.tar", "000001.tar", "2024-backup.tar"}
     assert not (folder / "000002.json").exists()
+    assert outside.exists()
 
 
 def test_other_files_are_left_alone(written: Written, picture_folder: Path, tmp_path: Path) -> None:

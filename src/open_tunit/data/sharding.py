@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from open_tunit.media.encoded import Encoded
 from open_tunit.media.images import UnreadableImage, read_image
 
 MANIFEST = "manifest.json"
+SHARD_NAME = re.compile(r"\d{6,}\.tar")
 AT_ONCE, WORKERS = 64, 8
 """Pictures in memory, and threads that read them."""
 Progress = Callable[[int, int], None]
@@ -58,7 +60,7 @@ def write_shards(
         unreadable += [(file, reason) for file, reason in about["unreadable"]]
         progress(number + 1, len(parts))
     before = read_json(out / MANIFEST)
-    for stale in {about["file"] for about in before.get("shards", ())} - {about["file"] for about in shards}:
+    for stale in _listed(before) - {about["file"] for about in shards}:
         (out / stale).with_suffix(INDEX).unlink(missing_ok=True)
         (out / stale).unlink(missing_ok=True)
     images = sum(about["images"] for about in shards)
@@ -84,6 +86,11 @@ def pack(shard: Path, pictures: Iterable[tuple[str, bytes]], *, first: int) -> l
 
 def _parts(files: Sequence[str], count: int) -> list[Sequence[str]]:
     return [files[first : first + count] for first in range(0, len(files), count)]
+
+
+def _listed(manifest: dict[str, Any]) -> set[str]:
+    """The shards that a manifest lists, by names that are ours: it may be anyone's."""
+    return {about["file"] for about in manifest.get("shards", ()) if SHARD_NAME.fullmatch(str(about["file"]))}
 
 
 def _claim(out: Path, folder: Path, per_shard: int) -> None:
