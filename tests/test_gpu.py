@@ -194,7 +194,7 @@ def test_r1_is_in_true_float32_in_a_graph_too(preset: str, monkeypatch: pytest.M
     domains = torch.arange(BATCH, device=GPU) % plan.config.model.domains
 
     def gradient() -> Tensor:
-        step._penalised(state, batch, domains)
+        step._penalised(state, batch, domains, domains)
         found = torch.cat([p.grad.flatten() for p in state.D.parameters() if p.grad is not None])
         state.D.zero_grad(set_to_none=True)
         return found

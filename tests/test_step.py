@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -364,6 +365,47 @@ def test_the_gradient_penalty_may_be_lazy() -> None:
     state, step = fresh(plan), Step(plan)
     told = ["r1" in step(state, a_batch(), plan.phase(number)) for number in range(5)]
     assert told == [True, False, False, True, False]
+
+
+TF32 = (torch.backends.cudnn, torch.backends.cuda.matmul)
+
+
+@pytest.fixture
+def _tf32() -> Iterator[None]:
+    """Allowed."""
+    before = [place.allow_tf32 for place in TF32]
+    for place in TF32:
+        place.allow_tf32 = True
+    yield
+    for place, allowed in zip(TF32, before, strict=True):
+        place.allow_tf32 = allowed
+
+
+@pytest.mark.usefixtures("_tf32")
+def test_the_gradient_penalty_is_true_float32_where_the_rest_may_be_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU alone multiplies as these say; that they are off within, forward and backward, is seen on any machine."""
+    seen: list[bool] = []
+    penalty, backward = losses.r1_penalty, torch.autograd.backward
+
+    def look() -> None:
+        seen.extend(place.allow_tf32 for place in TF32)
+
+    def spied(*given: Tensor) -> Tensor:
+        look()
+        return penalty(*given)
+
+    def passed_back(total: Tensor, *, inputs: list[Tensor]) -> None:
+        look()
+        backward(total, inputs=inputs)
+
+    monkeypatch.setattr(losses, "r1_penalty", spied)
+    monkeypatch.setattr(torch.autograd, "backward", passed_back)
+    plan = tiny()
+    state, step = fresh(plan), Step(plan)
+    domains = torch.zeros(COUNT, dtype=torch.int64)
+    step._penalised(state, a_batch(), domains, domains)
+    assert seen == [False] * 4
+    assert all(place.allow_tf32 for place in TF32)
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu"])
