@@ -1,11 +1,13 @@
 """Whose colours a translation has, by `--colours`: backgrounds, coats, species, on critters with their truth.
 
     python experiments/colours.py [--model critters] [--picture OUT.png]
+    python experiments/colours.py --model fruits --folder FRUITS --picture OUT.png
 
 Held-out critters of seed 0, each the source once and the reference once. A colour's place is where the translation's
 mean colour lies between the source's (0) and the reference's (1), by least squares over all pairs: of the background,
 the pixels outside both heads, and of the coat, the lighter half of its pixels, since patterns are dark. Species are
-counted over pairs of different species, by a classifier; content is the mean over its factors.
+counted over pairs of different species, by a classifier; content is the mean over its factors. Of a folder's pictures
+there is only the picture: each is a source, with the picture SHOWN places on as its reference.
 """
 
 from __future__ import annotations
@@ -64,12 +66,24 @@ def place(found: Array, source: Array, reference: Array) -> str:
     return f"{along.sum() / length.sum():.2f} ({low:.2f} to {high:.2f})"
 
 
+def draw(model: TUNIT, folder: Path, target: Path) -> None:
+    x = model.squares(sorted(folder.glob("*.png"))[: 2 * SHOWN])
+    sources, references = x[:SHOWN], x[-SHOWN:]
+    styles = model.style(references)
+    ways = [model.redraw(sources, styles, strength=strengths(1.0, colours)) for colours in WAYS.values()]
+    images.save_image(images.grid(torch.stack([sources, references, *ways])), target)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="critters")
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     model = TUNIT.from_pretrained(arguments.model)
+    if arguments.folder is not None:
+        draw(model, arguments.folder, arguments.picture)
+        return
     size = model.config.size
     pairs = held_out_pairs(f"critters:{SPECIES_COUNT}", size=size, seed=SEED)
     classifiers = open_classifiers(species=SPECIES_COUNT, size=size, cache_root=default_cache_root())

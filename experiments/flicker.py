@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     model = TUNIT.from_pretrained(arguments.model)
-    size, palette = model.config.size, model.config.palette_dim
+    size = model.config.size
     drawn = [critters.critter(SEED, FIRST + k, species=SPECIES_COUNT) for k in range(2 * arguments.films)]
     rows = []
     for noise in NOISES:
@@ -74,7 +74,7 @@ def main() -> None:
                 "true answer": answer,
                 "translation, frame by frame": model.redraw(seen, style),
                 "half the strength, each frame's own style": model.redraw(seen, style, strength=0.5),
-                "half the strength, one own style": model.redraw(seen, walked(own[:1], style, 0.5, palette)),
+                "half the strength, one own style": model.redraw(seen, walked(own[:1], style, 0.5)),
             }
             figures = flicker(zip(*ways.values(), strict=True))
             errors = [127.5 * float((way - answer).abs().mean()) for way in ways.values()]

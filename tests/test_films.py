@@ -52,8 +52,8 @@ def test_few_large_frames_at_once(
     write_film(tmp_path / "a.mp4", frames[:5], 5)
     monkeypatch.setattr(parts, "PIXELS_AT_ONCE", 2 * 48 * 40)
     seen: list[int] = []
-    translations = films.translations
-    monkeypatch.setattr(films, "translations", lambda G, x, *a, **b: seen.append(len(x)) or translations(G, x, *a, **b))
+    redrawn = films.redrawn
+    monkeypatch.setattr(films, "redrawn", lambda G, x, *a, **b: seen.append(len(x)) or redrawn(G, x, *a, **b))
     translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=0)
     assert seen == [2, 2, 1]
 
@@ -82,6 +82,15 @@ def test_a_film_has_one_style_of_its_own(tmp_path: Path, random_model: TUNIT, fr
     shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
     style = (random_model.style([shown[0], shown[3]]).mean(dim=0) + random_model.domain_styles[1]) / 2
     write_film(tmp_path / "expected.mp4", random_model.redraw(shown, style[None]), 3)
+    for drawn, expected in zip(_read(tmp_path / "b.mp4"), _read(tmp_path / "expected.mp4"), strict=True):
+        assert np.abs(drawn - expected).mean() < 1
+
+
+def test_each_frame_keeps_its_colours(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
+    write_film(tmp_path / "a.mp4", frames[:3], 5)
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, colours="source")
+    shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
+    write_film(tmp_path / "expected.mp4", random_model.translate(shown, domain=1, colours="source"), 5)
     for drawn, expected in zip(_read(tmp_path / "b.mp4"), _read(tmp_path / "expected.mp4"), strict=True):
         assert np.abs(drawn - expected).mean() < 1
 

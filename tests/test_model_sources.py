@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,12 @@ import pytest
 import torch
 from counted import counted
 from PIL import Image
-from untrained import SMALL, untrained
+from untrained import untrained
 
 from open_tunit import TUNIT
 from open_tunit.media.images import to_tensor, to_uint8
 from open_tunit.media.pictures import Source
+from open_tunit.networks.colour_transfer import with_colours_of
 
 SIZE = 32
 
@@ -22,15 +22,6 @@ SIZE = 32
 @pytest.fixture(scope="module")
 def model() -> TUNIT:
     return untrained()
-
-
-@pytest.fixture(scope="module")
-def coloured() -> TUNIT:
-    """Of style codes with a palette of 3 numbers."""
-    model = untrained(dataclasses.replace(SMALL, palette_dim=3))
-    with torch.no_grad():
-        model.E.palette_head.weight.normal_()
-    return model
 
 
 @pytest.fixture
@@ -104,20 +95,39 @@ def test_tensors_have_neither(model: TUNIT) -> None:
             model.translate(torch.zeros(1, 3, SIZE, SIZE), domain=1, **options)
 
 
-def test_colours_of_the_one_and_the_rest_of_the_other(coloured: TUNIT, files: list[Path]) -> None:
-    source, reference = files[0], files[-1]
-    own, other = coloured.style([source, reference])
-    for colours, code in (
-        ("source", torch.cat([other[:-3], own[-3:]])),
-        ("reference", torch.cat([own[:-3], other[-3:]])),
-        (0.5, torch.cat([other[:-3], (own[-3:] + other[-3:]) / 2])),
+@pytest.mark.parametrize("whole", [False, True])
+def test_colours_of_the_one_and_the_rest_of_the_other(model: TUNIT, files: list[Path], whole: bool) -> None:
+    """A strength of 0 is the source itself, 1 its translation."""
+    picture = _noise(48, SIZE) if whole else _noise(SIZE, SIZE)
+    x, (drawn, half) = (
+        _both(picture),
+        (_both(model.translate(picture, files[-1], strength=strength, whole=whole)) for strength in (1, 0.5)),
+    )
+    for strength, colours, shape, other in (
+        (1.0, "source", drawn, x),
+        (1.0, "reference", x, drawn),
+        (1.0, 0.5, drawn, half),
+        (0.5, "source", half, x),
     ):
-        drawn = np.asarray(coloured.translate(source, reference, colours=colours), dtype=int)
-        (expected,) = coloured.redraw(source, code[None])
-        assert np.abs(drawn - np.asarray(expected)).max() <= 1
-        assert not np.array_equal(drawn, np.asarray(coloured.translate(source, reference)))
+        found = model.translate(picture, files[-1], strength=strength, colours=colours, whole=whole)
+        expected = to_uint8(with_colours_of(shape, other))[0].astype(int)
+        assert np.abs(np.asarray(found, dtype=int) - expected).max() <= 2
+        assert not np.array_equal(np.asarray(found), to_uint8(drawn)[0])
 
 
-def test_without_a_palette_colours_are_refused(model: TUNIT, files: list[Path]) -> None:
-    with pytest.raises(ValueError, match="palette_dim"):
-        model.translate(files[0], files[1], colours="source")
+def _both(picture: Image.Image) -> torch.Tensor:
+    return to_tensor(picture)[None]
+
+
+def test_colours_are_each_pairs_own(model: TUNIT, files: list[Path]) -> None:
+    sources, references = files[:2], files[2:4]
+    together = model.translate(sources, references, colours="source")
+    for drawn, source, reference in zip(together, sources, references, strict=True):
+        alone = model.translate(source, reference, colours="source")
+        assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+
+
+def test_tensors_have_colours_too(model: TUNIT) -> None:
+    x = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    drawn = model.translate(x, domain=1)
+    assert torch.equal(model.translate(x, domain=1, colours="source"), with_colours_of(drawn, x))

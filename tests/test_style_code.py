@@ -7,37 +7,46 @@ from typing import Any
 import pytest
 import torch
 
-from open_tunit.networks.style_code import Strengths, needs_own, strengths, walked
-
-OWN, OTHER = torch.tensor([[0.0, 0.0, 0.0, 0.0]]), torch.tensor([[8.0, 8.0, 8.0, 8.0]])
+from open_tunit.networks.style_code import Strength, Strengths, needs_own, strengths, walked
 
 
 @pytest.mark.parametrize(
     ("strength", "colours", "expected"),
     [
-        (1.0, None, [8, 8, 8, 8]),
-        (0.25, None, [2, 2, 2, 2]),
-        (1.0, "source", [8, 0, 0, 0]),
-        (0.5, "source", [4, 0, 0, 0]),
-        (1.0, "reference", [0, 8, 8, 8]),
-        (0.5, "reference", [0, 4, 4, 4]),
-        (1.0, 0.25, [8, 2, 2, 2]),
-        (0.5, 1, [4, 8, 8, 8]),
+        (1.0, None, 1.0),
+        (0.25, None, 0.25),
+        (0.25, 0.25, 0.25),
+        (1.0, "source", (1, 0)),
+        (0.5, "source", (0.5, 0)),
+        (1.0, "reference", (0, 1)),
+        (0.5, "reference", (0, 0.5)),
+        (1.0, 0.25, (1, 0.25)),
+        (0.5, 1, (0.5, 1)),
     ],
 )
-def test_the_palette_has_a_strength_of_its_own(strength: float, colours: Any, expected: list[float]) -> None:
-    found = walked(OWN, OTHER, strengths(strength, colours), palette_dim=3)
-    assert found.tolist() == [expected]
+def test_colours_have_a_strength_of_their_own(strength: float, colours: Any, expected: Strength) -> None:
+    assert strengths(strength, colours) == expected
 
 
-def test_a_code_without_a_palette_has_no_colours() -> None:
-    assert walked(OWN, OTHER, strengths(0.5), palette_dim=0).tolist() == [[4, 4, 4, 4]]
-    with pytest.raises(ValueError, match="palette_dim"):
-        walked(OWN, OTHER, strengths(1.0, "source"), palette_dim=0)
+def test_codes_between_two() -> None:
+    own, other = torch.zeros(1, 4), torch.full((2, 4), 8.0)
+    assert torch.equal(walked(own, other, 0.25), torch.full((2, 4), 2.0))
+    assert torch.equal(walked(None, other, 1.0), other)
 
 
-@pytest.mark.parametrize(("strength", "needed"), [(1, False), (Strengths(1, 1), False), (0.5, True), ((1, 0.9), True)])
-def test_when_the_sources_own_code_counts(strength: Any, needed: bool) -> None:
+@pytest.mark.parametrize(
+    ("strength", "needed"),
+    [
+        (1.0, False),
+        (Strengths(1, 0), False),
+        (Strengths(0, 1), False),
+        (0.5, True),
+        (0.0, True),
+        (Strengths(1, 0.9), True),
+        (Strengths(0.5, 0), True),
+    ],
+)
+def test_when_the_sources_own_code_counts(strength: Strength, needed: bool) -> None:
     assert needs_own(strength) == needed
 
 

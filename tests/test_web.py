@@ -72,9 +72,8 @@ def test_whole_pictures_colours_and_masks_are_the_models(model: TUNIT, studio: S
     assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], files[-1], whole=True, mask=mask)))
     over_another = studio.translate(files[0], files[-1], mask=mask.resize((20, 20)))
     assert np.array_equal(np.asarray(over_another), np.asarray(model.translate(files[0], files[-1])))
-    assert not studio.has_palette
-    with pytest.raises(ValueError, match="palette"):
-        studio.translate(files[0], files[-1], colours="source")
+    drawn = studio.translate(files[0], files[-1], colours="source")
+    assert np.array_equal(np.asarray(drawn), np.asarray(model.translate(files[0], files[-1], colours="source")))
     assert max(studio.canvas(files[0]).size) == CANVAS
 
 

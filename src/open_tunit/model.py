@@ -23,8 +23,8 @@ from open_tunit.model_files.weights import ShapesOnly, read_weights, write_weigh
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import guiding_network
 from open_tunit.networks.guiding import Guidance
-from open_tunit.networks.inference import guidance, translations
-from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths, walked
+from open_tunit.networks.inference import guidance, redrawn
+from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths
 from open_tunit.parts import groups
 from open_tunit.settings.config import Fit, Model
 
@@ -237,27 +237,28 @@ class TUNIT(DomainStyles):
             del group  # so that it is freed before the next one is read
 
     def _redrawn_group(self, group: list[Opened], codes: Tensor, strength: Strength) -> Iterator[Image.Image]:
-        codes = self._walked(self.squares(group) if needs_own(strength) else None, codes, strength)
-        rest = iter(codes)
+        own = self._own(self.squares(group)) if needs_own(strength) else None
+        codes, start = codes.to(self.domain_styles), 0
         for _, alike in itertools.groupby(group, lambda opened: opened.content.shape):
             some = list(alike)
-            x = torch.stack([opened.content for opened in some]).to(self.domain_styles)
-            theirs = torch.stack(list(itertools.islice(rest, len(some))))
-            drawn = itertools.chain.from_iterable(translations(self.G, x, theirs, half=self.in_bfloat16))
+            theirs = slice(start, start + len(some))
+            x = torch.stack([opened.content for opened in some]).to(codes)
+            parts = redrawn(
+                self.G, x, None if own is None else own[theirs], codes[theirs], strength, half=self.in_bfloat16
+            )
+            drawn = itertools.chain.from_iterable(parts)
             for original in some:
                 yield from map(original.with_output, itertools.islice(drawn, codes.shape[1]))
+            start = theirs.stop
 
     def _drawn(self, x: Tensor, codes: Tensor, strength: Strength = 1.0) -> Iterator[Tensor]:
         """M squares (M, 3, S, S), each with its N style codes (M, N, D): the M * N translations, in parts."""
-        codes = self._walked(x, codes, strength)
-        yield from translations(self.G, x, codes, half=self.in_bfloat16)
+        own = self._own(x) if needs_own(strength) else None
+        return redrawn(self.G, x, own, codes.to(self.domain_styles), strength, half=self.in_bfloat16)
 
-    def _walked(self, squares: Tensor | None, codes: Tensor, strength: Strength) -> Tensor:
-        """The codes (M, N, D) that M squares are redrawn with; the squares are needed where their own codes count."""
-        codes = codes.to(self.domain_styles)
-        if squares is None or not needs_own(strength):
-            return codes
-        return walked(self.style(squares)[:, None], codes, strength, self.config.palette_dim)
+    def _own(self, squares: Tensor) -> Tensor:
+        """The squares' own style codes (M, 1, D)."""
+        return self.style(squares)[:, None]
 
     def _guidance(self, pictures: Pictures, *, half: bool = False) -> Guidance:
         """E's outputs for N pictures, `half` in bfloat16."""

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from open_tunit.networks.colour_transfer import with_colours_of
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
+from open_tunit.networks.style_code import Strength, Strengths, walked
 from open_tunit.parts import in_parts
 
 FULL_SIZE_VALUES = {"cpu": 2**22, "cuda": 2**26}
@@ -53,6 +55,28 @@ def translations(G: Generator, x: Tensor, codes: Tensor, *, half: bool) -> Itera
         content = torch.cat(list(in_parts(encode, some, at_once=at_once)))
         rows = torch.arange(len(some), device=x.device).repeat_interleave(codes.shape[1])
         yield from in_parts(functools.partial(decode, content), rows, theirs.flatten(0, 1), at_once=at_once)
+
+
+def redrawn(
+    G: Generator, x: Tensor, own: Tensor | None, codes: Tensor, strength: Strength, *, half: bool
+) -> Iterator[Tensor]:
+    """`translations` at a strength; `own` are the images' own codes (M or 1, 1, D), or None where none are needed.
+
+    Where colours have a strength of their own, a translation at that strength gives them to the one at the style's; at
+    strength 0 it is the image itself. Then each of the parts is one translation.
+    """
+    if not isinstance(strength, Strengths):
+        yield from translations(G, x, walked(own, codes, strength), half=half)
+        return
+
+    def singly(each: float) -> Iterator[Tensor]:
+        if each == 0:
+            return iter(x.repeat_interleave(codes.shape[1], dim=0).split(1))
+        parts = translations(G, x, walked(own, codes, each), half=half)
+        return itertools.chain.from_iterable(part.split(1) for part in parts)
+
+    for drawn, other in zip(singly(strength.style), singly(strength.colours), strict=True):
+        yield with_colours_of(drawn, other)
 
 
 def _autocast(x: Tensor, half: bool) -> torch.autocast:

@@ -1,4 +1,4 @@
-"""A style code between two: from the source's own to the reference's, with a strength for its colours."""
+"""Between the source and the reference: how far to walk in the style, and how far in the colours."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 
 Colours = Literal["source", "reference"] | float
-"""Whose numbers the palette has: the source's; the reference's, and nothing else of it; or by a strength, 0 to 1."""
+"""Whose colours a translation has: the source's; the reference's, and nothing else of it; or by a strength, 0 to 1."""
 WHOSE = ("source", "reference")
 
 
 class Strengths(NamedTuple):
-    """How far to walk from the source's own style code (0) to the reference's (1)."""
+    """How far to walk from the source (0) to its translation (1)."""
 
     style: float
-    """In all numbers but the palette."""
+    """In all but the colours."""
     colours: float
-    """In the palette, the last numbers of the code."""
 
 
 Strength = float | Strengths
@@ -31,7 +30,7 @@ def strengths(strength: float, colours: Colours | None = None) -> Strength:
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
-    if colours is None:
+    if colours is None or colours == strength:
         return strength
     if isinstance(colours, str):
         if colours not in WHOSE:
@@ -44,18 +43,11 @@ def strengths(strength: float, colours: Colours | None = None) -> Strength:
 
 def needs_own(strength: Strength) -> bool:
     """Whether the source's own style code counts."""
-    return strength not in (1, (1, 1))
+    if isinstance(strength, Strengths):
+        return any(0 < each < 1 for each in strength)
+    return strength != 1
 
 
-def walked(own: Tensor, codes: Tensor, strength: Strength, palette_dim: int) -> Tensor:
-    """From `own` to `codes`, style codes of shapes that broadcast, (..., style_dim), by `strength`.
-
-    Raises ValueError where colours have a strength of their own and the codes have no palette.
-    """
-    if not isinstance(strength, Strengths):
-        return torch.lerp(own, codes, strength)
-    if not palette_dim:
-        raise ValueError("this model's style codes have no palette (model.palette_dim is 0); leave `colours` out")
-    weight = codes.new_full(codes.shape[-1:], strength.style)
-    weight[-palette_dim:] = strength.colours
-    return torch.lerp(own, codes, weight)
+def walked(own: Tensor | None, codes: Tensor, strength: float) -> Tensor:
+    """From `own` (None at strength 1) to `codes`, style codes of shapes that broadcast, (..., style_dim)."""
+    return codes if own is None or strength == 1 else torch.lerp(own, codes, strength)

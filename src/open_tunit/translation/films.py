@@ -16,8 +16,8 @@ from open_tunit.media.images import RefusedPicture
 from open_tunit.media.pictures import Mask, Pictures, Source, read_mask
 from open_tunit.media.video import DamagedFilm, UnreadableFilm, UnwritableFilm, read_film, write_film
 from open_tunit.model import TUNIT
-from open_tunit.networks.inference import translations
-from open_tunit.networks.style_code import Colours, needs_own, strengths, walked
+from open_tunit.networks.inference import redrawn
+from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths
 from open_tunit.parts import groups
 from open_tunit.translation.manner import PLAIN, Manner, masks_for
 
@@ -52,17 +52,14 @@ def translate_film(
 @torch.inference_mode()
 def redraw_film(model: TUNIT, source: Path, target: Path, style: Tensor, manner: Manner) -> None:
     """Write the film `source` with each frame redrawn in the style code `style` (1, style_dim); as `translate_film`."""
-    if needs_own(manner.strength):
-        style = walked(
-            _own_style(model, source), style.to(model.domain_styles), manner.strength, model.config.palette_dim
-        )
+    own = _own_style(model, source) if needs_own(manner.strength) else None
     damage: list[DamagedFilm] = []
     mask = manner.masks.get(source)
     mask = None if mask is None else read_mask(mask)
     with read_film(source) as film:
         target.parent.mkdir(parents=True, exist_ok=True)
         frames = (Source(frame, manner.whole, mask) for frame in _until_damage(film.frames, damage))
-        drawn = _redrawn(model, frames, style)
+        drawn = _redrawn(model, frames, own, style, manner.strength)
         try:
             write_film(target, drawn, film.frames_per_second, look=film.look, sound_of=source)
         except RefusedPicture as error:
@@ -118,10 +115,13 @@ def _own_style(model: TUNIT, source: Path) -> Tensor:
     return torch.cat(codes).mean(dim=0, keepdim=True)
 
 
-def _redrawn(model: TUNIT, frames: Iterator[Source], style: Tensor) -> Iterator[Image]:
+def _redrawn(
+    model: TUNIT, frames: Iterator[Source], own: Tensor | None, style: Tensor, strength: Strength
+) -> Iterator[Image]:
+    own = None if own is None else own[:, None]
     for some in groups(map(model.open, frames), lambda frame: frame.pixels):
         x = torch.stack([frame.content for frame in some]).to(model.domain_styles)
         codes = style.to(x).expand(len(x), 1, -1)
-        drawn = torch.cat(list(translations(model.G, x, codes, half=model.in_bfloat16)))
+        drawn = torch.cat(list(redrawn(model.G, x, own, codes, strength, half=model.in_bfloat16)))
         for frame, output in zip(some, drawn, strict=True):
             yield frame.with_output(output)

@@ -35,7 +35,7 @@ def options(studio: Studio, source: Any) -> Options:
     """Closed at first; the mask is painted over the source."""
     with gr.Accordion("More: all of the picture, colours, a mask", open=False, elem_id="more") as more:
         whole = gr.Checkbox(label="Translate all of the picture, not its middle square", elem_id="whole")
-        colours = gr.Radio(list(COLOURS), value=TAKEN, label="Colours", elem_id="colours", visible=studio.has_palette)
+        colours = gr.Radio(list(COLOURS), value=TAKEN, label="Colours", elem_id="colours")
         painter = mask_painter(label="Paint what is redrawn", elem_id="mask", height=PAINTING_HEIGHT)
     mask = gr.State(None)  # of its own, since a painter sends its pictures with every event that it is an input of
     shown = gr.State(False)  # the painter takes its first change for its own, so it gets the source when it is there

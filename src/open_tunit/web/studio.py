@@ -46,7 +46,6 @@ class Studio:
         self.examples = _examples(examples) if examples is not None and examples.is_dir() else []
         self.example_domains = self._likeliest(self.examples) if self.examples else []
         self.filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
-        self.has_palette = model.config.palette_dim > 0
         self.can_sample = model.domain_spreads is not None and bool(self.filled)
 
     def translate(
