@@ -34,4 +34,5 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _power(covariance: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
-    return vectors @ torch.diag_embed(values.clamp_min(FLOOR**2).pow(exponent)) @ vectors.mT
+    power: Tensor = (vectors * values.clamp_min(FLOOR**2).pow(exponent)[:, None]) @ vectors.mT
+    return power
