@@ -24,9 +24,9 @@ class ContentBlock(nn.Module):
         self.conv1 = ReflectConv(channels, channels, 3, padding=1)
         self.conv2 = ReflectConv(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        residual = instance_norm(self.conv2(torch.relu_(instance_norm(self.conv1(x)))))
+        residual = instance_norm(self.conv2(torch.relu_(instance_norm(self.conv1(x), weights))), weights)
         return torch.add(x, residual, alpha=self.scale)
 
 
@@ -39,9 +39,11 @@ class StyledBlock(nn.Module):
         self.conv1 = ReflectConv(channels, channels, 3, padding=1)
         self.conv2 = ReflectConv(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, x: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weights: Tensor | None = None
+    ) -> Tensor:
         """x (N, C, H, W) and two (shift, scale) pairs of (N, C) -> the shape of x."""
-        residual = adain(self.conv2(torch.relu_(adain(self.conv1(x), *first))), *second)
+        residual = adain(self.conv2(torch.relu_(adain(self.conv1(x), *first, weights))), *second, weights)
         return torch.add(x, residual, alpha=self.scale)
 
 
@@ -60,13 +62,13 @@ class ContentEncoder(nn.Module):
             ContentBlock(width * 2**config.halvings, config.residual_scale) for _ in range(config.generator_blocks)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """Images (N, 3, S, S) -> content (N, width * S / b, b, b), b the bottleneck's side."""
-        x = torch.relu_(instance_norm(self.stem(x)))
+        x = torch.relu_(instance_norm(self.stem(x), weights))
         for conv in self.down:
-            x = torch.relu_(instance_norm(conv(x)))
+            x = torch.relu_(instance_norm(conv(x), weights))
         for block in self.blocks:
-            x = block(x)
+            x = block(x, weights)
         return x
 
 
@@ -84,14 +86,14 @@ class Decoder(nn.Module):
         ups = [width // 2 ** (level + 1) for level in range(config.halvings)]
         self.adain_channels = [width] * (2 * config.generator_blocks) + ups
 
-    def forward(self, content: Tensor, numbers: Tensor) -> Tensor:
+    def forward(self, content: Tensor, numbers: Tensor, weights: Tensor | None = None) -> Tensor:
         """Content and the style MLP's output (N, 2 * sum of adain_channels) -> images (N, 3, S, S) in [-1, 1]."""
         styles = [(shift, scale) for shift, scale in _pairs(numbers, self.adain_channels)]
         x = content
         for level, block in enumerate(self.blocks):
-            x = block(x, styles[2 * level], styles[2 * level + 1])
+            x = block(x, styles[2 * level], styles[2 * level + 1], weights)
         for conv, style in zip(self.up, styles[2 * len(self.blocks) :], strict=True):
-            x = torch.relu_(adain(conv(x), *style))
+            x = torch.relu_(adain(conv(x), *style, weights))
         return torch.tanh(self.out(x))
 
 
@@ -127,14 +129,14 @@ class Generator(nn.Module):
             scale.fill_(1.0)
         self.decoder.out.weight.mul_(PLAIN_GAIN)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The content of images (N, 3, S, S)."""
-        content: Tensor = self.encoder(x)
+    def encode(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The content of images (N, 3, S, S), or of wide or high ones and their `square_weights`."""
+        content: Tensor = self.encoder(x, weights)
         return content
 
-    def decode(self, content: Tensor, style: Tensor) -> Tensor:
-        """Content of N images redrawn with N style codes -> (N, 3, S, S) in [-1, 1]."""
-        image: Tensor = self.decoder(content, self.mlp(style))
+    def decode(self, content: Tensor, style: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Content of N images, and the weights they were encoded with, in N style codes -> (N, 3, S, S) in [-1, 1]."""
+        image: Tensor = self.decoder(content, self.mlp(style), weights)
         return image
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:

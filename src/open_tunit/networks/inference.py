@@ -13,6 +13,7 @@ from open_tunit.networks.colour_transfer import with_colours_of
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import Guide
 from open_tunit.networks.guiding import Guidance
+from open_tunit.networks.ops.wide import square_weights
 from open_tunit.networks.style_code import Strength, Strengths, walked
 from open_tunit.parts import in_parts
 
@@ -39,22 +40,24 @@ def guidance(E: Guide, batches: Iterable[Tensor], *, width: int, half: bool) -> 
 def translations(G: Generator, x: Tensor, codes: Tensor, *, half: bool) -> Iterator[Tensor]:
     """M images (M, 3, H, W), each with its N style codes (M, N, D): the M * N translations, in parts.
 
-    Each image is encoded once, with `half` in bfloat16. H and W are multiples of 2 for each of G's halvings.
+    Each image is encoded once, with `half` in bfloat16. H and W are multiples of 2 for each of G's halvings. Where they
+    differ, the statistics of instance norm are those of the squares with the most in them.
     """
     at_once = _at_once(G.encoder.stem.out_channels, x)
 
     def encode(part: Tensor) -> Tensor:
         with _autocast(part, half):
-            return G.encode(part)
+            return G.encode(part, square_weights(part))
 
-    def decode(content: Tensor, rows: Tensor, styles: Tensor) -> Tensor:
+    def decode(content: Tensor, weights: Tensor | None, rows: Tensor, styles: Tensor) -> Tensor:
         with _autocast(styles, half):
-            return G.decode(content[rows], styles).to(styles)
+            return G.decode(content[rows], styles, None if weights is None else weights[rows]).to(styles)
 
     for some, theirs in zip(x.split(at_once), codes.split(at_once), strict=True):
         content = torch.cat(list(in_parts(encode, some, at_once=at_once)))
         rows = torch.arange(len(some), device=x.device).repeat_interleave(codes.shape[1])
-        yield from in_parts(functools.partial(decode, content), rows, theirs.flatten(0, 1), at_once=at_once)
+        decode_some = functools.partial(decode, content, square_weights(some))
+        yield from in_parts(decode_some, rows, theirs.flatten(0, 1), at_once=at_once)
 
 
 def redrawn(

@@ -9,24 +9,29 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from open_tunit.networks.ops.wide import along
+
 NORM_EPS = 1e-5
 FRN_EPS = 1e-6
 
 
-def instance_norm(x: Tensor) -> Tensor:
-    """Zero mean, unit biased variance over H and W of each image and channel; (N, C, H, W)."""
+def instance_norm(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Zero mean, unit biased variance over H and W of each image and channel; (N, C, H, W).
+
+    `weights` (N, L) are those of `square_weights`, of pictures that are no squares; None counts all places alike.
+    """
     ones = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
-    return adain(x, torch.zeros_like(ones), ones)
+    return adain(x, torch.zeros_like(ones), ones, weights)
 
 
-def adain(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Adaptive instance normalisation: scale * instance_norm(x) + shift.
+def adain(x: Tensor, shift: Tensor, scale: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Adaptive instance normalisation: scale * instance_norm(x, weights) + shift.
 
     x (N, C, H, W); shift and scale (N, C). Differentiable once.
     """
     shift, scale = shift[:, :, None, None], scale[:, :, None, None]
-    if not torch.is_grad_enabled():
-        centred, rate = _centred(x)
+    if weights is not None or not torch.is_grad_enabled():
+        centred, rate = _centred(x, weights)
         return _affine(centred, scale * rate, shift).to(x.dtype)
     y: Tensor = _AdaIN.apply(x, shift, scale)  # type: ignore[no-untyped-call]
     return y
@@ -47,9 +52,14 @@ def _wide(x: Tensor) -> Tensor:
     return x.float() if x.is_cpu and x.dtype == torch.bfloat16 else x
 
 
-def _mean(x: Tensor) -> Tensor:
+def _mean(x: Tensor, weights: Tensor | None = None) -> Tensor:
     """Over H and W, in at least float32."""
-    return x.mean(dim=(2, 3), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    kind = torch.promote_types(x.dtype, torch.float32)
+    if weights is None:
+        return x.mean(dim=(2, 3), keepdim=True, dtype=kind)
+    counts = along(weights, x)
+    across = 2 if counts.shape[2] == 1 else 3
+    return (x.mean(dim=across, keepdim=True, dtype=kind) * counts).sum(dim=5 - across, keepdim=True)
 
 
 def _affine(x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
@@ -61,10 +71,10 @@ def _product(x: Tensor, factor: Tensor, memory: Tensor) -> Tensor:
     return x * factor if torch.compiler.is_compiling() else torch.mul(x, factor, out=memory)
 
 
-def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+def _centred(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     x = _wide(x)
-    centred = x - _mean(x).to(x.dtype)
-    return centred, torch.rsqrt(_mean(centred.square()) + NORM_EPS)
+    centred = x - _mean(x, weights).to(x.dtype)
+    return centred, torch.rsqrt(_mean(centred.square(), weights) + NORM_EPS)
 
 
 class _AdaIN(Function):
