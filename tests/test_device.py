@@ -17,6 +17,7 @@ from open_tunit.metrics.distances import frechet_distance, kernel_distance
 from open_tunit.metrics.diversity import diversity
 from open_tunit.metrics.neighbours import fidelity_and_diversity, nearest, neighbour_hits
 from open_tunit.model_files.naming import Naming
+from open_tunit.networks.colour_transfer import with_colours_of
 from open_tunit.networks.projected import Projection
 from open_tunit.training.fitting.clustering import agreement, kmeans, within_class_whitening
 from open_tunit.training.fitting.domain_count import information_at
@@ -65,6 +66,7 @@ def test_what_is_computed_in_float64_is_so_on_the_cpu_where_the_device_has_none(
             diversity(views),
             frechet_distance(features, others),
             kernel_distance(features, others, subsets=3),
+            with_colours_of(views, views.flip(0)),
         ]
 
     expected = work()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
 
 from open_tunit import TUNIT, parts
 from open_tunit.media.video import DamagedFilm, read_film, write_film
+from open_tunit.networks.colour_transfer import colour_map, moments, pooled
 from open_tunit.translation import films
 from open_tunit.translation.films import redraw_films, translate_film
 
@@ -52,8 +55,8 @@ def test_few_large_frames_at_once(
     write_film(tmp_path / "a.mp4", frames[:5], 5)
     monkeypatch.setattr(parts, "PIXELS_AT_ONCE", 2 * 48 * 40)
     seen: list[int] = []
-    redrawn = films.redrawn
-    monkeypatch.setattr(films, "redrawn", lambda G, x, *a, **b: seen.append(len(x)) or redrawn(G, x, *a, **b))
+    singly = films.singly
+    monkeypatch.setattr(films, "singly", lambda G, x, *a, **b: seen.append(len(x)) or singly(G, x, *a, **b))
     translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=0)
     assert seen == [2, 2, 1]
 
@@ -86,13 +89,28 @@ def test_a_film_has_one_style_of_its_own(tmp_path: Path, random_model: TUNIT, fr
         assert np.abs(drawn - expected).mean() < 1
 
 
-def test_each_frame_keeps_its_colours(tmp_path: Path, random_model: TUNIT, frames: list[Image.Image]) -> None:
-    write_film(tmp_path / "a.mp4", frames[:3], 5)
-    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, colours="source")
-    shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
-    write_film(tmp_path / "expected.mp4", random_model.translate(shown, domain=1, colours="source"), 5)
-    for drawn, expected in zip(_read(tmp_path / "b.mp4"), _read(tmp_path / "expected.mp4"), strict=True):
-        assert np.abs(drawn - expected).mean() < 1
+@pytest.mark.parametrize("colours", ["source", "reference", 0.5])
+def test_a_film_has_one_colour_map(
+    tmp_path: Path, random_model: TUNIT, frames: list[Image.Image], colours: Any
+) -> None:
+    """Ground that does not move keeps its colour while something else comes into the picture."""
+    moving = [frames[0].copy() for _ in range(6)]
+    for number, frame in enumerate(moving):
+        frame.paste("#ff0000", (frame.width - 2 * number, 0, frame.width, frame.height))
+    write_film(tmp_path / "a.mp4", moving, 2)
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, colours=colours)
+    x = torch.stack([random_model.open(Image.fromarray(f.astype(np.uint8))).content for f in _read(tmp_path / "a.mp4")])
+    with torch.inference_mode():
+        code, own = random_model.domain_styles[1], random_model.style(x[::2]).mean(dim=0)
+        at = {0.0: x, 1.0: random_model.G(x, code[None]), 0.5: random_model.G(x, torch.lerp(own, code, 0.5)[None])}
+    style, other = {"source": (1.0, 0.0), "reference": (0.0, 1.0), 0.5: (1.0, 0.5)}[colours]
+    one_map = colour_map(*(pooled([moments(at[strength][::2])]) for strength in (style, other)))
+    expected = [
+        random_model.open(frame).with_output(out) for frame, out in zip(moving, one_map(at[style]), strict=True)
+    ]
+    write_film(tmp_path / "expected.mp4", expected, 2)
+    for drawn, wanted in zip(_read(tmp_path / "b.mp4"), _read(tmp_path / "expected.mp4"), strict=True):
+        assert np.abs(drawn - wanted).mean() < 3
 
 
 def _cut(source: Path, target: Path) -> Path:

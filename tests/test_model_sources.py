@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from open_tunit.media.images import to_tensor, to_uint8
 from open_tunit.media.pictures import Source
 from open_tunit.networks.colour_transfer import with_colours_of
 from open_tunit.networks.ops.wide import square_weights
+from open_tunit.networks.style_code import strengths
 
 SIZE = 32
 
@@ -128,6 +130,48 @@ def test_colours_are_each_pairs_own(model: TUNIT, files: list[Path]) -> None:
     for drawn, source, reference in zip(together, sources, references, strict=True):
         alone = model.translate(source, reference, colours="source")
         assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+
+
+def test_many_with_many_have_colours(model: TUNIT, files: list[Path]) -> None:
+    styles = model.style(files[2:4])
+    drawn = list(model.redraw_all(files[:2], styles, strength=strengths(1.0, "source")))
+    for place, found in enumerate(drawn):
+        expected = model.translate(files[place // 2], files[2 + place % 2], colours="source")
+        assert np.abs(np.asarray(found, dtype=int) - np.asarray(expected, dtype=int)).max() <= 1
+
+
+@pytest.mark.parametrize(("strength", "colours"), [(0.5, None), (0.7, 0.3)])
+def test_pictures_of_several_shapes_have_their_own_codes(model: TUNIT, strength: float, colours: Any) -> None:
+    wide, high, other = _noise(48, SIZE), _noise(SIZE, 56), _noise(48, SIZE).transpose(Image.Transpose.ROTATE_180)
+    several = [wide, high, other, high.transpose(Image.Transpose.FLIP_TOP_BOTTOM)]
+    how = {"domain": 1, "strength": strength, "colours": colours, "whole": True}
+    for drawn, picture in zip(model.translate(several, **how), several, strict=True):
+        alone = model.translate(picture, **how)
+        assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_colours_are_those_of_what_is_redrawn(model: TUNIT, whole: bool) -> None:
+    """Neither those that the mask keeps, nor those that are transparent."""
+    width = 2 * SIZE if whole else SIZE
+    picture = Image.new("RGB", (width, SIZE), "#ff0000")
+    half = _noise(width // 2, SIZE)
+    picture.paste(half, (0, 0))
+    mask = Image.new("L", picture.size)
+    mask.paste(255, (0, 0, width // 2, SIZE))
+    through = picture.copy()
+    through.putalpha(mask)
+    full = np.asarray(model.translate(picture, domain=1, whole=whole))
+    x, drawn = (to_tensor(Image.fromarray(np.asarray(each)))[None] for each in (picture, full))
+    counts = to_tensor(mask)[None, :1] / 2 + 0.5
+    expected = to_uint8(with_colours_of(drawn, x, counts))[0].astype(int)
+    found = np.asarray(model.translate(picture, domain=1, whole=whole, mask=mask, colours="source"), dtype=int)
+    inside = np.asarray(mask) > 0
+    assert np.abs(found - expected)[inside].max() <= 4
+    assert np.abs(found.mean(axis=(0, 1)) - np.asarray(picture, dtype=int).mean(axis=(0, 1))).max() < 8
+    over = np.asarray(model.translate(through, domain=1, whole=whole, colours="source"), dtype=int)
+    kept = over[inside][:, :3].mean(axis=0) - np.asarray(half, dtype=int).mean(axis=(0, 1))
+    assert np.abs(kept).max() < 8
 
 
 def test_tensors_have_colours_too(model: TUNIT) -> None:

@@ -16,6 +16,7 @@ from open_tunit.networks.style_code import Strength, Strengths, needs_own, stren
         (1.0, None, 1.0),
         (0.25, None, 0.25),
         (0.25, 0.25, 0.25),
+        (0.0, "source", 0.0),
         (1.0, "source", (1, 0)),
         (0.5, "source", (0.5, 0)),
         (1.0, "reference", (0, 1)),

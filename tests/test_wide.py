@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from untrained import untrained
+from without_float64 import without_float64
 
 from open_tunit.networks.inference import translations
 from open_tunit.networks.ops.norms import NORM_EPS, adain, instance_norm
-from open_tunit.networks.ops.wide import FLAT, POWER, along, square_weights
+from open_tunit.networks.ops.wide import FLAT, along, square_weights
 
 
 def _noise(*shape: int, seed: int = 0) -> Tensor:
@@ -33,10 +34,9 @@ def test_each_place_counts_by_its_squares() -> None:
     for picture, found in zip(x, _weights(x), strict=True):
         squares = [picture[:, :, at : at + 4] for at in range(4)]
         variance = torch.stack([square.flatten(1).var(dim=1, correction=0).sum() + FLAT for square in squares])
-        weight = (variance / variance.max()) ** POWER
         expected = torch.zeros(7, dtype=torch.float64)
         for at in range(4):
-            expected[at : at + 4] += weight[at]
+            expected[at : at + 4] += variance[at]
         torch.testing.assert_close(found, expected / expected.sum())
 
 
@@ -84,3 +84,10 @@ def test_empty_ground_beside_a_square_changes_its_translation_less() -> None:
         return float((drawn[..., size:-size] - alone)[..., middle, middle].abs().mean())
 
     assert apart(found) < apart(unweighted) / 2
+
+
+def test_a_device_without_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = _noise(2, 3, 4, 9).float()
+    expected = _weights(x)
+    with without_float64(monkeypatch):
+        assert torch.equal(_weights(x), expected)

@@ -15,7 +15,17 @@ from torch import Tensor
 from open_tunit.domain_styles import SPREADS, DomainStyles
 from open_tunit.files import write_text_atomic
 from open_tunit.media import images
-from open_tunit.media.pictures import Frame, Mask, Opened, Picture, Pictures, listed, open_picture, to_redraw
+from open_tunit.media.pictures import (
+    Frame,
+    Mask,
+    Opened,
+    Picture,
+    Pictures,
+    counted_pixels,
+    listed,
+    open_picture,
+    to_redraw,
+)
 from open_tunit.model_files.model_config import ModelConfig, read_model_config, write_model_config
 from open_tunit.model_files.naming import read_naming, write_naming
 from open_tunit.model_files.places import CARD, CONFIG, EXAMPLES, WEIGHTS, model_folder
@@ -24,7 +34,7 @@ from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import guiding_network
 from open_tunit.networks.guiding import Guidance
 from open_tunit.networks.inference import guidance, redrawn
-from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths
+from open_tunit.networks.style_code import Colours, Strength, Strengths, needs_own, strengths
 from open_tunit.parts import groups
 from open_tunit.settings.config import Fit, Model
 
@@ -244,7 +254,13 @@ class TUNIT(DomainStyles):
             theirs = slice(start, start + len(some))
             x = torch.stack([opened.content for opened in some]).to(codes)
             parts = redrawn(
-                self.G, x, None if own is None else own[theirs], codes[theirs], strength, half=self.in_bfloat16
+                self.G,
+                x,
+                None if own is None else own[theirs],
+                codes[theirs],
+                strength,
+                half=self.in_bfloat16,
+                counted=counted_pixels(some) if isinstance(strength, Strengths) else None,
             )
             drawn = itertools.chain.from_iterable(parts)
             for original in some:

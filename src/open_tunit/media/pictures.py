@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Literal
 
-from PIL import Image
+import torch
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from open_tunit.media import images
@@ -62,6 +64,19 @@ class Opened:
         """How many it has."""
         return self.colours.width * self.colours.height
 
+    def counted(self) -> Tensor | None:
+        """How much each pixel of the content is redrawn and seen (1, H, W), 0 to 1; None where all are."""
+        layers = [layer for layer in (self.mask, self.transparency) if layer is not None]
+        square = self.content is self.square
+        if not layers and not (square and self.frame.fit == "pad"):
+            return None
+        layer = functools.reduce(ImageChops.multiply, layers, Image.new("L", self.colours.size, 255)).convert("RGB")
+        if square:
+            counts = images.to_tensor(images.fit(layer, self.frame.size, self.frame.fit, "#000000"))
+        else:
+            counts = scaled(layer, self.frame.size, self.frame.multiple)
+        return counts[:1] / 2 + 0.5
+
     def with_output(self, output: Tensor) -> Image.Image:
         """A translation (of the content's shape) in this picture's shape and with its transparency.
 
@@ -105,6 +120,15 @@ def open_picture(picture: Picture, frame: Frame) -> Opened:
         return Opened(frame, square, content, over, transparency)
     mask = _mask(source.mask, name, colours.size, transparency)
     return Opened(frame, square, content, colours, transparency, mask)
+
+
+def counted_pixels(pictures: Sequence[Opened]) -> Tensor | None:
+    """The `counted` of pictures whose contents are of one shape (N, 1, H, W); None where all pixels of all are."""
+    each = [picture.counted() for picture in pictures]
+    if all(counts is None for counts in each):
+        return None
+    everything = torch.ones_like(pictures[0].content[:1])
+    return torch.stack([everything if counts is None else counts for counts in each])
 
 
 def to_redraw(pictures: Pictures, *, whole: bool, mask: Mask | Sequence[Mask] | None) -> Pictures:

@@ -61,25 +61,37 @@ def translations(G: Generator, x: Tensor, codes: Tensor, *, half: bool) -> Itera
 
 
 def redrawn(
-    G: Generator, x: Tensor, own: Tensor | None, codes: Tensor, strength: Strength, *, half: bool
+    G: Generator,
+    x: Tensor,
+    own: Tensor | None,
+    codes: Tensor,
+    strength: Strength,
+    *,
+    half: bool,
+    counted: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """`translations` at a strength; `own` are the images' own codes (M or 1, 1, D), or None where none are needed.
 
-    Where colours have a strength of their own, a translation at that strength gives them to the one at the style's; at
-    strength 0 it is the image itself. Then each of the parts is one translation.
+    Where colours have a strength of their own, a translation at that strength gives them to the one at the style's, by
+    the pixels that are `counted` (M, 1, H, W; None: all). Then each of the parts is one translation.
     """
     if not isinstance(strength, Strengths):
         yield from translations(G, x, walked(own, codes, strength), half=half)
         return
+    both = (singly(G, x, own, codes, each, half=half) for each in strength)
+    for place, (drawn, other) in enumerate(zip(*both, strict=True)):
+        image = place // codes.shape[1]
+        yield with_colours_of(drawn, other, None if counted is None else counted[image : image + 1])
 
-    def singly(each: float) -> Iterator[Tensor]:
-        if each == 0:
-            return iter(x.repeat_interleave(codes.shape[1], dim=0).split(1))
-        parts = translations(G, x, walked(own, codes, each), half=half)
-        return itertools.chain.from_iterable(part.split(1) for part in parts)
 
-    for drawn, other in zip(singly(strength.style), singly(strength.colours), strict=True):
-        yield with_colours_of(drawn, other)
+def singly(
+    G: Generator, x: Tensor, own: Tensor | None, codes: Tensor, strength: float, *, half: bool
+) -> Iterator[Tensor]:
+    """The translations at a strength, one by one (1, 3, H, W); at 0 they are the images themselves."""
+    if strength == 0:
+        return (image for image in x.split(1) for _ in range(codes.shape[1]))
+    parts = translations(G, x, walked(own, codes, strength), half=half)
+    return itertools.chain.from_iterable(part.split(1) for part in parts)
 
 
 def _autocast(x: Tensor, half: bool) -> torch.autocast:

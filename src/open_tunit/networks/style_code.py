@@ -30,15 +30,17 @@ def strengths(strength: float, colours: Colours | None = None) -> Strength:
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength:g}; expected 0 (the source's own style) to 1 (the reference's)")
-    if colours is None or colours == strength:
+    if colours is None:
         return strength
     if isinstance(colours, str):
         if colours not in WHOSE:
             raise ValueError(f"colours is {colours!r}; expected source, reference, or a strength from 0 to 1")
-        return Strengths(strength, 0.0) if colours == "source" else Strengths(0.0, strength)
-    if not 0 <= colours <= 1:
-        raise ValueError(f"colours is {colours:g}; expected 0 (the source's) to 1 (the reference's)")
-    return Strengths(strength, colours)
+        both = Strengths(strength, 0.0) if colours == "source" else Strengths(0.0, strength)
+    else:
+        if not 0 <= colours <= 1:
+            raise ValueError(f"colours is {colours:g}; expected 0 (the source's) to 1 (the reference's)")
+        both = Strengths(strength, colours)
+    return both if both.style != both.colours else both.style
 
 
 def needs_own(strength: Strength) -> bool:

@@ -27,6 +27,9 @@ from open_tunit.translation.references import Asked
 from open_tunit.translation.results import named_files, short_names
 from open_tunit.translation.translating import Work, work_for
 
+DRAWING = 2
+"""The way in which pictures are drawn; jobs that were begun when it was another do not go on."""
+
 
 class Job(NamedTuple):
     """A translation that was begun, or goes on."""
@@ -92,7 +95,7 @@ def begin(
         work = work.part(named)
     manifest = Manifest(target)
     _check(work, target, shards=shards, overwrite=overwrite or manifest.exists)
-    manner = (strength, whole, precision, "shards" if shards else "files")
+    manner = (DRAWING, strength, whole, precision, "shards" if shards else "files")
     wanted = {"source": str(place), "model": _digest_of_model(model), "style": _digest_of_style(asked)}
     wanted |= {"mask": _digest_of_mask(mask), "manner": repr(manner)}
     manifest.begin(wanted, overwrite=overwrite)

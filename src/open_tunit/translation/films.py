@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from open_tunit.media.images import RefusedPicture
-from open_tunit.media.pictures import Mask, Pictures, Source, read_mask
+from open_tunit.media.pictures import Mask, Opened, Pictures, Source, counted_pixels, read_mask
 from open_tunit.media.video import DamagedFilm, UnreadableFilm, UnwritableFilm, read_film, write_film
 from open_tunit.model import TUNIT
-from open_tunit.networks.inference import redrawn
-from open_tunit.networks.style_code import Colours, Strength, needs_own, strengths
+from open_tunit.networks.colour_transfer import ColourMap, colour_map, moments, pooled
+from open_tunit.networks.inference import singly
+from open_tunit.networks.style_code import Colours, Strengths, needs_own, strengths
 from open_tunit.parts import groups
 from open_tunit.translation.manner import PLAIN, Manner, masks_for
 
@@ -52,14 +54,14 @@ def translate_film(
 @torch.inference_mode()
 def redraw_film(model: TUNIT, source: Path, target: Path, style: Tensor, manner: Manner) -> None:
     """Write the film `source` with each frame redrawn in the style code `style` (1, style_dim); as `translate_film`."""
-    own = _own_style(model, source) if needs_own(manner.strength) else None
     damage: list[DamagedFilm] = []
     mask = manner.masks.get(source)
-    mask = None if mask is None else read_mask(mask)
+    manner = dataclasses.replace(manner, masks={} if mask is None else {source: read_mask(mask)})
+    look = _look(model, source, style, manner)
     with read_film(source) as film:
         target.parent.mkdir(parents=True, exist_ok=True)
-        frames = (Source(frame, manner.whole, mask) for frame in _until_damage(film.frames, damage))
-        drawn = _redrawn(model, frames, own, style, manner.strength)
+        frames = (manner.frame(source, frame) for frame in _until_damage(film.frames, damage))
+        drawn = _redrawn(model, frames, look)
         try:
             write_film(target, drawn, film.frames_per_second, look=film.look, sound_of=source)
         except RefusedPicture as error:
@@ -104,24 +106,67 @@ def _until_damage(frames: Iterator[Image], damage: list[DamagedFilm]) -> Iterato
         damage.append(error)
 
 
-def _own_style(model: TUNIT, source: Path) -> Tensor:
-    """The film's own style code (1, style_dim), the mean of a frame a second: one for all frames, so none flickers."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What is one for all frames, so that none flickers."""
+
+    style: Tensor
+    """The style code (1, style_dim)."""
+    own: Tensor | None
+    """The film's own (1, style_dim), where it counts."""
+    strength: float
+    colours: ColourMap | None
+
+    def drawn(self, model: TUNIT, x: Tensor, strength: float) -> Tensor:
+        """Frames (N, 3, H, W) at a strength; at 0 as they are."""
+        own = None if self.own is None else self.own.to(x)[:, None]
+        codes = self.style.to(x).expand(len(x), 1, -1)
+        return torch.cat(list(singly(model.G, x, own, codes, strength, half=model.in_bfloat16)))
+
+
+def _look(model: TUNIT, source: Path, style: Tensor, manner: Manner) -> _Look:
+    """By a frame a second: the mean of their style codes, and the colour map between their mean moments."""
+    both = manner.strength
+    own = _own_style(model, source) if needs_own(both) else None
+    if not isinstance(both, Strengths):
+        return _Look(style=style, own=own, strength=both, colours=None)
+    look = _Look(style=style, own=own, strength=both.style, colours=None)
+    given, wanted = [], []
+    for some in _seconds(model, source, manner):
+        x, counted = _contents(model, some), counted_pixels(some)
+        given.append(moments(look.drawn(model, x, both.style), counted))
+        wanted.append(moments(look.drawn(model, x, both.colours), counted))
+    return dataclasses.replace(look, colours=colour_map(pooled(given), pooled(wanted)))
+
+
+def _seconds(model: TUNIT, source: Path, manner: Manner) -> Iterator[list[Opened]]:
+    """A frame a second. Raises UnreadableFilm where there is none."""
+    found = False
     with read_film(source) as film:
         each = max(1, round(film.frames_per_second))
-        seconds = itertools.islice(_until_damage(film.frames, []), None, None, each)
-        codes = [model.style(some) for some in groups(map(model.open, seconds), lambda frame: frame.pixels)]
-    if not codes:
+        frames = itertools.islice(_until_damage(film.frames, []), None, None, each)
+        opened = (model.open(manner.frame(source, frame)) for frame in frames)
+        for some in groups(opened, lambda frame: frame.pixels):
+            found = True
+            yield some
+    if not found:
         raise UnreadableFilm(f"{source} has no frame that can be read")
+
+
+def _own_style(model: TUNIT, source: Path) -> Tensor:
+    """The film's own style code (1, style_dim)."""
+    codes = [model.style(some) for some in _seconds(model, source, PLAIN)]
     return torch.cat(codes).mean(dim=0, keepdim=True)
 
 
-def _redrawn(
-    model: TUNIT, frames: Iterator[Source], own: Tensor | None, style: Tensor, strength: Strength
-) -> Iterator[Image]:
-    own = None if own is None else own[:, None]
+def _contents(model: TUNIT, frames: Sequence[Opened]) -> Tensor:
+    return torch.stack([frame.content for frame in frames]).to(model.domain_styles)
+
+
+def _redrawn(model: TUNIT, frames: Iterator[Source], look: _Look) -> Iterator[Image]:
     for some in groups(map(model.open, frames), lambda frame: frame.pixels):
-        x = torch.stack([frame.content for frame in some]).to(model.domain_styles)
-        codes = style.to(x).expand(len(x), 1, -1)
-        drawn = torch.cat(list(redrawn(model.G, x, own, codes, strength, half=model.in_bfloat16)))
+        drawn = look.drawn(model, _contents(model, some), look.strength)
+        if look.colours is not None:
+            drawn = look.colours(drawn)
         for frame, output in zip(some, drawn, strict=True):
             yield frame.with_output(output)

@@ -27,6 +27,10 @@ class Manner:
         """The picture of a file, to be redrawn in this manner."""
         return Source(file, self.whole, self.masks.get(file))
 
+    def frame(self, film: Path, picture: Image.Image) -> Source:
+        """A frame of a film, to be redrawn in this manner."""
+        return Source(picture, self.whole, self.masks.get(film))
+
 
 PLAIN = Manner()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-POWER = 8
-"""Of a square's variance, as its weight: of two squares, the one of 9/10 the variance counts less than half."""
+from open_tunit.device import alike, in_float64
+
 FLAT = 1e-6
 """A variance of no account, of values in [-1, 1]."""
 
@@ -21,12 +21,11 @@ def square_weights(x: Tensor) -> Tensor | None:
     if side == length:
         return None
     short = 2 if x.shape[2] == side else 3
-    lines = x.double().transpose(short, 2)  # (N, C, side, length)
+    lines = in_float64(x).transpose(short, 2)  # (N, C, side, length)
     mean, square = _over_squares(lines.mean(dim=2), side), _over_squares(lines.square().mean(dim=2), side)
     variance = (square - mean.square()).clamp_min(0).sum(dim=1) + FLAT  # (N, length - side + 1)
-    weights = (variance / variance.amax(dim=1, keepdim=True)).pow(POWER)
-    places = side * _over_squares(F.pad(weights, (side - 1, side - 1)), side)
-    return (places / places.sum(dim=1, keepdim=True)).to(x)
+    places = _over_squares(F.pad(variance, (side - 1, side - 1)), side)
+    return alike(places / places.sum(dim=1, keepdim=True), x)
 
 
 def along(weights: Tensor, x: Tensor) -> Tensor:
