@@ -48,7 +48,7 @@ def translate(
         sample: Number of styles drawn from the domain.
         seed: Random seed of the samples (0).
         strength: Interpolation between the source's own style code (0) and the reference's (1).
-        colours: source: keeps its colours; reference: takes nothing else; or a strength, 0 to 1.
+        colours: source: keep its colours; reference: take only those; or a strength, 0 to 1.
         whole: Translate all of each picture, not its middle square.
         mask: Picture, folder of them by source's name, or alpha (its own): white is redrawn.
         overwrite: Replace pictures that are there already.
