@@ -32,7 +32,7 @@ def domains(
         action: sort needs --data and --out; sweep needs --data, and trains a guiding network (E) but
             with preset photos, whose E is fitted.
         data: Folder of pictures; sweep also takes critters:K.
-        model: sort: model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
+        model: sort: model folder, such as RUN/model, a hub id, or a bundled one (critters, fruits).
         out: Folder for domains.csv, contact sheets and domains.yaml (sort), or domains.json (sweep).
         map: sort: also draw the style map, by t-SNE, and by UMAP where it is installed.
         preset: sweep: whose guiding network and number of steps are used; unnamed, as of tunit train.

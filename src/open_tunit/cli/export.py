@@ -15,7 +15,7 @@ def export(out: Path, model: Path = USUAL, archive: Annotated[bool, tyro.conf.Fl
 
     Args:
         out: New folder for the files.
-        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
+        model: Model folder, such as RUN/model, a hub id, or a bundled one (critters, fruits).
         archive: Also write guiding.pt2 and generator.pt2 for torch.export.load.
     """
     from open_tunit.interop.onnx import TOLERANCE, export_onnx

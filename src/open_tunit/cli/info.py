@@ -15,7 +15,7 @@ def info(place: Annotated[Path | None, tyro.conf.Positional] = None) -> None:
     """Print what is in a run or a model folder; without one, which checkpoints are bundled.
 
     Args:
-        place: A run (RUN), a model folder (RUN/model), a hub id, or a bundled checkpoint (critters).
+        place: A run (RUN), a model folder (RUN/model), a hub id, or a bundled one (critters, fruits).
     """
     if place is None:
         _bundled()

@@ -27,7 +27,7 @@ def interpolate(
     Args:
         source: Picture, or folder of pictures: a strip has a row for each, a GIF or film shows them as a grid.
         out: FILE.png (a strip; also .jpg, .webp), FILE.gif or FILE.mp4 (also .mov).
-        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
+        model: Model folder, such as RUN/model, a hub id, or a bundled one (critters, fruits).
         reference: Two or more pictures, or a folder of them: their style codes are interpolated in this order.
         domain: Instead of references: two or more domains' numbers or names, or all.
         frames: Steps from one reference to the next.

@@ -40,7 +40,7 @@ def translate(
     Args:
         source: Picture or film (.mp4, .mov, ...), folder of them, or shards (.tar).
         out: Folder for the results, SOURCE--REFERENCE.png (films: .mp4) each; or, for one result, its file.
-        model: Model folder, such as RUN/model, a hub id, or a bundled checkpoint (critters).
+        model: Model folder, such as RUN/model, a hub id, or a bundled one (critters, fruits).
         reference: Picture, or folder of pictures: each source is translated to each reference.
         domain: Instead: a domain's number, name, or all.
         neighbours: Use the N pictures of --among nearest in style to the reference, in its place.
