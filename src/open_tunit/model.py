@@ -81,7 +81,7 @@ class TUNIT(DomainStyles):
 
         N sources with N references (pairwise), 1 with N, or N with 1; `samples` styles of the domain, drawn by the
         `seed`, count as so many references. `strength` walks from the source's own style (0) to the reference's (1).
-        `colours` are the `source`'s own; "reference" gives the source itself its translation's; or a strength of theirs.
+        `colours` are the `source`'s own; "reference" gives the source itself its translation's; or a strength for them.
         With `whole` all of a picture is redrawn, not its middle square. A `mask`, for all sources or one each, is white
         where they are redrawn, grey where both are mixed, and black where each pixel stays the source's; "alpha" stands
         for the source's own alpha channel.

@@ -27,6 +27,7 @@ from open_tunit.training.pacing.pace import Clock
 from open_tunit.training.plan import Plan, make_plan
 from open_tunit.training.session.alike import check_alike
 from open_tunit.training.session.same_run import check_same_run, extended
+from open_tunit.training.session.set_sizes import comparison
 
 MOST_TOLD = 12
 """Lines on the files of the folder that a session begins with."""
@@ -67,6 +68,9 @@ def open_run(
     plan, half = group.each(lambda: (make_plan(config, dataset, recipe), use_half(config.precision, device)))
     for note in plan.notes:
         print_warning(console, note)
+    quoted = comparison(plan.recipe.name, len(dataset.indices("train")))
+    if stored is None and examination is not None and quoted is not None:
+        print_line(console, quoted)
     check_alike(plan, dataset, half, group)
     batches = Batches(
         dataset.images,

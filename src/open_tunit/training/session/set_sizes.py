@@ -1,0 +1,49 @@
+"""What came of as many training images: rows of docs/own-folder.md, which experiments/how_many.py measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+PAGE = "docs/own-folder.md#how-many-images"
+
+
+class Measured(NamedTuple):
+    """A training on so many images, measured on others."""
+
+    images: int
+    came: str
+
+
+KINDS = {"ours": "drawn heads", "pretrained": "photographs of fruits"}
+ROWS: dict[str, Sequence[Measured]] = {
+    "ours": (
+        Measured(50, ".222 are in the right domain, .36 of translations have the reference's species"),
+        Measured(100, ".802 are in the right domain, .764 of translations have the reference's species"),
+        Measured(200, ".83 are in the right domain, .818 of translations have the reference's species"),
+        Measured(500, ".954 are in the right domain, .863 of translations have the reference's species"),
+        Measured(1000, ".984 are in the right domain, .889 of translations have the reference's species"),
+        Measured(4000, ".954 are in the right domain, .893 of translations have the reference's species"),
+    ),
+    "pretrained": (
+        Measured(50, ".713 are in the right domain, Fréchet distance 183 between translations and pictures"),
+        Measured(100, ".997 are in the right domain, Fréchet distance 145 between translations and pictures"),
+        Measured(200, ".997 are in the right domain, Fréchet distance 132 between translations and pictures"),
+        Measured(900, "1.000 are in the right domain, Fréchet distance 140 between translations and pictures"),
+    ),
+}
+"""By recipe, fewest images first."""
+
+
+def comparison(recipe: str, images: int) -> str | None:
+    """A line on the row that a training set of so many images is in; None for recipes that were not measured so.
+
+    That is the largest that is no larger than the set, or the smallest of all, beside the largest of all.
+    """
+    if recipe not in ROWS:
+        return None
+    first, *more = ROWS[recipe]
+    row = max((row for row in (first, *more) if row.images <= images), default=first)
+    line = f"for comparison, {row.images:,} {KINDS[recipe]}: {row.came}"
+    most = ROWS[recipe][-1]
+    return f"{line} ({PAGE})" if row == most else f"{line}; {most.images:,}: {most.came} ({PAGE})"
