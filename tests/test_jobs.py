@@ -11,7 +11,7 @@ import pytest
 from open_tunit import TUNIT
 from open_tunit.data.sharding import write_shards
 from open_tunit.parts import AT_ONCE
-from open_tunit.scale import chunks
+from open_tunit.scale import chunks, jobs
 from open_tunit.scale.chunks import Worker
 from open_tunit.scale.jobs import Job, begin
 from open_tunit.scale.sources import Samples
@@ -97,6 +97,15 @@ def test_what_cannot_be(random_model: TUNIT, picture_folder: Path, tmp_path: Pat
     assert [path.name for path in out.iterdir()] == ["disc_00--domain0.png"]
     assert begun(random_model, picture_folder, out, overwrite=True).left == 24
     assert begun(random_model, picture_folder, out).left == 24
+
+
+def test_a_job_does_not_go_on_where_pictures_are_drawn_otherwise(
+    random_model: TUNIT, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(random_model, picture_folder, tmp_path / "out")
+    monkeypatch.setattr(jobs, "DRAWING", jobs.DRAWING + 1)
+    with pytest.raises(ValueError, match="another manner"):
+        begun(random_model, picture_folder, tmp_path / "out")
 
 
 def test_another_job_is_told_from_this_one(random_model: TUNIT, picture_folder: Path, tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 import torch
 from counted import counted
 from PIL import Image
+from torch import Tensor
 from untrained import untrained
 
 from open_tunit import TUNIT
 from open_tunit.media.images import to_tensor, to_uint8
-from open_tunit.media.pictures import Source
+from open_tunit.media.pictures import Opened, Source
 from open_tunit.networks.colour_transfer import with_colours_of
 from open_tunit.networks.ops.wide import square_weights
 from open_tunit.networks.style_code import strengths
@@ -100,28 +101,35 @@ def test_tensors_have_neither(model: TUNIT) -> None:
             model.translate(torch.zeros(1, 3, SIZE, SIZE), domain=1, **options)
 
 
+@torch.no_grad()
+def _at(model: TUNIT, opened: Opened, code: Tensor, strength: float) -> Tensor:
+    """The content itself at 0, its translation at 1, between them with a code between its own and the other."""
+    x = opened.content[None]
+    weights = square_weights(x)
+    own = model.style([opened])
+    return x if strength == 0 else model.G.decode(model.G.encode(x, weights), torch.lerp(own, code, strength), weights)
+
+
 @pytest.mark.parametrize("whole", [False, True])
-def test_colours_of_the_one_and_the_rest_of_the_other(model: TUNIT, files: list[Path], whole: bool) -> None:
-    """A strength of 0 is the source itself, 1 its translation."""
-    picture = _noise(48, SIZE) if whole else _noise(SIZE, SIZE)
-    x, (drawn, half) = (
-        _both(picture),
-        (_both(model.translate(picture, files[-1], strength=strength, whole=whole)) for strength in (1, 0.5)),
-    )
-    for strength, colours, shape, other in (
-        (1.0, "source", drawn, x),
-        (1.0, "reference", x, drawn),
-        (1.0, 0.5, drawn, half),
-        (0.5, "source", half, x),
-    ):
-        found = model.translate(picture, files[-1], strength=strength, colours=colours, whole=whole)
-        expected = to_uint8(with_colours_of(shape, other))[0].astype(int)
-        assert np.abs(np.asarray(found, dtype=int) - expected).max() <= 2
-        assert not np.array_equal(np.asarray(found), to_uint8(drawn)[0])
+@pytest.mark.parametrize(
+    ("strength", "colours", "ends"),
+    [(1.0, "source", (1, 0)), (1.0, "reference", (0, 1)), (1.0, 0.5, (1, 0.5)), (0.5, "source", (0.5, 0))],
+)
+def test_colours_of_the_one_and_the_rest_of_the_other(
+    model: TUNIT, files: list[Path], whole: bool, strength: float, colours: Any, ends: tuple[float, float]
+) -> None:
+    picture = _noise(48, SIZE)
+    opened, code = model.open(Source(picture, whole=whole)), model.style(files[-1])
+    shape, other = (_at(model, opened, code, end) for end in ends)
+    expected = opened.with_output(with_colours_of(shape, other)[0])
+    found = model.translate(picture, files[-1], strength=strength, colours=colours, whole=whole)
+    assert _apart(found, expected) <= 1
+    assert _apart(found, model.translate(picture, files[-1], strength=strength, whole=whole)) > 10
 
 
-def _both(picture: Image.Image) -> torch.Tensor:
-    return to_tensor(picture)[None]
+def _apart(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference of two pictures, of 255."""
+    return int(np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max())
 
 
 def test_colours_are_each_pairs_own(model: TUNIT, files: list[Path]) -> None:
@@ -129,7 +137,7 @@ def test_colours_are_each_pairs_own(model: TUNIT, files: list[Path]) -> None:
     together = model.translate(sources, references, colours="source")
     for drawn, source, reference in zip(together, sources, references, strict=True):
         alone = model.translate(source, reference, colours="source")
-        assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+        assert _apart(drawn, alone) <= 1
 
 
 def test_many_with_many_have_colours(model: TUNIT, files: list[Path]) -> None:
@@ -137,7 +145,7 @@ def test_many_with_many_have_colours(model: TUNIT, files: list[Path]) -> None:
     drawn = list(model.redraw_all(files[:2], styles, strength=strengths(1.0, "source")))
     for place, found in enumerate(drawn):
         expected = model.translate(files[place // 2], files[2 + place % 2], colours="source")
-        assert np.abs(np.asarray(found, dtype=int) - np.asarray(expected, dtype=int)).max() <= 1
+        assert _apart(found, expected) <= 1
 
 
 @pytest.mark.parametrize(("strength", "colours"), [(0.5, None), (0.7, 0.3)])
@@ -147,31 +155,44 @@ def test_pictures_of_several_shapes_have_their_own_codes(model: TUNIT, strength:
     how = {"domain": 1, "strength": strength, "colours": colours, "whole": True}
     for drawn, picture in zip(model.translate(several, **how), several, strict=True):
         alone = model.translate(picture, **how)
-        assert np.abs(np.asarray(drawn, dtype=int) - np.asarray(alone, dtype=int)).max() <= 1
+        assert _apart(drawn, alone) <= 1
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_colours_are_those_of_what_is_redrawn(model: TUNIT, whole: bool) -> None:
+@pytest.mark.parametrize("kept", ["mask", "transparent", "both"])
+def test_colours_are_those_of_what_is_redrawn(model: TUNIT, whole: bool, kept: str) -> None:
     """Neither those that the mask keeps, nor those that are transparent."""
     width = 2 * SIZE if whole else SIZE
-    picture = Image.new("RGB", (width, SIZE), "#ff0000")
-    half = _noise(width // 2, SIZE)
-    picture.paste(half, (0, 0))
-    mask = Image.new("L", picture.size)
+    picture = _noise(width, SIZE)
+    picture.paste("#ff0000", (width // 2, 0, width, SIZE))
+    mask, through = Image.new("L", picture.size), Image.new("L", picture.size, 255)
     mask.paste(255, (0, 0, width // 2, SIZE))
-    through = picture.copy()
-    through.putalpha(mask)
-    full = np.asarray(model.translate(picture, domain=1, whole=whole))
-    x, drawn = (to_tensor(Image.fromarray(np.asarray(each)))[None] for each in (picture, full))
-    counts = to_tensor(mask)[None, :1] / 2 + 0.5
-    expected = to_uint8(with_colours_of(drawn, x, counts))[0].astype(int)
-    found = np.asarray(model.translate(picture, domain=1, whole=whole, mask=mask, colours="source"), dtype=int)
-    inside = np.asarray(mask) > 0
-    assert np.abs(found - expected)[inside].max() <= 4
-    assert np.abs(found.mean(axis=(0, 1)) - np.asarray(picture, dtype=int).mean(axis=(0, 1))).max() < 8
-    over = np.asarray(model.translate(through, domain=1, whole=whole, colours="source"), dtype=int)
-    kept = over[inside][:, :3].mean(axis=0) - np.asarray(half, dtype=int).mean(axis=(0, 1))
-    assert np.abs(kept).max() < 8
+    through.paste(0, (0, 0, width, SIZE // 2))
+    counts = torch.ones(1, 1, SIZE, width)
+    if kept != "transparent":
+        counts[..., width // 2 :] = 0
+    if kept != "mask":
+        counts[..., : SIZE // 2, :] = 0
+        picture.putalpha(through)
+    source = Source(picture, whole=whole, mask=None if kept == "transparent" else mask)
+    opened, code = model.open(source), model.domain_styles[1][None]
+    expected = opened.with_output(with_colours_of(_at(model, opened, code, 1), _at(model, opened, code, 0), counts)[0])
+    (found,) = model.redraw([source], code, strength=strengths(1.0, "source"))
+    assert _apart(found, expected) <= 1
+    everything = with_colours_of(_at(model, opened, code, 1), _at(model, opened, code, 0))[0]
+    assert _apart(found, opened.with_output(everything)) > 10
+
+
+def test_the_bars_of_a_padded_picture_have_no_colours() -> None:
+    model = untrained()
+    model.fit = "pad"
+    picture, code = _noise(SIZE, SIZE // 2), model.domain_styles[1][None]
+    opened = model.open(picture)
+    counts = torch.zeros(1, 1, SIZE, SIZE)
+    counts[..., SIZE // 4 : -SIZE // 4, :] = 1
+    drawn = with_colours_of(_at(model, opened, code, 1), _at(model, opened, code, 0), counts)
+    (found,) = model.redraw([picture], code, strength=strengths(1.0, "source"))
+    assert _apart(found, opened.with_output(drawn[0])) <= 1
 
 
 def test_tensors_have_colours_too(model: TUNIT) -> None:
