@@ -183,6 +183,21 @@ def test_colours_are_those_of_what_is_redrawn(model: TUNIT, whole: bool, kept: s
     assert _apart(found, opened.with_output(everything)) > 10
 
 
+def test_each_picture_counts_by_its_own_mask(model: TUNIT) -> None:
+    codes = model.domain_styles[:2]
+    sources = []
+    for left in (0, SIZE // 2):
+        mask = Image.new("L", (SIZE, SIZE))
+        mask.paste(255, (left, 0, left + SIZE // 2, SIZE))
+        picture = _noise(SIZE, SIZE)
+        picture.paste("#ff0000", (0, 0, SIZE // 2, SIZE // 2))
+        sources.append(Source(picture, mask=mask))
+    together = list(model.redraw_all(sources, codes, strength=strengths(1.0, "source")))
+    for place, found in enumerate(together):
+        (alone,) = model.redraw([sources[place // 2]], codes[place % 2][None], strength=strengths(1.0, "source"))
+        assert _apart(found, alone) <= 1
+
+
 def test_the_bars_of_a_padded_picture_have_no_colours() -> None:
     model = untrained()
     model.fit = "pad"
