@@ -15,6 +15,7 @@ from open_tunit import TUNIT
 from open_tunit.data import critters
 from open_tunit.networks.backbone import HOW_TO_INSTALL
 from open_tunit.settings.config import Config, Model
+from open_tunit.training.session.set_sizes import comparison
 
 
 def test_train_without_data(tmp_path: Path) -> None:
@@ -167,8 +168,8 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
     assert tunit(*words[:-1]) == 0
+    assert f"{comparison('ours', 21)}\n" in capsys.readouterr().out
     before = digests_of(tmp_path / "run")
-    capsys.readouterr()
     assert tunit(*words) == 0
     assert "the run is finished" in capsys.readouterr().out
     assert tunit(*words, "--steps", 9) == 0

@@ -13,6 +13,7 @@ from PIL import Image
 pytest.importorskip("imageio_ffmpeg", reason="needs the extra `video`")
 
 from open_tunit import TUNIT, parts
+from open_tunit.media.pictures import Source, counted_pixels
 from open_tunit.media.video import DamagedFilm, read_film, write_film
 from open_tunit.networks.colour_transfer import colour_map, moments, pooled
 from open_tunit.translation import films
@@ -89,25 +90,36 @@ def test_a_film_has_one_style_of_its_own(tmp_path: Path, random_model: TUNIT, fr
         assert np.abs(drawn - expected).mean() < 1
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("colours", ["source", "reference", 0.5])
 def test_a_film_has_one_colour_map(
-    tmp_path: Path, random_model: TUNIT, frames: list[Image.Image], colours: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    random_model: TUNIT,
+    frames: list[Image.Image],
+    colours: Any,
+    masked: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ground that does not move keeps its colour while something else comes into the picture."""
+    mask = Image.new("L", frames[0].size)
+    mask.paste(255, (0, 0, frames[0].width, frames[0].height // 2))
+    mask = mask if masked else None
     moving = [frames[0].copy() for _ in range(6)]
     for number, frame in enumerate(moving):
         frame.paste("#ff0000", (frame.width - 2 * number, 0, frame.width, frame.height))
     write_film(tmp_path / "a.mp4", moving, 2)
     written: list[Image.Image] = []
     monkeypatch.setattr(films, "write_film", lambda target, drawn, *a, **b: written.extend(drawn))
-    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, colours=colours)
-    opened = [random_model.open(Image.fromarray(frame.astype(np.uint8))) for frame in _read(tmp_path / "a.mp4")]
+    translate_film(random_model, tmp_path / "a.mp4", tmp_path / "b.mp4", domain=1, colours=colours, mask=mask)
+    shown = [Image.fromarray(frame.astype(np.uint8)) for frame in _read(tmp_path / "a.mp4")]
+    opened = [random_model.open(Source(frame, mask=mask)) for frame in shown]
     x = torch.stack([frame.content for frame in opened])
     with torch.inference_mode():
         code, own = random_model.domain_styles[1], random_model.style(x[::2]).mean(dim=0)
         at = {0.0: x, 1.0: random_model.G(x, code[None]), 0.5: random_model.G(x, torch.lerp(own, code, 0.5)[None])}
     style, other = {"source": (1.0, 0.0), "reference": (0.0, 1.0), 0.5: (1.0, 0.5)}[colours]
-    one_map = colour_map(*(pooled([moments(at[strength][::2])]) for strength in (style, other)))
+    counts = counted_pixels(opened[::2])
+    one_map = colour_map(*(pooled([moments(at[strength][::2], counts)]) for strength in (style, other)))
     for drawn, frame, output in zip(written, opened, one_map(at[style]), strict=True):
         expected = np.asarray(frame.with_output(output), dtype=int)
         assert np.abs(np.asarray(drawn, dtype=int) - expected).max() <= 1
