@@ -199,6 +199,17 @@ def test_reconstruction() -> None:
     assert losses.reconstruction(images, redrawn).item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_feature_difference_is_in_units_of_each_channels_deviation() -> None:
+    shapes = (2, 3, 4, 4), (2, 5, 2, 2)
+    real, drawn = ([normal(*shape, seed=seed) for shape in shapes] for seed in (0, 1))
+    units = [normal(shape[1], seed=2).abs() + 0.1 for shape in shapes]
+    expected = 0.0
+    for x, y, unit in zip(real, drawn, units, strict=True):
+        each = [np.abs(x[:, c].numpy() - y[:, c].numpy()).mean() / unit[c].item() for c in range(x.shape[1])]
+        expected += np.mean(each) / 2
+    assert losses.feature_difference(real, drawn, units).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_label_cross_entropy_counts_labelled_rows_alone() -> None:
     logits, logits_plus = normal(5, 3).requires_grad_(), normal(5, 3, seed=1)
     labels = [2, -1, 0, -1, 1]

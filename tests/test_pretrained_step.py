@@ -15,6 +15,7 @@ from small_runs import parameters, same
 from open_tunit import TUNIT, Config, losses
 from open_tunit.data.batches import Batches
 from open_tunit.networks.backbone import Backbone
+from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.training.fitting.pretrained import image_codes
 from open_tunit.training.plan import Plan
 from open_tunit.training.steps import state as states
@@ -99,7 +100,7 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
         drawn = state.G.decode(
             torch.cat([content, content]), torch.cat([batch.styles[batch.permutation], batch.styles])
         )
-        real, fake = (D(state.E.trunk(x)) for x in (batch.x, drawn))  # type: ignore[operator]
+        real, fake = (D(state.E.trunk(x)) for x in (batch.x, drawn))  
     at = torch.cat([batch.domains[batch.permutation], batch.domains])
 
     def mean(outputs: list[torch.Tensor], domains: torch.Tensor, sign: float) -> float:
@@ -111,6 +112,10 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
     assert terms["d_real"].item() == pytest.approx(mean(real, batch.domains, -1), rel=0.05)
     l1 = losses.reconstruction(batch.x, drawn[4:])
     assert terms["reconstruction"].item() == pytest.approx(l1.item(), rel=1e-5)
+    assert isinstance(state.D, ProjectedDiscriminator)
+    trunk, units = state.E.trunk, state.D.projection.deviations
+    of_features = losses.feature_difference(trunk(batch.x)[:4], trunk(drawn[4:])[:4], units)  
+    assert terms["features"].item() == pytest.approx(of_features.item(), rel=1e-4)
     moved = {name for name, values in before.items() if not same(getattr(state, name), values)}
     assert moved == {"G", "G_ema", "D"}
 

@@ -12,6 +12,7 @@ from small_runs import (
 )
 from torch import nn
 
+from open_tunit.training.steps.muon import Muon
 from open_tunit.training.steps.state import Queue, copy_buffers, decay_at, new_state, update_average
 
 
@@ -82,10 +83,10 @@ def test_optimisers_are_the_published_ones() -> None:
         assert not group.get("decoupled_weight_decay", False)
 
 
-def test_the_cpu_presets_optimisers_are_adam() -> None:
+def test_the_small_presets_optimisers_are_muon_and_adam() -> None:
     state = new_state(tiny("cpu", training__learning_rate=2e-4), CPU)
-    for optimiser in (state.opt_G, state.opt_D):
-        assert type(optimiser) is torch.optim.Adam
+    for optimiser, kind in ((state.opt_G, Muon), (state.opt_D, torch.optim.Adam)):
+        assert type(optimiser) is kind
         (group,) = optimiser.param_groups
         assert (group["lr"], group["betas"]) == (2e-4, (0.5, 0.99))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -111,6 +113,15 @@ def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
 def reconstruction(images: Tensor, reconstructions: Tensor) -> Tensor:
     """Mean absolute error, over every number of (N, C, H, W)."""
     return F.l1_loss(reconstructions, images)
+
+
+def feature_difference(real: Sequence[Tensor], drawn: Sequence[Tensor], deviations: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of a network's features of images and of drawings of them (Johnson et al. 2016).
+
+    Levels (N, C, H, W) of each, and per level every channel's deviation (C,), which is its unit; mean over levels.
+    """
+    levels = zip(real, drawn, deviations, strict=True)
+    return torch.stack([((x - y) / unit[:, None, None]).abs().mean() for x, y, unit in levels]).mean()
 
 
 def label_cross_entropy(logits: Tensor, logits_plus: Tensor, labels: Tensor) -> Tensor:

@@ -129,6 +129,12 @@ class Generator(nn.Module):
             scale.fill_(1.0)
         self.decoder.out.weight.mul_(PLAIN_GAIN)
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The weights of its linear maps but for the ones that read or draw a picture, or make AdaIN's numbers."""
+        numbers = self.mlp[-1]
+        ends = {id(part.weight) for part in (self.encoder.stem, self.decoder.out, numbers)}
+        return [p for p in self.parameters() if p.ndim >= 2 and id(p) not in ends]
+
     def encode(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
         """The content of images (N, 3, S, S), or of wide or high ones and their `square_weights`."""
         content: Tensor = self.encoder(x, weights)

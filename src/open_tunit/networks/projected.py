@@ -41,6 +41,11 @@ class Projection(nn.Module):
             if level + 1 < len(self.channels):
                 self.register_buffer(f"mix{level}", _fixed(width, width, 3))
 
+    @property
+    def deviations(self) -> list[Tensor]:
+        """Per level the channels' deviations, (C,) each."""
+        return [self.get_buffer(f"deviation{level}") for level in range(len(self.channels))]
+
     @torch.no_grad()
     def measure(self, levels: Sequence[Tensor]) -> None:
         """Take the channels' means and deviations from the features of some real images, (N, C, H, W) each."""

@@ -156,6 +156,8 @@ class Training:
     """Weight of E's own loss in the joint phase (1 before it)."""
     reconstruction_weight: float = 0.1
     """Weight of the L1 reconstruction in G's loss."""
+    feature_weight: float = 0.0
+    """Weight of the L1 between the trunk's features of reconstruction and source, in the recipe `pretrained`."""
     translation_style_weight: float = 0.01
     """Weight of the style contrast on translations in G's loss."""
     translation_domain_weight: float = 0.0
@@ -188,13 +190,14 @@ class Training:
     """Of E once G learns, after a phase of its own; None = guiding_learning_rate, as in the paper."""
     joint_guiding_full_steps: int | None = None
     """Steps of G for which E keeps that rate, which then falls as 1 / steps; None = all, as in the paper."""
-    optimizer: Literal["rmsprop", "adam"] = "rmsprop"
-    """Of G and D: the paper's RMSprop, whose first steps are up to ten times the learning rate, or Adam, which corrects
-    that bias. Adam's betas are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
+    optimizer: Literal["rmsprop", "adam", "muon"] = "rmsprop"
+    """Of G and D: the paper's RMSprop, whose first steps are up to ten times the learning rate; Adam, which corrects
+    that bias; or Muon, which moves G's matrices in all directions alike, with Adam for G's other weights and for D.
+    Adam's betas are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
     learning_rate: float = 1e-4
     """Of G and D."""
     weight_decay: float = 1e-4
-    """Of G and D."""
+    """Of G and D; Muon has none."""
     average_decay: float = 0.999
     """Decay per step of the running averages of E and G."""
 

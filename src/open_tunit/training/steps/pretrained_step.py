@@ -64,6 +64,8 @@ class PretrainedStep(AnyStep):
                 D(fake), at, lambda outputs: losses.generator_adversarial(outputs, kind=self.plan.training.adversarial)
             )
         g_objective = self._generator(adversarial, batch, reconstruction)
+        if self.plan.training.feature_weight > 0:
+            g_objective = g_objective.plus(self._features(D, real, [level[len(domains) :] for level in fake]))
         if self.plan.cycle_weight > 0:
             g_objective = g_objective.plus(self._cycle(state, batch, translation, style))
         if batch.pairs is not None and self.plan.pair_weight > 0:
@@ -95,6 +97,14 @@ class PretrainedStep(AnyStep):
         l1 = losses.reconstruction(batch.x, reconstruction)
         total = training.adversarial_weight * adversarial + training.reconstruction_weight * l1
         return objectives.Objective(total, {"g_adversarial": adversarial.detach(), "reconstruction": l1.detach()})
+
+    def _features(
+        self, D: ProjectedDiscriminator, real: list[Tensor], reconstructed: list[Tensor]
+    ) -> objectives.Objective:
+        """At D's levels, in units of the channels' deviations there."""
+        deviations = D.projection.deviations
+        loss = losses.feature_difference(real[: len(deviations)], reconstructed[: len(deviations)], deviations)
+        return objectives.Objective(self.plan.training.feature_weight * loss, {"features": loss.detach()})
 
     def _cycle(self, state: State, batch: Batch, translation: Tensor, style: Tensor) -> objectives.Objective:
         """The sources reconstructed from their detached, recoloured translations."""

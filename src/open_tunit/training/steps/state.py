@@ -19,6 +19,7 @@ from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
 from open_tunit.training.steps.descent import NotFiniteError
+from open_tunit.training.steps.muon import Muon
 
 Result = TypeVar("Result")
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
@@ -150,14 +151,13 @@ def _discriminator(plan: Plan) -> Discriminator | ProjectedDiscriminator:
 
 def _adversary(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     training = plan.training
-    rate, decay, betas = (
-        training.learning_rate,
-        training.weight_decay,
-        (plan.recipe.adversarial_beta, ADVERSARIAL_BETA_2),
-    )
-    if training.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True)
-    return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
+    rate, decay = training.learning_rate, training.weight_decay
+    betas = plan.recipe.adversarial_beta, ADVERSARIAL_BETA_2
+    if training.optimizer == "rmsprop":
+        return torch.optim.RMSprop(network.parameters(), lr=rate, alpha=0.99, weight_decay=decay)
+    if training.optimizer == "muon" and isinstance(network, Generator):
+        return Muon(network.parameters(), network.hidden_matrices(), lr=rate, betas=betas)
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
