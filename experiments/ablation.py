@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "domain loss at a half": ({"training.translation_domain_weight": 0.5}, {}),
     "style contrast on translations at a half": ({"training.translation_style_weight": 0.5}, {}),
     "E not frozen": ({}, {"freeze_domains": False}),
+    "Adam": ({"training.optimizer": "adam"}, {}),
     "separate training": ({"training.schedule": "separate"}, {}),
     "no mismatched fakes": ({}, {"mismatched_fakes": False}),
     "no pairs": ({}, {"pairs": False}),

@@ -122,6 +122,56 @@ def test_a_loaded_state_goes_on_to_the_same_bits() -> None:
         assert torch.equal(one, other)
 
 
+def directions(gradients: list[Tensor]) -> list[Tensor]:
+    """What each step adds to a weight."""
+    parameter, added = nn.Parameter(torch.zeros_like(gradients[0])), []
+    optimiser = muon([parameter])
+    for gradient in gradients:
+        before = parameter.detach().clone()
+        parameter.grad = gradient.clone()
+        optimiser.step()
+        added.append(parameter.detach() - before)
+    return added
+
+
+def alignment(one: Tensor, other: Tensor) -> float:
+    return float((one * other).sum() / (one.norm() * other.norm()))
+
+
+def test_a_gradient_of_rounding_is_forgotten_soon() -> None:
+    usual, noise = random(16, 40, count=2)
+    for place in (0, 10):  # the first one, and one in between
+        gradients = [usual.clone() for _ in range(60)]
+        gradients[place] = 1e12 * noise
+        last = directions(gradients)[-1]
+        assert alignment(last, -orthogonalised(usual[None])[0]) > 0.95
+
+
+def test_without_gradients_it_stands_still() -> None:
+    (usual,) = random(16, 40, count=1)
+    moving, *standing = directions([usual, *(torch.zeros_like(usual) for _ in range(3))])
+    assert moving.norm() > 0
+    assert all(step.norm() == 0 for step in standing)
+
+
+def test_a_copy_of_the_state_steps_to_the_same_bits() -> None:
+    plan = tiny("cpu")
+    state = new_state(plan, torch.device("cpu"))
+    copied, x, style = (
+        copy.deepcopy(state),
+        random(2, 3, 32, 32, count=1)[0],
+        torch.zeros(2, plan.config.model.style_dim),
+    )
+    for each in (state, copied):
+        for _ in range(2):
+            each.G(x, style).square().mean().backward()
+            each.opt_G.step()
+            each.opt_G.zero_grad()
+    assert {int(values["step"]) for values in copied.opt_G.state.values()} == {2}
+    for one, other in zip(state.G.parameters(), copied.G.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_the_generators_ends_are_adams() -> None:
     state = new_state(tiny("cpu", training__optimizer="muon"), torch.device("cpu"))
     assert isinstance(state.opt_G, Muon)

@@ -100,7 +100,7 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
         drawn = state.G.decode(
             torch.cat([content, content]), torch.cat([batch.styles[batch.permutation], batch.styles])
         )
-        real, fake = (D(state.E.trunk(x)) for x in (batch.x, drawn))  
+        real, fake = (D(state.E.trunk(x)) for x in (batch.x, drawn))
     at = torch.cat([batch.domains[batch.permutation], batch.domains])
 
     def mean(outputs: list[torch.Tensor], domains: torch.Tensor, sign: float) -> float:
@@ -114,10 +114,28 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
     assert terms["reconstruction"].item() == pytest.approx(l1.item(), rel=1e-5)
     assert isinstance(state.D, ProjectedDiscriminator)
     trunk, units = state.E.trunk, state.D.projection.deviations
-    of_features = losses.feature_difference(trunk(batch.x)[:4], trunk(drawn[4:])[:4], units)  
+    of_features = losses.feature_difference(trunk(batch.x)[:4], trunk(drawn[4:])[:4], units)
     assert terms["features"].item() == pytest.approx(of_features.item(), rel=1e-4)
     moved = {name for name, values in before.items() if not same(getattr(state, name), values)}
     assert moved == {"G", "G_ema", "D"}
+
+
+def test_features_of_the_reconstruction_pull_g_by_their_weight() -> None:
+    moved = []
+    for weight in (0.0, 1.0, 2.0):
+        plan = plan_of(pair_weight=0.0, cycle_weight=0.0, feature_weight=weight)
+        state, source = begun(plan)
+        state.opt_G = torch.optim.SGD(state.G.parameters(), lr=1e-3)
+        before = torch.cat([p.detach().flatten() for p in state.G.parameters()])
+        terms = PretrainedStep(plan)(state, source.batch(0, 4), plan.phase(0))
+        assert ("features" in terms) == (weight > 0)
+        after = torch.cat([p.detach().flatten() for p in state.G.parameters()])
+        moved.append((after - before, parameters(state.D)))
+    (without, D), (once, _), (twice, last_D) = moved
+    assert (once - without).norm() > 0.01 * without.norm()
+    added = twice - without
+    torch.testing.assert_close(added, 2 * (once - without), atol=0.02 * float(added.abs().max()), rtol=0)
+    assert all(torch.equal(one, other) for one, other in zip(D, last_D, strict=True))
 
 
 def test_a_step_of_the_pair_phase_trains_g_alone() -> None:

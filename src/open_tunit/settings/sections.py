@@ -195,9 +195,9 @@ class Training:
     that bias; or Muon, which moves G's matrices in all directions alike, with Adam for G's other weights and for D.
     Adam's betas are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
     learning_rate: float = 1e-4
-    """Of G and D."""
+    """Of G and D; Muon's matrices have 15 times as much."""
     weight_decay: float = 1e-4
-    """Of G and D; Muon has none."""
+    """Of D, and of G unless by Muon."""
     average_decay: float = 0.999
     """Decay per step of the running averages of E and G."""
 

@@ -23,7 +23,7 @@ PAIRS_PER_SOURCE = 2
 PAIR_PHASE_WEIGHT = 10.0
 """Of the L1 to pairs while G learns by nothing else."""
 JOINT_WARMUP = 50
-"""Steps over which G's rate rises again when D joins after the pair phase: Adam's averages are of other gradients."""
+"""Steps over which G's rate rises again when D joins after the pair phase: its averages are of other gradients."""
 REPORTS, FEWEST_STEPS = 30, 20
 """Reports of a run, and the steps between two at the least: a report costs as much as several steps."""
 FEW_IMAGES = 500

@@ -1,9 +1,10 @@
-"""Muon for a network's hidden matrices, Adam for all else: to the same error in a third of the steps (docs/log.md)."""
+"""Muon for a network's hidden matrices, Adam for all else: to the same error in fewer steps (docs/log.md)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ SMALLEST = 1e-7
 MOMENTUM = 0.9
 RATE = 15.0
 """A matrix's rate, in units of the learning rate, which is Adam's."""
+LARGEST = 10.0
+"""Of gradient and momentum, in lengths of the other: a flat picture in a batch makes gradients of 1e12, of rounding."""
 
 
 @torch.no_grad()
@@ -49,17 +52,22 @@ class Muon(torch.optim.Adam):
         super().__init__(parameters, lr=lr, betas=betas, fused=True)
         self.matrices = list(matrices)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"matrices": self.matrices}
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step; the matrices' gradients are gone then."""
         assert closure is None
-        alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        alike: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for weight in self.matrices:
             if weight.grad is not None:
-                alike[weight.flatten(1).shape].append(weight)
+                alike[weight.shape[0], weight[0].numel()].append(weight)
         (group,) = self.param_groups
-        for shape, weights in alike.items():
-            self._move(weights, group["lr"] * RATE * max(1, shape[0] / shape[1]) ** 0.5)
+        for (rows, columns), weights in alike.items():
+            self._move(weights, group["lr"] * RATE * max(1, rows / columns) ** 0.5)
         super().step()
 
     def _move(self, weights: list[Tensor], rate: float) -> None:
@@ -67,12 +75,25 @@ class Muon(torch.optim.Adam):
         ahead = []
         for weight in weights:
             values = self.state[weight]
-            if not values:
+            if "momentum" not in values:
                 values["step"] = torch.zeros(())  # Adam looks for it when a state is loaded
                 values["momentum"] = torch.zeros_like(weight)
             assert weight.grad is not None
-            values["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-            ahead.append(weight.grad.lerp(values["momentum"], MOMENTUM).flatten(1))  # Nesterov's
+            gradient, momentum = _bounded(weight.grad, values["momentum"])
+            values["step"] += 1
+            values["momentum"].copy_(momentum.lerp(gradient, 1 - MOMENTUM))
+            ahead.append(gradient.lerp(values["momentum"], MOMENTUM).flatten(1))  # Nesterov's
             weight.grad = None
         for weight, direction in zip(weights, orthogonalised(torch.stack(ahead)), strict=True):
             weight.sub_(direction.unflatten(1, weight.shape[1:]), alpha=rate)
+
+
+def _bounded(gradient: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, each at most LARGEST times as long as the other; of a momentum of zero the gradient is free."""
+    length, other = gradient.norm(), momentum.norm()
+    longest = torch.where(other > 0, LARGEST * other, torch.inf)
+    return gradient * _share(longest, length), momentum * _share(LARGEST * length, other)
+
+
+def _share(longest: Tensor, length: Tensor) -> Tensor:
+    return torch.where(length > longest, longest / length, 1.0)
