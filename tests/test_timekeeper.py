@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from test_budget import plan_of
 
+from open_tunit.settings.config import Config
 from open_tunit.training.pacing.timekeeper import Timekeeper
 from open_tunit.training.plan import Plan
 
@@ -77,6 +78,18 @@ def test_domains_that_have_begun_stay_where_they_are() -> None:
     begin = first.domains_start * STEP + 20  # and what reports take
     plan, _, _ = trained(first, lambda now: STEP if now < begin else STEP / 4)
     assert (plan.joint_start, plan.domains_start) == (first.joint_start, first.domains_start)
+
+
+def test_a_run_without_a_phase_of_e_gives_pairs_their_share_alone() -> None:
+    counts = {"steps": round(TIMED), "pair_steps": round(TIMED * PAIRS)}
+    overrides = {f"training.{name}": value for name, value in (counts | {"pair_share": PAIRS}).items()}
+    photos = Plan.of(Config.preset("photos", data="photos", out="run", overrides=overrides)).replace(
+        {"minutes": MINUTES}
+    )
+    assert photos.training.guiding_share > 0  # which is of no use there
+    plan, spent, _ = trained(photos, lambda _: STEP)
+    assert plan.pair_steps == pytest.approx(MINUTES * 60 * PAIRS / STEP, rel=0.1)
+    assert MINUTES * 60 * 0.95 < spent <= MINUTES * 60
 
 
 def test_without_minutes_nothing_is_counted_anew() -> None:

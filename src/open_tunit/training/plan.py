@@ -130,6 +130,12 @@ class Plan:
         return self.joint_start + self.pair_steps
 
     @property
+    def shares(self) -> tuple[float, float]:
+        """Of the time: E's own phase, and the pair phase; 0 where there is none."""
+        training = self.training
+        return training.guiding_share if self.joint_start else 0.0, training.pair_share if self.pairs else 0.0
+
+    @property
     def labelled_only_steps(self) -> int:
         """Semi-supervised: first steps on labelled images alone; in a short run no larger a share than published."""
         if self.supervision != "some":

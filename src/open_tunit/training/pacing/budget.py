@@ -53,8 +53,7 @@ def fitted_to_minutes(
 
 def _counted_out(plan: Plan, pace: Pace, seconds: float) -> Plan:
     """`plan` with as many steps as fit into the seconds, which its phases share."""
-    alone = 0.0 if plan.joint_start == 0 else plan.training.guiding_share
-    paired = plan.training.pair_share if plan.pairs else 0.0
+    alone, paired = plan.shares
     joint_start = max(1, round(seconds * alone / pace.guiding)) if alone else 0
     pair_steps = max(1, round(seconds * paired / pace.pairs)) if paired else 0
     steps = joint_start + pair_steps + max(1, round(seconds * (1 - alone - paired) / pace.joint))

@@ -50,10 +50,9 @@ class Timekeeper:
             return plan
         seconds, elapsed = training_minutes(plan.config) * 60, self.elapsed()
         if phase.name == "pairs":
-            share = plan.training.guiding_share + plan.training.pair_share
             assert self.pairs_began is not None
             before, then = self.pairs_began
-            return repaced_pairs(plan, step, (elapsed - then) / (step - before), seconds * share - elapsed)
+            return repaced_pairs(plan, step, (elapsed - then) / (step - before), seconds * sum(plan.shares) - elapsed)
         if phase.train_generator:
             last, self.joint_report = self.joint_report, (step, elapsed)
             if last is None:
