@@ -51,6 +51,10 @@ def test_a_reference_is_not_its_own_neighbour(random_model: TUNIT, pool: Path) -
     found = neighbour_styles(random_model, pool / "disc" / "disc_04.png", pool, 11, left_out=_none)
     assert len(found) == 11
     assert "disc-disc_04" not in found
+    shutil.copy(pool / "disc" / "disc_04.png", pool / "stripe" / "a_copy.png")
+    found = neighbour_styles(random_model, pool / "disc" / "disc_04.png", pool, 11, left_out=_none)
+    assert not {"disc-disc_04", "stripe-a_copy"} & found.keys()
+    (pool / "stripe" / "a_copy.png").unlink()
     both = neighbour_styles(random_model, pool / "disc", pool, 1, left_out=_none)
     assert all(name.startswith("stripe-") for name in both)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -75,22 +76,27 @@ def reference_styles(model: TUNIT, reference: Path, *, left_out: Failure) -> dic
 def neighbour_styles(model: TUNIT, reference: Path, among: Path, count: int, *, left_out: Failure) -> dict[str, Tensor]:
     """Label -> style code of the `count` pictures of the folder `among` whose codes are nearest to each reference's.
 
-    The reference itself, where it lies in that folder, is none of them; distances are Euclidean. Raises ValueError for
+    The reference itself, where it or a copy of its file lies in that folder, is none of them; distances are Euclidean. Raises ValueError for
     a count below 1 or above what the folder holds, and as `reference_styles`.
     """
     if count < 1:
         raise ValueError(f"neighbours is {count}; at least 1 is needed")
     wanted = torch.cat(list(reference_styles(model, reference, left_out=left_out).values()))  # (R, D)
-    own = {path.resolve() for _, path in named_files(reference)}
+    own = [path for _, path in named_files(reference)]
     found = reference_styles(model, among, left_out=left_out)
-    taken = {name.replace("/", "-") for name, path in named_files(among) if path.resolve() in own}
-    pool = {name: code for name, code in found.items() if name not in taken}
+    paths = {name.replace("/", "-"): path for name, path in named_files(among)}
+    pool = {name: code for name, code in found.items() if not _is_one_of(paths[name], own)}
     if len(pool) < count:
         raise ValueError(f"{among} has {len(pool)} pictures beside the references; neighbours is {count}")
     distances = torch.cdist(wanted, torch.cat(list(pool.values())))  # (R, P)
     nearest = distances.topk(count, largest=False).indices.flatten().tolist()
     names = list(pool)
     return {names[place]: pool[names[place]] for place in nearest}
+
+
+def _is_one_of(path: Path, files: Sequence[Path]) -> bool:
+    """Whether the file is one of these, or has the bytes of one."""
+    return any(filecmp.cmp(path, each, shallow=False) for each in files)
 
 
 def domain_styles(
