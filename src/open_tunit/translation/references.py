@@ -76,8 +76,8 @@ def reference_styles(model: TUNIT, reference: Path, *, left_out: Failure) -> dic
 def neighbour_styles(model: TUNIT, reference: Path, among: Path, count: int, *, left_out: Failure) -> dict[str, Tensor]:
     """Label -> style code of the `count` pictures of the folder `among` whose codes are nearest to each reference's.
 
-    The reference itself, where it or a copy of its file lies in that folder, is none of them; distances are Euclidean. Raises ValueError for
-    a count below 1 or above what the folder holds, and as `reference_styles`.
+    The reference itself, where it or a copy of its file lies in that folder, is none of them; distances are Euclidean.
+    Raises ValueError for a count below 1 or above what the folder holds, and as `reference_styles`.
     """
     if count < 1:
         raise ValueError(f"neighbours is {count}; at least 1 is needed")
