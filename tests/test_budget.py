@@ -19,7 +19,7 @@ from open_tunit.training.pacing.budget import (
     repaced_pairs,
     seconds_left,
 )
-from open_tunit.training.pacing.pace import Pace
+from open_tunit.training.pacing.pace import Pace, Probe
 from open_tunit.training.plan import Plan
 
 
@@ -99,6 +99,15 @@ def test_minutes_are_shared_by_the_phases(monkeypatch: pytest.MonkeyPatch) -> No
     assert fitted.joint_start == pytest.approx(0.4 * left / 0.5, abs=1)
     assert fitted.pair_steps == pytest.approx(0.3 * left / 0.25, abs=1)
     assert joint == pytest.approx(0.3 * left, abs=1)
+
+
+def test_images_timed_in_a_bad_moment_leave_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, lambda *_: 1.0)
+    monkeypatch.setattr(Probe, "_seconds_of_an_image", lambda _: 100.0)
+    plan = tiny("cpu", minutes=20.0, report_every=100, training__pair_weight=1.0, training__joint_start=None)
+    fitted = fitted_to_minutes(plan, noisy_batches(24, torch.float32), half=False, clock=machine.clock)
+    left = 1200 * (1 - FILES_SHARE) - machine.now
+    assert fitted.steps == pytest.approx(left / 2, abs=3)
 
 
 def test_the_fewest_minutes_leave_every_phase_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ CERTAIN, WORTHWHILE = 0.95, 20
 """Share of the steps that seem to fit which is planned (the next report plans again), and so many more at the least."""
 SURPLUS = 1.15
 """How many times the planned steps of E must fit for more of them: a machine as fast as it was timed shows less."""
+MOST_BETWEEN = 0.5
+"""Share of the time that is planned between steps at the most: where images were timed in a bad moment there would be
+no steps left, at whose reports steps are counted anew."""
 FEW_STEPS = 100
 """A run of fewer has not seen a few thousand images once."""
 
@@ -47,7 +50,7 @@ def fitted_to_minutes(
     spent = group.first(lambda: clock() - started)
     seconds = training_minutes(plan.config) * 60 * (1 - FILES_SHARE) - spent
     without_reports = _counted_out(plan, pace, max(seconds, 1.0))
-    seconds -= _between_steps(without_reports, pace, images, done=0)
+    seconds -= min(_between_steps(without_reports, pace, images, done=0), MOST_BETWEEN * seconds)
     return _counted_out(plan, pace, max(seconds, 1.0))
 
 
