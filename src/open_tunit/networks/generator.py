@@ -131,8 +131,7 @@ class Generator(nn.Module):
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The weights of its linear maps but for the ones that read or draw a picture, or make AdaIN's numbers."""
-        numbers = self.mlp[-1]
-        ends = {id(part.weight) for part in (self.encoder.stem, self.decoder.out, numbers)}
+        ends = {id(part.weight) for part in (self.encoder.stem, self.decoder.out, self.mlp[-1])}
         return [p for p in self.parameters() if p.ndim >= 2 and id(p) not in ends]
 
     def encode(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
