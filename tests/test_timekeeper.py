@@ -28,9 +28,9 @@ def planned(scale: float = 1.0, **training: Any) -> Plan:
     return plan_of(**counts, **shares, **training).replace({"minutes": MINUTES})
 
 
-def trained(plan: Plan, seconds: Callable[[float], float]) -> tuple[Plan, float, list[Plan]]:
-    """The plan at the end, the time, and the plans after each report; `seconds` of a step at a time."""
-    now, step, plans = 0.0, 0, [plan]
+def trained(plan: Plan, seconds: Callable[[float], float], before: float = 0.0) -> tuple[Plan, float, list[Plan]]:
+    """The plan at the end, the time, and the plans after each report; `seconds` of a step at a time, `before` them."""
+    now, step, plans = before, 0, [plan]
     keeper, every = Timekeeper(lambda: now), plan.report_every
     while step < plan.steps:
         phase = plan.phase(step)
@@ -80,15 +80,16 @@ def test_domains_that_have_begun_stay_where_they_are() -> None:
     assert (plan.joint_start, plan.domains_start) == (first.joint_start, first.domains_start)
 
 
-def test_a_run_without_a_phase_of_e_gives_pairs_their_share_alone() -> None:
+@pytest.mark.parametrize("before", [0.0, 90.0])
+def test_a_run_without_a_phase_of_e_gives_pairs_their_share_of_the_time_from_their_first_step(before: float) -> None:
     counts = {"steps": round(TIMED), "pair_steps": round(TIMED * PAIRS)}
     overrides = {f"training.{name}": value for name, value in (counts | {"pair_share": PAIRS}).items()}
     photos = Plan.of(Config.preset("photos", data="photos", out="run", overrides=overrides)).replace(
         {"minutes": MINUTES}
     )
     assert photos.training.guiding_share > 0  # which is of no use there
-    plan, spent, _ = trained(photos, lambda _: STEP)
-    assert plan.pair_steps == pytest.approx(MINUTES * 60 * PAIRS / STEP, rel=0.1)
+    plan, spent, _ = trained(photos, lambda _: STEP, before)
+    assert plan.pair_steps == pytest.approx((MINUTES * 60 - before) * PAIRS / STEP, rel=0.05)
     assert MINUTES * 60 * 0.95 < spent <= MINUTES * 60
 
 

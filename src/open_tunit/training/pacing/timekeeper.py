@@ -45,14 +45,17 @@ class Timekeeper:
         return self.elapsed() + self.report_seconds > training_minutes(plan.config) * 60
 
     def repaced(self, plan: Plan, phase: Phase, step: int) -> Plan:
-        """`plan` after a report: E and the pair phase get their shares of the time, G what is left."""
+        """`plan` after a report: E gets its share of the time, pairs theirs of what E's phase left, G the rest."""
         if plan.config.minutes is None:
             return plan
         seconds, elapsed = training_minutes(plan.config) * 60, self.elapsed()
         if phase.name == "pairs":
             assert self.pairs_began is not None
             before, then = self.pairs_began
-            return repaced_pairs(plan, step, (elapsed - then) / (step - before), seconds * sum(plan.shares) - elapsed)
+            pace = (elapsed - then) / (step - before)
+            began = elapsed - pace * (step - plan.joint_start)  # in this session or before
+            alone, paired = plan.shares
+            return repaced_pairs(plan, step, pace, (seconds - began) * paired / (1 - alone) - (elapsed - began))
         if phase.train_generator:
             last, self.joint_report = self.joint_report, (step, elapsed)
             if last is None:
