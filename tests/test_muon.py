@@ -9,6 +9,8 @@ import torch
 from small_runs import tiny
 from torch import Tensor, nn
 
+from open_tunit.settings.config import Config
+from open_tunit.training.plan import Plan
 from open_tunit.training.steps.muon import MOMENTUM, RATE, Muon, orthogonalised
 from open_tunit.training.steps.state import new_state
 
@@ -172,11 +174,43 @@ def test_a_copy_of_the_state_steps_to_the_same_bits() -> None:
         assert torch.equal(one, other)
 
 
-def test_the_generators_ends_are_adams() -> None:
+def of_adam(network: nn.Module, optimiser: torch.optim.Optimizer) -> set[str]:
+    """Names of the weights with two dimensions or more that are not Muon's."""
+    assert isinstance(optimiser, Muon)
+    matrices = {id(p) for p in optimiser.matrices}
+    return {name for name, p in network.named_parameters() if p.ndim >= 2 and id(p) not in matrices}
+
+
+def test_the_networks_ends_are_adams() -> None:
     state = new_state(tiny("cpu", training__optimizer="muon"), torch.device("cpu"))
-    assert isinstance(state.opt_G, Muon)
-    names = {id(p): name for name, p in state.G.named_parameters()}
-    of_adam = {names[id(p)] for p in state.G.parameters()} - {names[id(p)] for p in state.opt_G.matrices}
-    weights = {name for name in of_adam if name.endswith("weight")}
-    assert weights == {"encoder.stem.weight", "decoder.out.weight", "mlp.4.weight"}
+    assert of_adam(state.G, state.opt_G) == {"encoder.stem.weight", "decoder.out.weight", "mlp.4.weight"}
+    heads = {f"{name}_head.weight" for name in ("domain", "style", "shape")}
+    assert of_adam(state.E, state.opt_E) == {"trunk.0.weight", *heads}
     assert type(state.opt_D) is torch.optim.Adam
+
+
+def test_e_is_adams_by_the_other_optimisers_and_where_it_is_pretrained() -> None:
+    photos = Plan.of(Config.preset("photos", data="photos", out="run"))
+    for plan in (tiny("cpu", training__optimizer="adam"), tiny("cpu", training__optimizer="rmsprop"), photos):
+        assert type(new_state(plan, torch.device("cpu")).opt_E) is torch.optim.Adam
+
+
+def test_weight_decay_is_of_adams_parameters() -> None:
+    matrix, bias = (nn.Parameter(torch.ones(shape)) for shape in ((3, 5), (3,)))
+    optimiser = Muon([matrix, bias], [matrix], lr=RATE_OF_ADAM, betas=BETAS, weight_decay=0.1)
+    for parameter in (matrix, bias):
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    assert torch.equal(matrix, torch.ones(3, 5))
+    torch.testing.assert_close(bias.detach(), torch.full((3,), 1 - RATE_OF_ADAM))
+
+
+def test_a_rate_in_memory_counts_as_one_in_python() -> None:
+    weight, gradients = random(8, 20, count=1)[0], random(8, 20, seed=1)
+
+    def in_memory(parameters: list[nn.Parameter]) -> Muon:
+        optimiser = muon(parameters)
+        optimiser.param_groups[0]["lr"] = torch.tensor(RATE_OF_ADAM, dtype=torch.float64)
+        return optimiser
+
+    assert torch.equal(moved(in_memory, weight, gradients), moved(muon, weight, gradients))

@@ -65,6 +65,10 @@ class GuidingNetwork(nn.Module):
             self.palette_head = nn.Linear(config.colours, config.palette_dim, bias=False)
             nn.init.zeros_(self.palette_head.weight)
 
+    def hidden_matrices(self) -> list[nn.Parameter]:
+        """The weights of its convolutions but for the first; the heads are its ends."""
+        return [layer.weight for layer in self.trunk if isinstance(layer, nn.Conv2d)][1:]
+
     def forward(self, x: Tensor) -> Guidance:
         """Images (N, 3, S, S) in [-1, 1] -> their Guidance."""
         return self.read(*self.features(x))

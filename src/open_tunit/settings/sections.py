@@ -185,15 +185,15 @@ class Training:
     """Keys that serve as negatives; at most half the training images."""
 
     guiding_learning_rate: float = 1e-4
-    """Of E."""
+    """Of E; Muon's matrices have 15 times as much."""
     joint_guiding_learning_rate: float | None = None
     """Of E once G learns, after a phase of its own; None = guiding_learning_rate, as in the paper."""
     joint_guiding_full_steps: int | None = None
     """Steps of G for which E keeps that rate, which then falls as 1 / steps; None = all, as in the paper."""
     optimizer: Literal["rmsprop", "adam", "muon"] = "rmsprop"
     """Of G and D: the paper's RMSprop, whose first steps are up to ten times the learning rate; Adam, which corrects
-    that bias; or Muon, which moves G's matrices in all directions alike, with Adam for G's other weights and for D.
-    Adam's betas are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
+    that bias; or Muon, which moves the hidden matrices of E and G in all directions alike, with Adam for their other
+    weights and for D. E is by Adam unless by Muon. Adam's betas for G and D are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
     learning_rate: float = 1e-4
     """Of G and D; Muon's matrices have 15 times as much."""
     weight_decay: float = 1e-4

@@ -38,7 +38,7 @@ class Muon(torch.optim.Adam):
 
     A convolution's weight (out, in, h, w) is the matrix (out, in * h * w). A step changes it by RATE times the
     learning rate in every direction of its singular values, whatever the gradient's size, tall matrices by
-    sqrt(rows / columns) more. First and last layers do better with Adam.
+    sqrt(rows / columns) more. First and last layers do better with Adam. `weight_decay` is of Adam's parameters.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class Muon(torch.optim.Adam):
         *,
         lr: float,
         betas: tuple[float, float],
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr=lr, betas=betas, fused=True)
+        super().__init__(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
         self.matrices = list(matrices)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class Muon(torch.optim.Adam):
             self._move(weights, group["lr"] * RATE * max(1, rows / columns) ** 0.5)
         super().step()
 
-    def _move(self, weights: list[Tensor], rate: float) -> None:
+    def _move(self, weights: list[Tensor], rate: float | Tensor) -> None:
         """Weights whose matrices have one shape."""
         ahead = []
         for weight in weights:
@@ -85,7 +86,7 @@ class Muon(torch.optim.Adam):
             ahead.append(gradient.lerp(values["momentum"], MOMENTUM).flatten(1))  # Nesterov's
             weight.grad = None
         for weight, direction in zip(weights, orthogonalised(torch.stack(ahead)), strict=True):
-            weight.sub_(direction.unflatten(1, weight.shape[1:]), alpha=rate)
+            weight.sub_(direction.unflatten(1, weight.shape[1:]) * rate)
 
 
 def _bounded(gradient: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:

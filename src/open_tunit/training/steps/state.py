@@ -14,6 +14,7 @@ from open_tunit.networks.backbone import load_backbone
 from open_tunit.networks.discriminator import Discriminator
 from open_tunit.networks.generator import Generator
 from open_tunit.networks.guides import Guide, guiding_network
+from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.training.distributed.group import Group
@@ -24,7 +25,7 @@ from open_tunit.training.steps.muon import Muon
 Result = TypeVar("Result")
 NETWORKS = ("E", "E_ema", "G", "G_ema", "D")
 ADVERSARIAL_BETA_2 = 0.99
-GUIDING_WEIGHT_DECAY = 1e-3
+GUIDING_BETAS, GUIDING_WEIGHT_DECAY = (0.9, 0.999), 1e-3
 LOGITS_QUEUE = 1024
 """Recent logits that balanced prototypes are balanced over, beside the batch."""
 OPTIMISERS = ("opt_E", "opt_G", "opt_D")
@@ -132,9 +133,7 @@ def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float
         G=G,
         G_ema=copy.deepcopy(G).requires_grad_(False).eval(),
         D=D,
-        opt_E=torch.optim.Adam(
-            E.parameters(), lr=training.guiding_learning_rate, weight_decay=GUIDING_WEIGHT_DECAY, fused=True
-        ),
+        opt_E=_guide(E, plan),
         opt_G=_adversary(G, plan),
         opt_D=_adversary(D, plan),
         keys=Queue(training.queue, torch.empty(0, config.model.style_dim, device=device, dtype=dtype)),
@@ -147,6 +146,15 @@ def _discriminator(plan: Plan) -> Discriminator | ProjectedDiscriminator:
     if plan.recipe.pretrained:
         return ProjectedDiscriminator(config.model.domains, width=config.discriminator.width, seed=config.seed)
     return Discriminator(config.model, config.discriminator)
+
+
+def _guide(E: Guide, plan: Plan) -> torch.optim.Optimizer:
+    rate = plan.training.guiding_learning_rate
+    if plan.training.optimizer == "muon" and isinstance(E, GuidingNetwork):
+        return Muon(
+            E.parameters(), E.hidden_matrices(), lr=rate, betas=GUIDING_BETAS, weight_decay=GUIDING_WEIGHT_DECAY
+        )
+    return torch.optim.Adam(E.parameters(), lr=rate, betas=GUIDING_BETAS, weight_decay=GUIDING_WEIGHT_DECAY, fused=True)
 
 
 def _adversary(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
