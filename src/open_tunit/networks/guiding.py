@@ -67,7 +67,7 @@ class GuidingNetwork(nn.Module):
 
     def hidden_matrices(self) -> list[nn.Parameter]:
         """The weights of its convolutions but for the first; the heads are its ends."""
-        return [layer.weight for layer in self.trunk if isinstance(layer, nn.Conv2d)][1:]
+        return [p for layer in self.trunk for p in layer.parameters() if p.ndim >= 2][1:]
 
     def forward(self, x: Tensor) -> Guidance:
         """Images (N, 3, S, S) in [-1, 1] -> their Guidance."""

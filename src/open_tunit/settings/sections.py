@@ -193,7 +193,8 @@ class Training:
     optimizer: Literal["rmsprop", "adam", "muon"] = "rmsprop"
     """Of G and D: the paper's RMSprop, whose first steps are up to ten times the learning rate; Adam, which corrects
     that bias; or Muon, which moves the hidden matrices of E and G in all directions alike, with Adam for their other
-    weights and for D. E is by Adam unless by Muon. Adam's betas for G and D are the recipe's `adversarial_beta` (0.5, or 0 in `pretrained`) and 0.99."""
+    weights and for D. E has Adam unless there is Muon. Adam's betas for G and D are the recipe's `adversarial_beta`
+    (0.5, or 0 in `pretrained`) and 0.99."""
     learning_rate: float = 1e-4
     """Of G and D; Muon's matrices have 15 times as much."""
     weight_decay: float = 1e-4
