@@ -79,7 +79,7 @@ Run the cell again to go on after an interruption.""",
         "markdown",
         """## Look
 
-Top row: references. Left column: sources. After the gap: each source in the mean style of each domain.""",
+Top row: references. Left column: sources. After the gap: each source in the typical style of each domain.""",
     ),
     (
         "code",

@@ -252,7 +252,7 @@ def test_interpolations_that_cannot_be(capsys: Capture, tmp_path: Path, model: P
     assert "and not both" in _refused(capsys, *words)
     assert "and not both" in _refused(capsys, *words, "--reference", source, source, "--domain", 0, 1)
     assert "there is nothing between 1 reference" in _refused(capsys, *words, "--reference", source)
-    assert "domain 2 has no mean style" in _refused(capsys, *words, "--domain", 0, 2)
+    assert "domain 2 has no typical style" in _refused(capsys, *words, "--domain", 0, 2)
     assert "domain is cats; this model has domains 0 to 2" in _refused(capsys, *words, "--domain", 0, "cats")
     assert "frames is 0" in _refused(capsys, *words, "--domain", "all", "--frames", 0)
     assert "fps is 0;" in _refused(capsys, *words, "--domain", "all", "--fps", 0)

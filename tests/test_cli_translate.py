@@ -85,7 +85,7 @@ def test_translate_into_domains(capsys: Capture, tmp_path: Path, model: Path, pi
         assert np.array_equal(np.asarray(drawn), np.asarray(expected))
     words = (*words, "--overwrite")
     assert "domain is 3; this model has domains 0 to 2" in refused(capsys, *words, "--domain", 3)
-    assert "domain 2 has no mean style" in refused(capsys, *words, "--domain", 2)
+    assert "domain 2 has no typical style" in refused(capsys, *words, "--domain", 2)
     assert "domain is cats; this model has domains 0 to 2" in refused(capsys, *words, "--domain", "cats")
     assert "and not both" in refused(capsys, *words)
     assert "and not both" in refused(capsys, *words, "--domain", 0, "--reference", source)

@@ -12,7 +12,7 @@ from sklearn.covariance import ledoit_wolf
 from untrained import SMALL, untrained
 
 from open_tunit import TUNIT
-from open_tunit.domain_styles import SPREADS
+from open_tunit.domain_styles import SPREADS, TYPICAL
 from open_tunit.model_files.naming import Naming
 
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_sampled(model: TUNIT) -> None:
         with pytest.raises(ValueError, match=said):
             model.sample_styles(**{"domain": 0} | values)  # type: ignore[arg-type]
     model.domain_counts[2] = 0
-    with pytest.raises(ValueError, match="domain 2 has no mean style"):
+    with pytest.raises(ValueError, match="domain 2 has no typical style"):
         model.sample_styles(2, 1)
 
 
@@ -104,6 +104,40 @@ def test_merged_domains_are_spread_as_all_their_images(model: TUNIT) -> None:
     before = model.domain_spreads.clone()
     model.name_domains(model.naming)
     torch.testing.assert_close(model.domain_spreads, before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def whitened() -> TUNIT:
+    """A model whose typical styles are those of images."""
+    found = untrained()
+    found.take_domain_styles(*codes(), nearest=True)
+    return found
+
+
+def test_a_mean_is_typical_itself_unless_the_nearest_image_is_asked_for(model: TUNIT, whitened: TUNIT) -> None:
+    styles, domains = codes()
+    assert torch.equal(model.typical_styles, model.domain_styles)
+    for domain in range(3):
+        own = styles[domains == domain].double().numpy()
+        nearest = np.square(own - own.mean(axis=0)).sum(axis=1).argmin()
+        np.testing.assert_array_equal(whitened.domain_style(domain).numpy(), own[nearest].astype(np.float32))
+    assert torch.equal(whitened.sample_styles(1, 2), model.sample_styles(1, 2))
+
+
+def test_merged_domains_have_the_typical_style_of_the_largest(whitened: TUNIT) -> None:
+    before = whitened.typical_styles.clone()
+    whitened.domain_counts.copy_(torch.tensor([20, 7, 60]))
+    for _ in range(2):
+        whitened.name_domains(Naming.of({"cat": [2, 0]}, 3))
+        assert torch.equal(whitened.domain_style("cat"), before[2])
+        assert torch.equal(whitened.domain_style(1), before[1])
+
+
+def test_typical_styles_are_saved_with_the_model(whitened: TUNIT, model: TUNIT, tmp_path: Path) -> None:
+    for each, name in ((whitened, "whitened"), (model, "plain")):
+        each.save_pretrained(tmp_path / name)
+        assert torch.equal(TUNIT.from_pretrained(tmp_path / name).typical_styles, each.typical_styles)
+    assert TYPICAL not in safetensors.torch.load_file(tmp_path / "plain" / "model.safetensors")
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -213,7 +213,7 @@ def test_a_tensor_without_images(model: TUNIT) -> None:
 
 @pytest.mark.parametrize(("domain", "message"), [
     (3, "domain is 3; this model has domains 0 to 2"), (-1, "domain is -1"), (1.7, "domain is 1.7"),
-    (2, "domain 2 has no mean style"),
+    (2, "domain 2 has no typical style"),
 ])  # fmt: skip
 def test_domains_that_are_not_there(model: TUNIT, domain: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -117,7 +117,7 @@ def test_merged_domains_count_as_one(model: Path) -> None:
     torch.testing.assert_close(named.domain_style("fox"), raw.domain_styles[1])
     expected = named.G(x, mean.expand(7, -1))
     torch.testing.assert_close(named.translate(x, domain="cat"), expected)
-    with pytest.raises(ValueError, match="domain 2 has no mean style"):
+    with pytest.raises(ValueError, match="domain 2 has no typical style"):
         named.domain_style(2)
 
 

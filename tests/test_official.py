@@ -126,7 +126,7 @@ def test_it_translates_and_is_saved_like_any_model(checkpoint: tuple[Path, dict[
     model.save_pretrained(tmp_path / "model")
     again, x = TUNIT.from_pretrained(tmp_path / "model"), torch.rand(1, 3, 128, 128)
     assert torch.equal(model.translate(x, x), again.translate(x, x))
-    with pytest.raises(ValueError, match="domain 0 has no mean style"):
+    with pytest.raises(ValueError, match="domain 0 has no typical style"):
         model.translate(x, domain=0)
 
 

@@ -59,7 +59,7 @@ def test_what_cannot_be(random_model: TUNIT, sources: Path, tmp_path: Path) -> N
         ({"reference": sources, "samples": 2}, "samples is 2"),
         ({"domain": 1, "strength": 2}, "strength is 2"),
         ({"domain": 1, "colours": "blue"}, "colours is 'blue'"),
-        ({"domain": 2}, "domain 2 has no mean style"),
+        ({"domain": 2}, "domain 2 has no typical style"),
     ):
         with pytest.raises(ValueError, match=named):
             translate_files(random_model, sources, out, **options)

@@ -82,7 +82,7 @@ def test_translations_that_cannot_be(studio: Studio, files: list[str]) -> None:
         ((None, files[0]), "There is no source"),
         ((files[0], None), "There is no reference"),
         ((files[0], files[0], None, 2.0), "strength is 2.0"),
-        ((files[0], None, 2), "domain 2 has no mean style"),
+        ((files[0], None, 2), "domain 2 has no typical style"),
     ):
         with pytest.raises(ValueError, match=said):
             studio.translate(*values)

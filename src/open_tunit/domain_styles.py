@@ -11,12 +11,12 @@ from open_tunit.model_files.naming import Naming
 from open_tunit.rng import Stream, rng
 from open_tunit.settings.config import Model
 
-SPREADS = "domain_spreads"
-"""What model folders of earlier versions lack."""
+SPREADS, TYPICAL = "domain_spreads", "domain_typical"
+"""What model folders of earlier versions lack, and what those of some models do."""
 
 
 class DomainStyles(nn.Module):
-    """K domains' mean styles and spreads, as buffers, and their naming."""
+    """K domains' mean, spread and typical styles, as buffers, and their naming."""
 
     domain_styles: Tensor
     """(K, style_dim) mean style codes."""
@@ -24,6 +24,8 @@ class DomainStyles(nn.Module):
     """(K,) int64: training images that they are of."""
     domain_spreads: Tensor | None
     """(K, style_dim, style_dim) symmetric roots of the codes' shrunk covariances; None where they were not measured."""
+    domain_typical: Tensor | None
+    """(K, style_dim) codes of the images nearest to the means; None where the means are typical themselves."""
 
     def __init__(self, config: Model) -> None:
         super().__init__()
@@ -31,6 +33,7 @@ class DomainStyles(nn.Module):
         self.register_buffer("domain_styles", torch.zeros(config.domains, config.style_dim))
         self.register_buffer("domain_counts", torch.zeros(config.domains, dtype=torch.int64))
         self.register_buffer(SPREADS, None)
+        self.register_buffer(TYPICAL, None)
         self.naming = Naming.plain(config.domains)
 
     @property
@@ -38,25 +41,40 @@ class DomainStyles(nn.Module):
         """Of `domain_spreads`."""
         return self.config.domains, self.config.style_dim, self.config.style_dim
 
-    def take_domain_styles(self, styles: Tensor, domains: Tensor) -> None:
-        """Set each domain's mean style, spread and count from style codes (N, style_dim) and domains (N,) of images."""
+    @property
+    def typical_styles(self) -> Tensor:
+        """(K, style_dim): what stands for each domain where there is no reference."""
+        return self.domain_styles if self.domain_typical is None else self.domain_typical
+
+    def take_domain_styles(self, styles: Tensor, domains: Tensor, *, nearest: bool = False) -> None:
+        """Set each domain's mean style, spread and count from style codes (N, style_dim) and domains (N,) of images.
+
+        With `nearest` a domain's typical style is that of the image nearest to the mean, else the mean: whitened codes
+        lie on a shell around their mean, of which G has seen nothing.
+        """
         domains = domains.to(styles.device)
         member = nn.functional.one_hot(domains, self.config.domains)  # (N, K)
         counts = member.sum(dim=0)
         sums = in_float64(member.T) @ in_float64(styles)
         self.domain_styles.copy_(alike(sums / in_float64(counts).clamp(min=1)[:, None], self.domain_styles))
         self.domain_counts.copy_(counts)
-        spreads = torch.zeros(self.spreads_shape)
+        spreads, typical = torch.zeros(self.spreads_shape), self.domain_styles.clone()
         for domain in domains.unique().tolist():
-            spreads[domain] = symmetric_root(shrunk_covariance(styles[domains == domain].cpu()))
+            codes = styles[domains == domain]
+            spreads[domain] = symmetric_root(shrunk_covariance(codes.cpu()))
+            typical[domain] = codes[(codes - self.domain_styles[domain]).norm(dim=1).argmin()]
         self.domain_spreads = spreads.to(self.domain_styles)
+        self.domain_typical = typical if nearest else None
 
     def domain_style(self, domain: int | str) -> Tensor:
-        """The mean style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
+        """The typical style (style_dim,) of a domain; ValueError when there is no such domain or it is empty."""
+        return self.typical_styles[self._filled(domain)]
+
+    def _filled(self, domain: int | str) -> int:
         number = self.naming.number(domain)
         if not self.domain_counts[number]:
-            raise ValueError(f"domain {domain} has no mean style: no training image was sorted into it")
-        return self.domain_styles[number]
+            raise ValueError(f"domain {domain} has no typical style: no training image was sorted into it")
+        return number
 
     def sample_styles(self, domain: int | str, count: int, *, seed: int = 0) -> Tensor:
         """`count` style codes (count, style_dim) of a domain, drawn from the Gaussian of its training images' codes.
@@ -64,18 +82,19 @@ class DomainStyles(nn.Module):
         The n-th follows from the seed, the domain's number and n alone. Raises ValueError as `domain_style`, for a
         count below 1, a seed below 0, and where the model's folder was written before spreads were measured.
         """
-        mean, number = self.domain_style(domain), self.naming.number(domain)
+        number = self._filled(domain)
         if count < 1:
             raise ValueError(f"samples is {count}; at least 1 is needed")
         if seed < 0:
             raise ValueError(f"seed is {seed}; it cannot be negative")
         if self.domain_spreads is None:
             raise ValueError(
-                "this model has mean styles, but no spread to sample styles from: an earlier version saved it; train "
-                "it on for some steps, or give a reference"
+                "this model has typical styles, but no spread to sample styles from: an earlier version saved it; "
+                "train it on for some steps, or give a reference"
             )
         noise = rng(seed, Stream.STYLES, number).standard_normal((count, self.config.style_dim))
-        return mean + torch.from_numpy(noise).to(mean) @ self.domain_spreads[number]
+        mean, spread = self.domain_styles[number], self.domain_spreads[number]
+        return mean + torch.from_numpy(noise).to(mean) @ spread
 
     def name_domains(self, naming: Naming) -> None:
         """Call the domains by the user's names, and count those that are merged as one from now on."""
@@ -83,6 +102,8 @@ class DomainStyles(nn.Module):
         means, counts = naming.merged_means(self.domain_styles, self.domain_counts)
         if self.domain_spreads is not None:
             self.domain_spreads.copy_(self._merged_spreads(self.domain_spreads, means))
+        if self.domain_typical is not None:
+            self.domain_typical.copy_(self.domain_typical[naming.largest_parts(self.domain_counts)])
         self.domain_styles.copy_(means)
         self.domain_counts.copy_(counts)
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from open_tunit.domain_styles import SPREADS, DomainStyles
+from open_tunit.domain_styles import SPREADS, TYPICAL, DomainStyles
 from open_tunit.files import write_text_atomic
 from open_tunit.media import images
 from open_tunit.media.pictures import (
@@ -77,7 +77,7 @@ class TUNIT(DomainStyles):
         whole: bool = False,
         mask: Mask | Sequence[Mask] | None = None,
     ) -> Any:
-        """Redraw each source in the style of its reference, or in the mean style of `domain` (number or name).
+        """Redraw each source in the style of its reference, or in the typical style of `domain` (number or name).
 
         N sources with N references (pairwise), 1 with N, or N with 1; `samples` styles of the domain, drawn by the
         `seed`, count as so many references. `strength` walks from the source's own style (0) to the reference's (1).
@@ -166,11 +166,11 @@ class TUNIT(DomainStyles):
         return self._probabilities(self._guidance(pictures))
 
     @torch.no_grad()
-    def measure_domains(self, batches: Iterable[Tensor]) -> None:
-        """Set each domain's mean style, spread and count from batches of images (N, 3, S, S)."""
+    def measure_domains(self, batches: Iterable[Tensor], *, nearest: bool = False) -> None:
+        """`take_domain_styles` of batches of images (N, 3, S, S)."""
         seen = [self._guidance(batch) for batch in batches]
         domains = torch.cat([self._probabilities(guidance).argmax(dim=1) for guidance in seen])
-        self.take_domain_styles(torch.cat([guidance.style for guidance in seen]), domains)
+        self.take_domain_styles(torch.cat([guidance.style for guidance in seen]), domains, nearest=nearest)
 
     def save_pretrained(
         self,
@@ -213,12 +213,12 @@ class TUNIT(DomainStyles):
         naming = read_naming(source, config.model.domains, config.labels)
         with ShapesOnly():
             shapes = cls(config.model)
-            spreads = torch.empty(shapes.spreads_shape)
-        weights = read_weights(source / WEIGHTS, shapes.state_dict(), optional={SPREADS: spreads})
+            optional = {SPREADS: torch.empty(shapes.spreads_shape), TYPICAL: torch.empty(shapes.domain_styles.shape)}
+        weights = read_weights(source / WEIGHTS, shapes.state_dict(), optional=optional)
         model = cls(config.model, fit=config.fit, background=config.background)
         model.about = config.about
-        if SPREADS in weights:
-            model.domain_spreads = torch.empty(model.spreads_shape)
+        for name in weights.keys() & optional.keys():
+            setattr(model, name, torch.empty(weights[name].shape))
         model.load_state_dict(weights)
         model.name_domains(naming)
         return model.eval()
@@ -226,7 +226,7 @@ class TUNIT(DomainStyles):
     def target_styles(
         self, reference: Pictures | None, domain: int | str | None, samples: int | None = None, seed: int = 0
     ) -> Tensor:
-        """The style codes (N, style_dim) of N references, of N samples of a domain, or its mean: as `translate`."""
+        """Style codes (N, style_dim) of N references, of N samples of a domain, or its typical one: as `translate`."""
         if reference is not None and domain is None:
             if samples is not None:
                 raise ValueError(f"samples is {samples}, and there is a reference; a domain's styles are sampled")

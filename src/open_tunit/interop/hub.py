@@ -127,7 +127,7 @@ def _samples(run: Path) -> tuple[Path | None, str]:
         return pictures[-1], "Each row is a domain."
     return (
         pictures[-1],
-        "Top row: references. Left column: sources. After the gap: each source in the domains' mean styles.",
+        "Top row: references. Left column: sources. After the gap: each source in the domains' typical styles.",
     )
 
 

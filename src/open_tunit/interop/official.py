@@ -33,7 +33,7 @@ def load_official(path: str | os.PathLike[str], image_size: int | None = None, *
     """E and G of a published checkpoint as a TUNIT.
 
     `image_size` in pixels is inferred from the discriminator's names when not given. `averaged` takes the EMA
-    copies (what the authors use), else the raw ones. A checkpoint has no mean styles: the model has none. Pictures
+    copies (what the authors use), else the raw ones. A checkpoint has no typical styles: the model has none. Pictures
     are squashed to squares, as in its training.
     Raises FileNotFoundError, NotACheckpointError.
     """

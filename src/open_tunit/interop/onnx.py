@@ -77,7 +77,7 @@ def export_onnx(model: TUNIT, out: str | os.PathLike[str], *, archive: bool = Fa
     """Write OUT/guiding.onnx, OUT/generator.onnx and OUT/export.json, any batch size; returns the differences.
 
     guiding: image (N, 3, S, S) in [-1, 1] -> domains (N, K), style (N, style_dim). generator: image, style ->
-    translation. export.json holds shapes, the domains' mean styles and the differences from PyTorch. `archive` adds
+    translation. export.json holds shapes, the domains' typical styles and the differences from PyTorch. `archive` adds
     guiding.pt2 and generator.pt2, for torch.export.load. Raises ValueError when OUT holds anything, ParityError above
     TOLERANCE; either way nothing is written.
     """
@@ -172,7 +172,7 @@ def _facts(model: TUNIT, differences: dict[str, float]) -> dict[str, Any]:
         "fit": model.fit,
         "background": model.background,
         "domain_counts": model.domain_counts.tolist(),
-        "domain_styles": model.domain_styles.tolist(),
+        "domain_styles": model.typical_styles.tolist(),
         "largest_difference": {**differences, "tolerance": TOLERANCE, "batches": list(BATCHES)},
         "versions": {name: version(name) for name in ("open-tunit", "torch", "onnx", "onnxscript", "onnxruntime")},
     }

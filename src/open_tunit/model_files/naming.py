@@ -96,6 +96,11 @@ class Naming:
         alone = torch.bincount(heads, minlength=len(heads)) == 1
         return alike(torch.where(alone[:, None], rows, merged), means), alike(totals, counts)
 
+    def largest_parts(self, counts: Tensor) -> list[int]:
+        """For each of K domains over `counts` (K,) images the one, of those merged with it at its number, with most."""
+        of_head = {head: [k for k, other in enumerate(self.heads) if other == head] for head in self.heads}
+        return [max(of_head.get(k, [k]), key=lambda part: int(counts[part])) for k in range(len(self.heads))]
+
     def to_yaml(self) -> str:
         """The text of domains.yaml; empty where the user named nothing."""
         values: dict[str, int | list[int]] = {}

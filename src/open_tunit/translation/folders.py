@@ -79,7 +79,7 @@ def readable_files(files: Iterable[Path], *, left_out: LeftOut) -> list[Path]:
 
 
 def styles_of_domains(model: TUNIT, domains: Iterable[int | str]) -> list[tuple[str, Tensor]]:
-    """File names and mean styles (1, style_dim) of domains given by number or name, or of `all` that have one.
+    """File names and typical styles (1, style_dim) of domains given by number or name, or of `all` that have one.
 
     Raises ValueError for what is no domain, for one without images, and where there is none.
     """
@@ -87,7 +87,7 @@ def styles_of_domains(model: TUNIT, domains: Iterable[int | str]) -> list[tuple[
 
 
 def sampled_styles(model: TUNIT, domain: int | str, count: int, *, seed: int = 0) -> list[tuple[str, Tensor]]:
-    """File names and style codes (1, style_dim) of `count` samples of a domain, or of each of `all` that have a mean.
+    """File names and style codes (1, style_dim) of `count` samples of a domain, or of each of `all` that have images.
 
     Raises ValueError as `styles_of_domains` and `TUNIT.sample_styles`.
     """
@@ -107,7 +107,7 @@ def _numbers(model: TUNIT, domains: Iterable[int | str]) -> list[int]:
         else:
             numbers.append(model.naming.number(domain))
     if not numbers:
-        raise ValueError("the model has no mean styles; give a reference")
+        raise ValueError("the model has no typical styles; give a reference")
     return numbers
 
 

@@ -102,12 +102,12 @@ def _is_one_of(path: Path, files: Sequence[Path]) -> bool:
 def domain_styles(
     model: TUNIT, domain: int | str, samples: int | None, seed: int, *, left_out: Failure
 ) -> dict[str, Tensor]:
-    """Label -> mean style of the domain, or of all; or its samples. Raises ValueError."""
+    """Label -> typical style of the domain, or of all; or its samples. Raises ValueError."""
     if samples is None:
         found = dict(styles_of_domains(model, (domain,)))
     else:
         found = dict(sampled_styles(model, domain, samples, seed=seed))
     empty = len(set(model.naming.heads)) - len(found) // (samples or 1)
     if domain == "all" and empty:
-        left_out(ValueError(f"{empty} domain{'s have' if empty != 1 else ' has'} no images, and so no mean style"))
+        left_out(ValueError(f"{empty} domain{'s have' if empty != 1 else ' has'} no images, and so no typical style"))
     return found

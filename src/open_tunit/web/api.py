@@ -25,7 +25,7 @@ def for_scripts(studio: Studio, ending: str) -> None:
         def translate(
             source: str | None, reference: str | None = None, domain: int | None = None, strength: float = 1.0
         ) -> Image.Image:
-            """Redraw the source after the reference, or in a domain's mean style."""
+            """Redraw the source after the reference, or in a domain's typical style."""
             return studio.translate(source, reference, domain, strength)
 
         def translate_with_options(
@@ -70,7 +70,7 @@ from gradio_client import Client, handle_file  # pip install gradio_client
 
 page = Client("{address}")
 path = page.predict(handle_file("source.jpg"), handle_file("reference.jpg"), None, 1.0, api_name="{translate}")
-path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="{translate}")  # in domain 0's mean style
+path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="{translate}")  # in domain 0's typical style
 path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="{sample}")  # in a style of it, drawn by seed 7
 ```
 

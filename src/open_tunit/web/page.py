@@ -80,7 +80,7 @@ def _translate_tab(page: gr.Blocks, studio: Studio) -> None:
             source_file, reference_file = held(source, first), held(reference, second)
             more = options(studio, source_file)
     gallery = gr.Gallery(
-        label="Or the mean style of a domain: the source in each, examples below",
+        label="Or the typical style of a domain: the source in each, examples below",
         columns=8,
         allow_preview=False,
         object_fit="contain",

@@ -59,7 +59,7 @@ class Studio:
         mask: Image.Image | None = None,
         sample: Sample | None = None,
     ) -> Image.Image:
-        """The source redrawn after the reference, in the mean style of `domain`, or in a sampled one.
+        """The source redrawn after the reference, in the typical style of `domain`, or in a sampled one.
 
         `strength`, `colours`, `whole` and `mask` as in `TUNIT.translate`. A mask that was painted over another source,
         of another aspect, is left out.
@@ -117,11 +117,11 @@ class Studio:
         return sorted(rows, key=lambda row: (row[1], -row[2]))
 
     def domain_gallery(self, source: str | None) -> list[tuple[Image.Image, str]]:
-        """A picture and a caption for each domain that has a mean style: the source redrawn in it, examples below."""
+        """A picture and a caption for each domain that has images: the source redrawn in it, examples below."""
         if source is None or not self.filled:
             return []
         square = self.model.squares(check_upload(source))
-        drawn = self.model.redraw(square, self.model.domain_styles[self.filled])
+        drawn = self.model.redraw(square, self.model.typical_styles[self.filled])
         return [(self._domain_tile(k, image), self.label(k)) for k, image in zip(self.filled, drawn, strict=True)]
 
     def grid(self, sources: Sequence[str], references: Sequence[str]) -> Image.Image:

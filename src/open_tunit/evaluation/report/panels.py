@@ -73,14 +73,14 @@ def reference_grid(evaluation: Evaluation) -> str:
 
 
 def domain_grid(evaluation: Evaluation) -> str:
-    """Every shown source in the mean style of every domain."""
+    """Every shown source in the typical style of every domain."""
     model = evaluation.model
     filled = {k: name for k, name in _domains(evaluation).items() if model.domain_counts[k]}
     if not filled:
-        return note("This model has no mean styles: no training image was sorted while they were taken.")
+        return note("This model has no typical styles: no training image was sorted while they were taken.")
     sources = shown_images(evaluation)[:SHOWN]
     columns = [sources, *(model.translate(sources, domain=k).cpu() for k in filled)]
-    caption = f"Left column: sources; then each in the mean style of: {', '.join(filled.values())}."
+    caption = f"Left column: sources; then each in the typical style of: {', '.join(filled.values())}."
     return grid_figure(caption, torch.stack(columns, dim=1))
 
 

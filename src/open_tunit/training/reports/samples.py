@@ -20,7 +20,7 @@ EXAMPLES = 8
 SHEET_COLUMNS = 12
 CHUNK = 64
 MEASURED = 2048
-"""Training images that a report's mean styles are taken over."""
+"""Training images that a report's typical styles are taken over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Samples:
     sheet: Tensor
     """Images sorted into domains while E learns alone."""
     measured: np.ndarray
-    """(M, S, S, 3) uint8 training images for the domains' mean styles."""
+    """(M, S, S, 3) uint8 training images for the domains' typical styles."""
     labels: np.ndarray
     """(M,) int64: their labels, -1 where unknown."""
 
@@ -41,7 +41,7 @@ class Samples:
         return [images.to_pil(image) for image in torch.cat([self.sources, self.references])[:EXAMPLES]]
 
     def measure(self, model: TUNIT) -> None:
-        """Set the model's mean styles."""
+        """Set the model's typical styles."""
         model.measure_domains(self.batches(model.domain_styles.device))
 
     def batches(self, device: torch.device) -> Iterator[Tensor]:
@@ -60,7 +60,7 @@ class Samples:
 
     def translations(self, model: TUNIT) -> Tensor:
         """First row: blank, references, blank, one blank per domain. Then per source: itself, translations to
-        every reference, a blank, translations to every domain's mean style.
+        every reference, a blank, translations to every domain's typical style.
         """
         filled = [k for k in range(model.config.domains) if model.domain_counts[k]]
         blank = torch.ones_like(self.sources[:1]).cpu()

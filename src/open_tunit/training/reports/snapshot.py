@@ -1,6 +1,6 @@
-"""The model that users get of a run: averages and statistics, and the domains' names, head and mean styles.
+"""The model that users get of a run: averages and statistics, and the domains' names, head and typical styles.
 
-With labels the domains are the labels: they have the labels' names, and the mean style of a domain is that of the
+With labels the domains are the labels: they have the labels' names, and the typical style of a domain is that of the
 images with its label. Recipe `paper` trains no domain head where all images are labelled, so that nothing could tell
 the domain of a new picture; the head of the model is then a linear probe, fitted for each report on the frozen
 features of labelled training images. The run's own networks, and so its losses, are left as they are.
@@ -32,7 +32,8 @@ def snapshot(state: State, plan: Plan, dataset: Dataset, batches: Batches, sampl
     model.G.load_state_dict(state.G_ema.state_dict())
     model.to(batches.device).eval()
     if batches.codes is not None:
-        model.take_domain_styles(batches.codes.styles, torch.from_numpy(batches.codes.domains))
+        codes, domains = batches.codes.styles, torch.from_numpy(batches.codes.domains)
+        model.take_domain_styles(codes, domains, nearest=plan.recipe.pretrained)
     elif plan.supervision == "none":
         samples.measure(model)
     else:
@@ -52,7 +53,7 @@ def _guide(state: State, plan: Plan, batches: Batches) -> Guide:
 
 @torch.no_grad()
 def _measure_labelled(model: TUNIT, plan: Plan, samples: Samples) -> None:
-    """Set the mean styles by the images' labels, by E's domains where there is none; fit an untrained domain head."""
+    """Set typical styles by the images' labels, by E's domains where there is none; fit an untrained domain head."""
     labels = torch.from_numpy(samples.labels).to(model.domain_styles.device)
     parts = [model.E.features(x) for x in samples.batches(labels.device)]
     features, colours = (torch.cat(column) for column in zip(*parts, strict=True))
