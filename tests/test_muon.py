@@ -195,16 +195,6 @@ def test_e_is_adams_by_the_other_optimisers_and_where_it_is_pretrained() -> None
         assert type(new_state(plan, torch.device("cpu")).opt_E) is torch.optim.Adam
 
 
-def test_weight_decay_is_of_adams_parameters() -> None:
-    matrix, bias = (nn.Parameter(torch.ones(shape)) for shape in ((3, 5), (3,)))
-    optimiser = Muon([matrix, bias], [matrix], lr=RATE_OF_ADAM, betas=BETAS, weight_decay=0.1)
-    for parameter in (matrix, bias):
-        parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()
-    assert torch.equal(matrix, torch.ones(3, 5))
-    torch.testing.assert_close(bias.detach(), torch.full((3,), 1 - RATE_OF_ADAM))
-
-
 def test_a_rate_in_memory_counts_as_one_in_python() -> None:
     weight, gradients = random(8, 20, count=1)[0], random(8, 20, seed=1)
 

@@ -91,7 +91,7 @@ def test_the_small_presets_optimisers_are_muon_and_adam() -> None:
         assert (group["lr"], group["betas"]) == (2e-4, (0.5, 0.99))
     assert type(state.opt_E) is Muon
     (group,) = state.opt_E.param_groups
-    assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-3, (0.9, 0.999), 1e-3)
+    assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-3, (0.9, 0.999), 0.0)
 
 
 def test_a_new_state_is_a_function_of_the_seed() -> None:

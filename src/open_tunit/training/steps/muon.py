@@ -38,7 +38,7 @@ class Muon(torch.optim.Adam):
 
     A convolution's weight (out, in, h, w) is the matrix (out, in * h * w). A step changes it by RATE times the
     learning rate in every direction of its singular values, whatever the gradient's size, tall matrices by
-    sqrt(rows / columns) more. First and last layers do better with Adam. `weight_decay` is of Adam's parameters.
+    sqrt(rows / columns) more. First and last layers do better with Adam.
     """
 
     def __init__(
@@ -48,9 +48,8 @@ class Muon(torch.optim.Adam):
         *,
         lr: float,
         betas: tuple[float, float],
-        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+        super().__init__(parameters, lr=lr, betas=betas, fused=True)
         self.matrices = list(matrices)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -151,9 +151,7 @@ def _discriminator(plan: Plan) -> Discriminator | ProjectedDiscriminator:
 def _guide(E: Guide, plan: Plan) -> torch.optim.Optimizer:
     rate = plan.training.guiding_learning_rate
     if plan.training.optimizer == "muon" and isinstance(E, GuidingNetwork):
-        return Muon(
-            E.parameters(), E.hidden_matrices(), lr=rate, betas=GUIDING_BETAS, weight_decay=GUIDING_WEIGHT_DECAY
-        )
+        return Muon(E.parameters(), E.hidden_matrices(), lr=rate, betas=GUIDING_BETAS)
     return torch.optim.Adam(E.parameters(), lr=rate, betas=GUIDING_BETAS, weight_decay=GUIDING_WEIGHT_DECAY, fused=True)
 
 
