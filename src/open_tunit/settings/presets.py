@@ -20,6 +20,7 @@ PHOTOS: dict[str, Any] = {
     "training.optimizer": "muon",
     "training.learning_rate": 1e-3,
     "training.weight_decay": 0.0,
+    "training.adversarial_weight": 2.0,
     "training.feature_weight": 10.0,
     "training.reconstruction_weight": 10.0,
     "training.translation_style_weight": 0.0,
