@@ -4,6 +4,7 @@
     python experiments/photos_fork.py RUN OUT --steps 300 --set training.adversarial_weight=2 --features NETWORK.ts
 
 RUN is copied, and the copy trained for so many steps and evaluated. Compare it with a copy that changes nothing.
+Weights of losses can be changed; rates and weight decays of D are the checkpoint's.
 Figures are in OUT/metrics.json, and a line of them is printed.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -40,12 +42,12 @@ def main() -> None:
     shutil.copytree(given.run, given.out)
     stored = stored_config(given.out)
     assert stored is not None
-    steps = {"training.steps": stored.training.steps + given.steps, "out": str(given.out)}
+    steps = {"training.steps": stored.training.steps + given.steps, "out": str(given.out), "minutes": None}
     config = stored.replace(steps | parsed(given.set))
     Run(given.out).write_config(config)
     train(config)
     figures = evaluate_run(given.out, asked=Asked(features=given.features, pairs=given.pairs))
-    network = "_" + Path(given.features).stem
+    network = "_" + re.sub(r"\W+", "_", Path(given.features).stem)
     told = {name: round(figures.get(name, figures.get(name + network, float("nan"))), 3) for name in FIGURES}
     print(json.dumps({"out": given.out.name, **told}), flush=True)
 

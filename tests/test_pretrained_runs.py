@@ -106,6 +106,32 @@ def lines(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+def are_of_pictures(model: TUNIT, config: Config) -> bool:
+    """Whether every domain's typical style is the code of a training picture, and not the mean."""
+    dataset = open_dataset(config.data, size=config.model.size, seed=config.seed)
+    codes = model.style(from_uint8(np.asarray(dataset.images)[dataset.indices("train")]))
+    typical = torch.stack([model.domain_style(k) for k in range(2)])
+    apart = torch.cdist(typical.double(), codes.double()).amin(dim=1)
+    return bool((apart < 1e-4).all()) and not torch.equal(typical, model.domain_styles)
+
+
+def test_a_domains_typical_style_is_that_of_a_picture(run: Path, model: TUNIT, pictures: Path, files: list[Path]) -> None:
+    config = asked(pictures, run)
+    assert are_of_pictures(model, config)
+    tiles = Studio(model, run / "model" / "examples").domain_gallery(str(files[0]))
+    drawn = np.asarray(model.translate(files[0], domain=1))
+    shown = tiles[1][0].convert("RGB").crop((0, 0, 180, 180)).resize((32, 32), Image.Resampling.BOX)
+    assert np.abs(np.asarray(shown).astype(int) - drawn).mean() < 8
+    assert np.abs(drawn.astype(int) - np.asarray(model.translate(files[0], domain=0))).mean() > 0
+    assert _facts(model, {})["domain_styles"] == model.typical_styles.tolist() != model.domain_styles.tolist()
+
+
+def test_a_finished_run_whose_last_report_was_stopped_has_typical_styles(pictures: Path, run: Path) -> None:
+    state, plan, dataset, batches, samples = opened_at_its_end(asked(pictures, run))
+    assert batches.codes is None
+    assert are_of_pictures(snapshot(state, plan, dataset, batches, samples), plan.config)
+
+
 def test_a_run_goes_through_its_phases_and_sorts_the_kinds(run: Path, model: TUNIT, files: list[Path]) -> None:
     assert [line["phase"] for line in lines(run)] == ["pairs", "joint"]
     assert isinstance(model.E, PretrainedGuiding)

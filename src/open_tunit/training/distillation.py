@@ -141,7 +141,7 @@ def distil(
         steps = max(1, round(left / _seconds_per_step(student.E, examples, clock)))
     _learn(student.E, examples, steps, _progress(console, "distilling: step", clock))
     measure_statistics(student.E, batches, seed)
-    student.measure_domains(batches.in_parts(chosen, CHUNK), nearest=model.domain_typical is not None)
+    student.measure_domains(batches.in_parts(chosen, CHUNK), nearest=True)
     lost = fidelity(model, student, dataset, batches)
     student.about = model.about | {
         "domain_counts": student.domain_counts.tolist(),

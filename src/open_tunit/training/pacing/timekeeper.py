@@ -52,10 +52,10 @@ class Timekeeper:
         if phase.name == "pairs":
             assert self.pairs_began is not None
             before, then = self.pairs_began
-            pace = (elapsed - then) / (step - before)
-            began = elapsed - pace * (step - plan.joint_start)  # in this session or before
             alone, paired = plan.shares
-            return repaced_pairs(plan, step, pace, (seconds - began) * paired / (1 - alone) - (elapsed - began))
+            began = then if before == plan.joint_start else seconds * alone  # about, where that was in another session
+            allowed = (seconds - began) * paired / max(1 - alone, paired)
+            return repaced_pairs(plan, step, (elapsed - then) / (step - before), allowed - (elapsed - began))
         if phase.train_generator:
             last, self.joint_report = self.joint_report, (step, elapsed)
             if last is None:

@@ -40,9 +40,9 @@ class Samples:
         """Pictures to go with the model, so that its page has some to show."""
         return [images.to_pil(image) for image in torch.cat([self.sources, self.references])[:EXAMPLES]]
 
-    def measure(self, model: TUNIT) -> None:
-        """Set the model's typical styles."""
-        model.measure_domains(self.batches(model.domain_styles.device))
+    def measure(self, model: TUNIT, *, nearest: bool = False) -> None:
+        """Set the model's domain styles: as `take_domain_styles`."""
+        model.measure_domains(self.batches(model.domain_styles.device), nearest=nearest)
 
     def batches(self, device: torch.device) -> Iterator[Tensor]:
         """The measured images in parts of nearly equal size, (N, 3, S, S) in [-1, 1]."""

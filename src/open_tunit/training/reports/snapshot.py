@@ -31,11 +31,12 @@ def snapshot(state: State, plan: Plan, dataset: Dataset, batches: Batches, sampl
     model.E.load_state_dict(_guide(state, plan, batches).state_dict())
     model.G.load_state_dict(state.G_ema.state_dict())
     model.to(batches.device).eval()
+    nearest = plan.recipe.pretrained
     if batches.codes is not None:
         codes, domains = batches.codes.styles, torch.from_numpy(batches.codes.domains)
-        model.take_domain_styles(codes, domains, nearest=plan.recipe.pretrained)
+        model.take_domain_styles(codes, domains, nearest=nearest)
     elif plan.supervision == "none":
-        samples.measure(model)
+        samples.measure(model, nearest=nearest)
     else:
         _measure_labelled(model, plan, samples)
     return model
@@ -60,4 +61,5 @@ def _measure_labelled(model: TUNIT, plan: Plan, samples: Samples) -> None:
     if plan.label_weight == 0:
         fit_domain_head(model.E.domain_head, features, labels)
     guidance = model.E.read(features, colours)
-    model.take_domain_styles(guidance.style, torch.where(labels >= 0, labels, guidance.logits.argmax(dim=1)))
+    domains = torch.where(labels >= 0, labels, guidance.logits.argmax(dim=1))
+    model.take_domain_styles(guidance.style, domains, nearest=plan.recipe.pretrained)
