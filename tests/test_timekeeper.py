@@ -28,11 +28,22 @@ def planned(scale: float = 1.0, **training: Any) -> Plan:
     return plan_of(**counts, **shares, **training).replace({"minutes": MINUTES})
 
 
-def trained(plan: Plan, seconds: Callable[[float], float], before: float = 0.0) -> tuple[Plan, float, list[Plan]]:
-    """The plan at the end, the time, and the plans after each report; `seconds` of a step at a time, `before` them."""
+def trained(
+    plan: Plan, seconds: Callable[[float], float], before: float = 0.0, killed: int = -1
+) -> tuple[Plan, float, list[Plan]]:
+    """The plan at the end, the time, and the plans after each report; `seconds` of a step at a time, `before` them.
+
+    After `killed` steps another session goes on.
+    """
     now, step, plans = before, 0, [plan]
-    keeper, every = Timekeeper(lambda: now), plan.report_every
+
+    def elapsed() -> float:
+        return now
+
+    keeper, every = Timekeeper(elapsed), plan.report_every
     while step < plan.steps:
+        if step == killed:
+            keeper = Timekeeper(elapsed)
         phase = plan.phase(step)
         begun = plans[-1].domains_start <= step
         keeper.step_begins(phase, step)
@@ -90,6 +101,14 @@ def test_a_run_without_a_phase_of_e_gives_pairs_their_share_of_the_time_from_the
     assert photos.training.guiding_share > 0  # which is of no use there
     plan, spent, _ = trained(photos, lambda _: STEP, before)
     assert plan.pair_steps == pytest.approx((MINUTES * 60 - before) * PAIRS / STEP, rel=0.05)
+    assert MINUTES * 60 * 0.95 < spent <= MINUTES * 60
+
+
+def test_a_pair_phase_that_is_resumed_just_before_a_report_goes_on() -> None:
+    plan = planned()
+    pairs = plan.joint_start // plan.report_every + 2
+    resumed, spent, _ = trained(plan, lambda _: STEP, killed=pairs * plan.report_every - 1)
+    assert resumed.pair_steps == pytest.approx(MINUTES * 60 * PAIRS / STEP, rel=0.1)
     assert MINUTES * 60 * 0.95 < spent <= MINUTES * 60
 
 
