@@ -48,7 +48,7 @@ LARGEST_DIFFERENCE = 4
 """Levels of 255, of any pixel of any translation."""
 LEAST_AGREEMENT = 0.95
 """Share of held-out images that a distilled model must leave in their domain."""
-CAPTION = "Top row: references. Left column: sources. After the gap: each source in the domains' mean styles."
+CAPTION = "Top row: references. Left column: sources. After the gap: each source in the domains' typical styles."
 ATTRIBUTION = "ATTRIBUTION.md"
 
 

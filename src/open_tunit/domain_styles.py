@@ -49,8 +49,8 @@ class DomainStyles(nn.Module):
     def take_domain_styles(self, styles: Tensor, domains: Tensor, *, nearest: bool = False) -> None:
         """Set each domain's mean style, spread and count from style codes (N, style_dim) and domains (N,) of images.
 
-        With `nearest` a domain's typical style is that of the image nearest to the mean, else the mean: whitened codes
-        lie on a shell around their mean, of which G has seen nothing.
+        With `nearest` a domain's typical style is that of the image nearest to the mean, else the mean: that of many
+        unlike whitened codes is far inside them, where G has seen nothing.
         """
         domains = domains.to(styles.device)
         member = nn.functional.one_hot(domains, self.config.domains)  # (N, K)

@@ -191,7 +191,7 @@ class Training:
     joint_guiding_full_steps: int | None = None
     """Steps of G for which E keeps that rate, which then falls as 1 / steps; None = all, as in the paper."""
     optimizer: Literal["rmsprop", "adam", "muon"] = "rmsprop"
-    """Of G and D: the paper's RMSprop, whose first steps are up to ten times the learning rate; Adam, which corrects
+    """The paper's RMSprop for G and D, whose first steps are up to ten times the learning rate; Adam, which corrects
     that bias; or Muon, which moves the hidden matrices of E and G in all directions alike, with Adam for their other
     weights and for D. E has Adam unless there is Muon. Adam's betas for G and D are the recipe's `adversarial_beta`
     (0.5, or 0 in `pretrained`) and 0.99."""
