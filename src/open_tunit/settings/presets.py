@@ -15,7 +15,6 @@ PHOTOS: dict[str, Any] = {
     "model.style_mlp_width": 128,
     "model.residual_scale": 1.0,
     "training.steps": 3000,
-    "training.pair_share": 0.2,
     "training.batch": 8,
     "training.optimizer": "muon",
     "training.learning_rate": 1e-3,
@@ -25,7 +24,7 @@ PHOTOS: dict[str, Any] = {
     "training.reconstruction_weight": 10.0,
     "training.translation_style_weight": 0.0,
     "training.cycle_weight": 5.0,
-    "training.pair_weight": 5.0,
+    "training.pair_weight": 0.0,
     "data.views.flip": False,
     "data.views.colour": False,
 }
