@@ -43,7 +43,8 @@ def _random_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plan_of(**training: object) -> Plan:
     overrides = {"model.generator_width": 4, "model.style_mlp_width": 16, "discriminator.width": 8, "training.batch": 4}
-    overrides |= {f"training.{name}": value for name, value in training.items()}
+    with_pairs = {"pair_weight": 5.0, "pair_steps": 2}
+    overrides |= {f"training.{name}": value for name, value in (with_pairs | training).items()}
     config = Config.preset("photos", data="photos", out="run", domains=DOMAINS, steps=8, overrides=overrides)
     return Plan.of(config)
 

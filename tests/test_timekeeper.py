@@ -94,7 +94,10 @@ def test_domains_that_have_begun_stay_where_they_are() -> None:
 @pytest.mark.parametrize("before", [0.0, 90.0])
 def test_a_run_without_a_phase_of_e_gives_pairs_their_share_of_the_time_from_their_first_step(before: float) -> None:
     counts = {"steps": round(TIMED), "pair_steps": round(TIMED * PAIRS)}
-    overrides = {f"training.{name}": value for name, value in (counts | {"pair_share": PAIRS}).items()}
+    overrides = {
+        f"training.{name}": value for name, value in (counts | {"pair_share": PAIRS, "pair_weight": 5.0}).items()
+    }
+    assert not Plan.of(Config.preset("photos", data="photos", out="run")).pairs
     photos = Plan.of(Config.preset("photos", data="photos", out="run", overrides=overrides)).replace(
         {"minutes": MINUTES}
     )
