@@ -11,6 +11,7 @@ import torch
 from untrained import untrained
 from without_float64 import without_float64
 
+from open_tunit import device
 from open_tunit.data.pairs import lightness_codes
 from open_tunit.device import alike, in_float64, use_half
 from open_tunit.metrics.distances import frechet_distance, kernel_distance
@@ -31,6 +32,25 @@ def test_bfloat16_that_a_gpu_emulates_is_not_taken(multiplies: bool, monkeypatch
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: multiplies or including_emulation
     )
     assert use_half("auto", torch.device("cuda")) == multiplies
+
+
+@pytest.mark.parametrize(
+    ("tiles", "bf16", "vendor", "half"),
+    [
+        (True, True, "GenuineIntel", True),
+        (False, True, "GenuineIntel", False),
+        (False, True, "AuthenticAMD", True),
+        (False, False, "AuthenticAMD", False),
+    ],
+)
+def test_bfloat16_that_a_cpu_is_slower_in_is_not_taken(
+    tiles: bool, bf16: bool, vendor: str, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: f"vendor_id : {vendor}")
+    assert use_half("auto", torch.device("cpu")) == half
+    assert use_half("bfloat16", torch.device("cpu"))
 
 
 def test_what_is_computed_in_float64_is_so_on_the_cpu_where_the_device_has_none(

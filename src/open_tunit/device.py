@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -39,13 +41,22 @@ def choose_device(name: str) -> torch.device:
 
 
 def use_half(precision: Precision, device: torch.device) -> bool:
-    """Whether the bulk of the work runs in bfloat16: as asked, or where the hardware multiplies in it."""
+    """Whether the bulk of the work runs in bfloat16: as asked, or where the hardware is faster in it."""
     if precision == "auto":
         if device.type == "cuda":
             with torch.cuda.device(device):
                 return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bool(torch.cpu._is_avx512_bf16_supported())
+        return _cpu_gains_by_half()
     return precision == "bfloat16"
+
+
+def _cpu_gains_by_half() -> bool:
+    """With AMX, or AMD's AVX512-BF16. Intel's without AMX takes twice as long as float32 (docs/performance.md)."""
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    known = Path("/proc/cpuinfo")
+    vendor = known.read_text(encoding="utf-8") if known.exists() else platform.processor()
+    return torch.cpu._is_avx512_bf16_supported() and "AuthenticAMD" in vendor
 
 
 def has_float64(device: torch.device) -> bool:
