@@ -84,7 +84,7 @@ def open_run(
     init_hash, done, spent = group.first(lambda: _hash_of_weights(config.init)), 0, 0.0
     if stored is not None:
         group.first(lambda: check_same_run(stored, plan.config, dataset, init_hash))
-        plan = dataclasses.replace(plan, config=extended(stored, plan.config))
+        plan = dataclasses.replace(plan, config=extended(dataclasses.replace(plan, config=stored), plan.config))
         done, spent = group.first(Run(Path(config.out)).progress)
     else:
         plan = _counted_out(plan, batches, half, console, clock, group)

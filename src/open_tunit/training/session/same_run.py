@@ -12,6 +12,7 @@ from open_tunit.files import read_json
 from open_tunit.runs import DATA, INIT, DifferentRunError
 from open_tunit.settings.config import Config
 from open_tunit.settings.recipes import Recipe
+from open_tunit.training.plan import Plan
 
 BEFORE = {"geometry": "continuous"}
 """Fields of recipes that checkpoints of earlier versions lack, and what was done then."""
@@ -58,17 +59,23 @@ def check_same_recipe(stored: Mapping[str, Any] | None, asked: Recipe, folder: P
         raise DifferentRunError(f"{folder} was begun with another recipe ({', '.join(differences)} differ)")
 
 
-def extended(stored: Config, asked: Config) -> Config:
-    """The stored run with the asked budget: more steps or minutes extend it, the joint phase stays where it began."""
-    steps = stored.training.steps
+def extended(stored: Plan, asked: Config) -> Config:
+    """The stored run with the asked budget: more steps or minutes extend it, the joint phase stays where it began.
+
+    Fewer minutes leave it fewer steps: the pair phase is counted anew at its reports.
+    """
+    steps, minutes = stored.steps, stored.config.minutes
     if asked.minutes is None:
         steps = asked.training.steps
-    elif stored.minutes is not None and asked.minutes != stored.minutes:
-        steps = round(steps * asked.minutes / stored.minutes)
+    elif minutes is not None and asked.minutes > minutes:
+        steps = round(steps * asked.minutes / minutes)
+    elif minutes is not None:
+        before = stored.adversarial_start
+        steps = before + max(1, round((steps - before) * asked.minutes / minutes))
     budget = {"minutes": asked.minutes, "training.steps": steps}
     free = ("out", "init", "device", "precision", "report_every", "validate_every", "cache", "on_nan")
     places = {"data.folder": asked.data.folder, "data.labels": asked.data.labels}
-    return stored.replace(budget | places | {name: getattr(asked, name) for name in free})
+    return stored.config.replace(budget | places | {name: getattr(asked, name) for name in free})
 
 
 def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> dict[str, str]:
