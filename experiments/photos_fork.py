@@ -1,7 +1,7 @@
 """What a setting does to a run of photographs: the same run trained on, with settings changed.
 
     tunit train --data FOLDER --preset photos --domains 6 --steps 900 --out RUN
-    python experiments/photos_fork.py RUN OUT --steps 300 --set training.adversarial_weight=2 --features NETWORK.ts
+    python experiments/photos_fork.py RUN OUT --steps 300 --set training.adversarial_weight=4 --features NETWORK.ts
 
 RUN is copied, and the copy trained for so many steps and evaluated. Compare it with a copy that changes nothing.
 Weights of losses can be changed; rates and weight decays of D are the checkpoint's.

@@ -51,7 +51,7 @@ def use_half(precision: Precision, device: torch.device) -> bool:
 
 
 def _cpu_gains_by_half() -> bool:
-    """With AMX, or AMD's AVX512-BF16. Intel's without AMX takes twice as long as float32 (docs/performance.md)."""
+    """With AMX, or AMD's AVX512-BF16. Intel's without AMX is slower than float32 (docs/performance.md)."""
     if torch.cpu._is_amx_tile_supported():
         return True
     known = Path("/proc/cpuinfo")

@@ -47,8 +47,8 @@ class Recipe:
     pretrained: bool = False
     """E's trunk and D's features are those of a frozen ImageNet network; E is fitted to features, not trained."""
     pairs: bool = False
-    """G is trained on pairs found in the folder (data/pairs.py), alone before the adversarial loss and beside it; with
-    all labels E has its own phase too. The paper: no."""
+    """Where `pair_weight` is above 0, G is trained on pairs found in the folder (data/pairs.py), alone before the
+    adversarial loss and beside it; with all labels E has its own phase too. The paper: no."""
     pairs_distrusted: float = 0.3
     """Similarity of pictures up to which their pair has weight 0."""
     pairs_trusted: float = 0.5

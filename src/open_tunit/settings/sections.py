@@ -171,7 +171,7 @@ class Training:
     patch_full_steps: int | None = None
     """Steps of G for which patches keep that weight, which then falls as 1 / steps; None = all."""
     pair_weight: float = 0.0
-    """Weight of the L1 to pairs found in the folder, in the joint phase. The paper: none."""
+    """Weight of the L1 to pairs found in the folder, in the joint phase; 0 = no pairs at all. The paper: none."""
     adversarial_weight: float = 1.0
     """Weight of the adversarial terms in G's loss."""
     r1_weight: float = 10.0

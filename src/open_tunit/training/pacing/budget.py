@@ -83,7 +83,7 @@ def _between_steps(plan: Plan, pace: Pace, images: int, done: int) -> float:
 
 
 def _encoded_at_a_report(plan: Plan, images: int) -> int:
-    """Mean styles, statistics, and domains in two views (alarms.py)."""
+    """Typical styles, statistics, and domains in two views (alarms.py)."""
     means = 0 if plan.recipe.pretrained else min(images, MEASURED)
     statistics = min(images, STATISTICS_SAMPLE) if plan.recipe.measure_statistics else 0
     return means + statistics + 2 * min(images, LOOKED_AT)
