@@ -4,9 +4,9 @@
     python experiments/how_many.py fruits --folder FRUITS --features NETWORK.ts
 
 Critters: the preset `cpu`, the steps that the demo had before Muon. Fruits: `photos` on so many pictures of
-FRUITS/train, measured on all of FRUITS/test by a network that is not the model's own. Critters too few for pairs train G with D for the
-time that the pair phase would take. One folder per row; rows that are there are not run again. The table is of all rows
-that exist.
+FRUITS/train, measured on all of FRUITS/test by a network that is not the model's own. Critters too few for pairs
+train G with D for the time that the pair phase would take. One folder per row; rows that are there are not run again.
+The table is of all rows that exist.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class Config:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     precision: Precision = "auto"
-    """auto = bfloat16 on GPUs that have it and CPUs that gain by it (AMX; AMD's AVX512-BF16), else float32. R1 is always
-    float32."""
+    """auto = bfloat16 on GPUs that have it and CPUs that gain by it (AMX; AMD's AVX512-BF16), else float32. R1 is
+    always float32."""
     report_every: int | None = None
     """Steps between reports (log line, sample grid, checkpoint); None = about 30 in the run, at least 20 apart."""
     validate_every: int = 0
