@@ -1,14 +1,13 @@
 """The models that come with the package: trained, measured, halved and written to src/open_tunit/bundled/NAME.
 
-    python experiments/bundled_model.py critters --size 64 --minutes 45
+    python experiments/bundled_model.py critters --size 64 --minutes 30
     python experiments/bundled_model.py fruits --data FRUITS_360 --domains 4 --minutes 8 --distil-minutes 5
 
 Stopped, the same line goes on; when the run is finished it only measures and writes. Half precision is compared with
 the full one on pictures that were not trained on, and refused above LARGEST_DIFFERENCE.
 
 critters: preset `cpu`, without patches, which cost content in runs of this length, and with the palette's former rate.
-The bundled critters are those of commit 0e18704: the preset of then, with batches of 16 and without pairs,
-3,623 steps (docs/log.md, "The bundled model"). With today's preset the same line makes another model.
+The bundled critters are those of commit cc3eccf, 3,102 steps (docs/results.md).
 
 fruits: preset `photos` on a folder of them, in folders by kind, from which the domains are named afterwards; then
 distilled, so that it needs no other people's weights (method.md).

@@ -201,9 +201,8 @@ def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, pict
         drawn = [np.asarray(frame, dtype=float) for frame in film.frames]
     assert film.frames_per_second == 5
     assert len(drawn) == len(expected) == 12
-    assert (
-        max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True)) < 2
-    )  # of 255: bfloat16, and the films' own loss
+    apart = max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True))
+    assert apart < 2, "levels of 255, by bfloat16 and the films' own loss"
     assert np.abs(drawn[0] - np.asarray(pictures[0])).mean() > 24
     assert "a--stripe_00.mp4 exists already" in _refused(capsys, *words)
 
