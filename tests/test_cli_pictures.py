@@ -194,15 +194,19 @@ def test_a_film_in_a_film_out(capsys: Capture, tmp_path: Path, model: Path, pict
     with read_film(tmp_path / "mine.mp4") as film:
         assert (film.frames_per_second, len(list(film.frames))) == (5, len(pictures))
     with read_film(sources / "a.mp4") as film:
-        write_film(tmp_path / "expected.mp4", [network.translate(frame, reference) for frame in film.frames], 5)
+        translations = [network.translate(frame, reference) for frame in film.frames]
+    write_film(tmp_path / "expected.mp4", translations, 5)
     with read_film(tmp_path / "expected.mp4") as film:
         expected = [np.asarray(frame, dtype=float) for frame in film.frames]
     with read_film(out / "deep" / "a--stripe_00.mp4") as film:
         drawn = [np.asarray(frame, dtype=float) for frame in film.frames]
     assert film.frames_per_second == 5
     assert len(drawn) == len(expected) == 12
-    apart = max(np.abs(a - b).mean() for a, b in zip(drawn, expected, strict=True))
-    assert apart < 2, "levels of 255, by bfloat16 and the films' own loss"
+    lost, apart = (
+        max(np.abs(np.asarray(a) - b).mean() for a, b in zip(translations, film, strict=True))
+        for film in (expected, drawn)
+    )
+    assert 0 < apart < 1.1 * lost, "more than what the coder loses of a film"
     assert np.abs(drawn[0] - np.asarray(pictures[0])).mean() > 24
     assert "a--stripe_00.mp4 exists already" in _refused(capsys, *words)
 
