@@ -177,5 +177,6 @@ def test_measured_domains_can_be_named(picture_folder: Path) -> None:
 
 def test_a_trained_model_knows_its_spreads(tiny_run: Path) -> None:
     model = TUNIT.from_pretrained(tiny_run / "model")
+    assert model.domain_typical is None, "E was trained here: its means are typical"
     filled = next(k for k in range(model.config.domains) if model.domain_counts[k] > 1)
     assert model.sample_styles(filled, 3).std(dim=0).min() > 0
