@@ -1,11 +1,11 @@
 """Which rule finds the kinds of photographs in pretrained features? Accuracy by rule, as a table.
 
-    python experiments/pretrained_domains.py FOLDER [--pictures 1000] [--kinds folder|emoji]
+    python experiments/pretrained_domains.py FOLDER [--pictures 1000] [--kinds folder|emoji] [--drawn 1500]
 
 The true labels are the names of the pictures' folders, or with `--kinds emoji` what the code point that names an
 emoji's file shows (a face, an animal, food …); no rule sees them. Pictures are cropped, made --size pixels, and
 enlarged again for the network. Features are kept in --out and not computed again. Each cell is the mean, lowest and
-highest of --seeds runs.
+highest of --seeds runs, each on --drawn pictures (as many as the program clusters) drawn by its seed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ from open_tunit.networks.pretrained_guiding import resized
 from open_tunit.settings.recipes import PRETRAINED
 from open_tunit.settings.sections import ViewSettings
 from open_tunit.training.fitting.clustering import SHARPNESS, iic_heads, kmeans, nearest_neighbours, propagate_labels
-from open_tunit.training.fitting.pretrained import domain_codes, find_domains, fit_domain_head, gathered, whitening
+from open_tunit.training.fitting.pretrained import (
+    DIRECTIONS,
+    MOST_CLUSTERED,
+    POWER,
+    domain_codes,
+    find_domains,
+    fit_domain_head,
+    gathered,
+    whitening,
+)
 
 CHUNK = 32
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
@@ -58,6 +67,7 @@ def main() -> None:
     parser.add_argument("--kinds", choices=("folder", "emoji"), default="folder")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--drawn", type=int, default=MOST_CLUSTERED)
     parser.add_argument("--out", type=Path, default=Path("runs/experiments/pretrained_domains"))
     arguments = parser.parse_args()
     files, true, names = labelled(arguments.folder, arguments.kinds, arguments.pictures)
@@ -68,10 +78,15 @@ def main() -> None:
         for side, view in ((128, "plain"), (192, "plain"), (128, "changed"))
     }
     print("\n| rule | accuracy (lowest to highest) |\n|---|---|")
-    for name, rule in rules(features, len(names)).items():
-        scores = [matched_accuracy(rule(seed).numpy(), true) for seed in range(arguments.seeds)]
+    draws = [drawn(len(files), arguments.drawn, seed) for seed in range(arguments.seeds)]
+    tables = [rules({key: x[draw] for key, x in features.items()}, len(names)) for draw in draws]
+    for name in tables[0]:
+        found = [table[name](seed).numpy() for seed, table in enumerate(tables)]
+        scores = [matched_accuracy(told, true[draw]) for told, draw in zip(found, draws, strict=True)]
         print(f"| {name} | {np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f}) |", flush=True)
-    print(f"| found at 192 px, told by a head at 128 px, other half | {held_out(features, true, arguments.seeds)} |")
+    print(
+        f"| found at 192 px, told by a head at 128 px, other pictures | {held_out(features, true, arguments.seeds)} |"
+    )
 
 
 def labelled(folder: Path, kinds: str, limit: int | None) -> tuple[list[Path], np.ndarray, list[str]]:
@@ -82,6 +97,10 @@ def labelled(folder: Path, kinds: str, limit: int | None) -> tuple[list[Path], n
         files = [files[place] for place in sorted(np.random.default_rng(0).permutation(len(files))[:limit])]
     names = sorted({kind_of[file] for file in files})
     return files, np.array([names.index(kind_of[file]) for file in files]), names
+
+
+def drawn(count: int, most: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def emoji_kind(file: Path) -> str:
@@ -146,6 +165,9 @@ def rules(features: dict[tuple[int, str], Tensor], count: int) -> dict[str, Rule
     def rule_of(features: Tensor) -> Rule:
         return lambda seed: find_domains(features, count, np.random.default_rng(seed))
 
+    def gathered_of(codes: Tensor) -> Rule:
+        return kmeans_of(gathered(F.normalize(codes, dim=1)))
+
     def voted(codes: Tensor) -> Rule:
         nearest = nearest_neighbours(codes)
         return lambda seed: propagate_labels(nearest, (SHARPNESS * nearest_centre(codes, seed)).softmax(dim=1))
@@ -163,28 +185,31 @@ def rules(features: dict[tuple[int, str], Tensor], count: int) -> dict[str, Rule
         table[f"{side} px: k-means, 32 principal directions"] = kmeans_of(whitening(plain, 32, power=0.0)(plain))
         table[f"{side} px: the same, half-whitened"] = kmeans_of(whitening(plain, 32, power=0.5)(plain))
         table[f"{side} px: the same, whitened"] = kmeans_of(whitening(plain, 32)(plain))
-        codes = domain_codes(plain)
+        codes = domain_codes(plain, 32, power=0)
         table[f"{side} px: k-means on the square roots' directions"] = kmeans_of(codes)
         table[f"{side} px: the same, then label propagation"] = voted(codes)
-        table[f"{side} px: neighbours gathered, k-means (the rule)"] = rule_of(plain)
+        table[f"{side} px: the same, neighbours gathered, k-means"] = gathered_of(codes)
+        for directions in DIRECTIONS:
+            halved = domain_codes(plain, directions, power=POWER)
+            table[f"{side} px: {directions} half-whitened ones, gathered, k-means"] = gathered_of(halved)
+        table[f"{side} px: consensus of the last four (the rule)"] = rule_of(plain)
     plain, changed = features[128, "plain"], features[128, "changed"]
     roots = whitening(plain.sqrt(), 32, power=0.0)
     table["128 px: IIC heads on views"] = heads(torch.stack([roots(plain.sqrt()), roots(changed.sqrt())]))
-    codes = F.normalize(domain_codes(features[192, "plain"]), dim=1)
+    codes = F.normalize(domain_codes(features[192, "plain"], 32, power=0), dim=1)
     nearest = nearest_neighbours(codes)
     table["192 px: IIC heads on neighbours"] = heads(torch.stack([codes, *(codes[nearest[:, k]] for k in range(4))]))
-    both = torch.cat([domain_codes(features[side, "plain"]) for side in (128, 192)], dim=1)
-    table["128 and 192 px: neighbours gathered, k-means"] = kmeans_of(gathered(F.normalize(both, dim=1)))
     return table
 
 
 def held_out(features: dict[tuple[int, str], Tensor], true: np.ndarray, seeds: int) -> str:
-    """Domains of one half at 192 px, the head's at 128 px for the other half."""
+    """Domains of half of the pictures (or MOST_CLUSTERED) at 192 px, the head's at 128 px for the others."""
     scores = []
     count = int(true.max()) + 1
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(true))
-        seen, other = order[::2], order[1::2]
+        half = min(MOST_CLUSTERED, len(true) // 2)
+        seen, other = order[:half], order[half:]
         domains = find_domains(features[192, "plain"][seen], count, np.random.default_rng(seed))
         head = torch.nn.Linear(features[128, "plain"].shape[1], count)
         fit_domain_head(head, features[128, "plain"][seen], domains)

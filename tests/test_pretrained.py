@@ -93,9 +93,11 @@ def test_domain_codes_are_principal_directions_of_the_roots() -> None:
     roots = np.sqrt(x.numpy())
     centred = roots - roots.mean(axis=0)
     directions = np.linalg.svd(centred, full_matrices=False)[2][:32]
-    codes = domain_codes(x)
+    codes = domain_codes(x, 32, power=0)
     expected = centred @ directions.T
     np.testing.assert_allclose((codes @ codes.T).numpy(), expected @ expected.T, atol=1e-8)
+    halved = domain_codes(x, 32, power=0.5)
+    assert halved.std(dim=0).numpy() == pytest.approx(codes.std(dim=0).sqrt().numpy(), rel=0.1)
 
 
 def test_gathering_by_hand() -> None:

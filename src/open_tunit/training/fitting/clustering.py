@@ -1,4 +1,4 @@
-"""Clusters of codes: k-means, IIC heads, kNN label propagation, and linear classifiers of the result."""
+"""Clusters of codes: k-means, consensus, IIC heads, kNN label propagation, and linear classifiers of the result."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Heads(NamedTuple):
     """Mutual information in nats; at most log K."""
 
 
-def kmeans(points: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """Centres (count, d) of unit-length points (N, d), by cosine: the best of several k-means++ starts."""
+def kmeans(points: Tensor, count: int, generator: np.random.Generator, *, restarts: int = RESTARTS) -> Tensor:
+    """Centres (count, d) of unit-length points (N, d), by cosine: the best of `restarts` k-means++ starts."""
     best, best_score = points[:count], -float("inf")
-    for _ in range(RESTARTS):
+    for _ in range(restarts):
         centres = _spread_centres(points, count, generator)
         for _ in range(ROUNDS):
             member = F.one_hot((points @ centres.T).argmax(dim=1), count).to(points)  # (N, count)
@@ -54,6 +54,19 @@ def kmeans(points: Tensor, count: int, generator: np.random.Generator) -> Tensor
         if score > best_score:
             best, best_score = centres, score
     return best
+
+
+def consensus(together: Tensor, count: int, generator: np.random.Generator) -> Tensor:
+    """Domains (N,) on which clusterings agree, from how often they put two images together (N, N).
+
+    Consensus clustering (Strehl & Ghosh 2002; Fred & Jain 2005): the leading eigenvectors of the normalised affinity,
+    k-means of their rows (Ng, Jordan & Weiss 2002). In float64.
+    """
+    affinity = in_float64(together)
+    scale = affinity.sum(dim=1).rsqrt()
+    vectors = torch.linalg.eigh(scale[:, None] * affinity * scale)[1]
+    rows = F.normalize(alike(vectors[:, -count:], together), dim=1)
+    return (rows @ kmeans(rows, count, generator).T).argmax(dim=1)
 
 
 def iic_heads(codes: Tensor, count: int, generator: np.random.Generator) -> Heads:

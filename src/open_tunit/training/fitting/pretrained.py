@@ -19,7 +19,7 @@ from open_tunit.device import alike, in_float64
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
 from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.rng import Stream, rng
-from open_tunit.training.fitting.clustering import kmeans, linear_heads
+from open_tunit.training.fitting.clustering import consensus, kmeans, linear_heads
 from open_tunit.training.plan import Plan
 from open_tunit.training.steps.state import State, new_state
 
@@ -31,8 +31,12 @@ STYLE_SCALE = 0.5
 """Deviation of each number of a style code."""
 FLOOR = 0.03
 """Share of the mean variance of the kept directions that is added to each, so that none is only noise."""
-DIRECTIONS = 32
-"""In which domains are found; 16 to 128 find them as well."""
+DIRECTIONS, POWER = (32, 48, 64, 96), 0.5
+"""Numbers of half-whitened principal directions in which domains are found."""
+CLUSTERINGS, RESTARTS = 5, 3
+"""Clusterings in each, and k-means' starts for each; of 1 and 10, or 10 and 3, the domains are as good."""
+COUNT_DIRECTIONS = 32
+"""Principal directions in which the number of domains is sought."""
 NEIGHBOURS, ROUNDS = 10, 2
 COUNTED, VIEWS = 600, 2
 """Most images in which the number of domains is sought, and views of each that the plain one is compared with."""
@@ -89,35 +93,38 @@ def fit_style(style_head: nn.Linear, palette_head: nn.Linear, features: Tensor, 
 def find_domains(features: Tensor, count: int, generator: np.random.Generator) -> Tensor:
     """Domains (N,) of images with these pooled features (N, D), non-negative as ReLU6 leaves them.
 
-    K-means by cosine on DIRECTIONS principal directions of the features' square roots, after every image has moved
-    towards its nearest neighbours: crowds draw together and the borders between them empty. Deterministic given the
-    generator; memory and time are O(N^2), so draw some thousands of images where there are more. How the rule was
-    chosen: experiments/pretrained_domains.py.
+    The consensus of k-means by cosine in several numbers of half-whitened principal directions, after every image has
+    moved towards its nearest neighbours: crowds draw together and the borders between them empty. Deterministic given
+    the generator; memory is O(N^2) and time O(N^3), so draw some thousands of images where there are more. How the
+    rule was chosen: experiments/pretrained_domains.py.
     """
-    points = gathered(F.normalize(domain_codes(features), dim=1))
-    return (points @ kmeans(points, count, generator).T).argmax(dim=1)
+    together = features.new_zeros(len(features), len(features))
+    for directions in DIRECTIONS:
+        points = gathered(F.normalize(domain_codes(features, directions, power=POWER), dim=1))
+        for _ in range(CLUSTERINGS):
+            centres = kmeans(points, count, generator, restarts=RESTARTS)
+            member = F.one_hot((points @ centres.T).argmax(dim=1), count).to(points)  # (N, K)
+            together += member @ member.T
+    return consensus(together, count, generator)
 
 
-def domain_codes(features: Tensor) -> Tensor:
-    """Codes (N, DIRECTIONS), or as many as the features have: PCA of the square roots of features (N, D).
+def domain_codes(features: Tensor, directions: int, *, power: float) -> Tensor:
+    """Codes (N, `directions`), or as many as the features have: `whitening` of the square roots of features (N, D).
 
     The root evens out activations of which few are large (Hellinger's distance; Arandjelovic & Zisserman 2012).
     """
     roots = features.clamp(min=0).sqrt()
-    return _directions(roots)(roots)
-
-
-def _directions(roots: Tensor) -> LinearMap:
-    return whitening(roots, min(DIRECTIONS, roots.shape[1]), power=0.0)
+    return whitening(roots, min(directions, roots.shape[1]), power=power)(roots)
 
 
 @torch.no_grad()
 def codes_in_views(
     batches: Batches, plan: Plan, generator: np.random.Generator, progress: Callable[[int, int], None] | None
 ) -> tuple[Tensor, Tensor]:
-    """Domain codes (N, DIRECTIONS) of up to COUNTED training images, and (VIEWS, N, DIRECTIONS) of views of each.
+    """Codes (N, d) of up to COUNTED training images, and (VIEWS, N, d) of views of each; d is COUNT_DIRECTIONS.
 
-    In the directions of the plain images. `progress` gets the number of images that are done, and of all.
+    In the principal directions of the plain images' square roots. `progress` gets the number of images that are done,
+    and of all.
     """
     E = new_state(plan, batches.device).E
     chosen = generator.permutation(batches.indices)[:COUNTED]
@@ -129,7 +136,7 @@ def codes_in_views(
         if progress is not None:
             progress(done, len(chosen))
     roots = torch.cat(parts, dim=1).clamp(min=0).sqrt()  # (1 + VIEWS, N, D)
-    codes = _directions(roots[0])(roots)
+    codes = whitening(roots[0], min(COUNT_DIRECTIONS, roots.shape[2]), power=0.0)(roots)
     return codes[0], codes[1:]
 
 
