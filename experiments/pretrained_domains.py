@@ -83,10 +83,10 @@ def main() -> None:
     for name in tables[0]:
         found = [table[name](seed).numpy() for seed, table in enumerate(tables)]
         scores = [matched_accuracy(told, true[draw]) for told, draw in zip(found, draws, strict=True)]
-        print(f"| {name} | {np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f}) |", flush=True)
-    print(
-        f"| found at 192 px, told by a head at 128 px, other pictures | {held_out(features, true, arguments.seeds)} |"
-    )
+        print(f"| {name} | {shown(scores)} |", flush=True)
+    for side in (128, 192):
+        scores = [held_out(features, true, side, seed) for seed in range(arguments.seeds)]
+        print(f"| found at 192 px, told by a head at {side} px, other pictures | {shown(scores)} |")
 
 
 def labelled(folder: Path, kinds: str, limit: int | None) -> tuple[list[Path], np.ndarray, list[str]]:
@@ -202,19 +202,19 @@ def rules(features: dict[tuple[int, str], Tensor], count: int) -> dict[str, Rule
     return table
 
 
-def held_out(features: dict[tuple[int, str], Tensor], true: np.ndarray, seeds: int) -> str:
-    """Domains of half of the pictures (or MOST_CLUSTERED) at 192 px, the head's at 128 px for the others."""
-    scores = []
-    count = int(true.max()) + 1
-    for seed in range(seeds):
-        order = np.random.default_rng(seed).permutation(len(true))
-        half = min(MOST_CLUSTERED, len(true) // 2)
-        seen, other = order[:half], order[half:]
-        domains = find_domains(features[192, "plain"][seen], count, np.random.default_rng(seed))
-        head = torch.nn.Linear(features[128, "plain"].shape[1], count)
-        fit_domain_head(head, features[128, "plain"][seen], domains)
-        told = head(features[128, "plain"][other]).argmax(dim=1)
-        scores.append(matched_accuracy(told.numpy(), true[other]))
+def held_out(features: dict[tuple[int, str], Tensor], true: np.ndarray, side: int, seed: int) -> float:
+    """Accuracy on other pictures, of a head on features at `side` px, of domains found at 192 px."""
+    count, order = int(true.max()) + 1, np.random.default_rng(seed).permutation(len(true))
+    half = min(MOST_CLUSTERED, len(true) // 2)
+    seen, other = order[:half], order[half:]
+    domains = find_domains(features[192, "plain"][seen], count, np.random.default_rng(seed))
+    told = features[side, "plain"]
+    head = torch.nn.Linear(told.shape[1], count)
+    fit_domain_head(head, told[seen], domains)
+    return matched_accuracy(head(told[other]).argmax(dim=1).numpy(), true[other])
+
+
+def shown(scores: list[float]) -> str:
     return f"{np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})"
 
 

@@ -36,14 +36,14 @@ from open_tunit.training.reports import alarms
 from open_tunit.training.steps import state as states
 from open_tunit.web.studio import Studio
 
+SIDE = 64
 TINY = {
+    "model.trunk_side": SIDE,
     "model.style_dim": 12, "model.palette_dim": 4, "model.generator_width": 4, "model.style_mlp_width": 8,
     "discriminator.width": 8, "training.batch": 4, "training.pair_steps": 2, "training.pair_weight": 5.0,
     "training.pair_share": 0.2,
 }  # fmt: skip
 """With pairs, which the preset leaves out, so that every part of the recipe is run."""
-
-SIDE = 64
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,9 +58,7 @@ def _random_trunk() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(states, "load_backbone", random)
-        assert PretrainedGuiding.__init__.__kwdefaults__ is not None
-        patch.setitem(PretrainedGuiding.__init__.__kwdefaults__, "side", SIDE)
-        patch.setattr(pretrained, "DOMAIN_SIDE", SIDE)
+        patch.setattr(pretrained, "COUNT_SIDE", SIDE)
         yield
 
 

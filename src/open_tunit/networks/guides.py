@@ -13,4 +13,6 @@ def guiding_network(config: Model) -> Guide:
     """E of these shapes, with fresh heads; a pretrained trunk is empty until weights are loaded into it."""
     if config.trunk == "vgg11":
         return GuidingNetwork(config)
-    return PretrainedGuiding(config.domains, style_dim=config.style_dim, palette_dim=config.palette_dim)
+    return PretrainedGuiding(
+        config.domains, style_dim=config.style_dim, palette_dim=config.palette_dim, side=config.trunk_side
+    )

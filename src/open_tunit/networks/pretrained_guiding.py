@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from open_tunit.networks.backbone import HEAD_CHANNELS, LEVEL_CHANNELS, Backbone
 from open_tunit.networks.guiding import HEAD_STD, Guidance
 
-SIDE = 128
-"""Side of the trunk's input, in pixels; it was trained at 224, and its features are poor at 64."""
 COLOUR_LEVELS = 3
 """The backbone's first levels, whose statistics still contain colours and textures."""
 COLOURS = 2 * (3 + sum(LEVEL_CHANNELS[:COLOUR_LEVELS]))
@@ -33,7 +31,7 @@ class PretrainedGuiding(nn.Module):
         *,
         style_dim: int = 128,
         palette_dim: int = 64,
-        side: int = SIDE,
+        side: int = 192,
         trunk: Backbone | None = None,
     ) -> None:
         super().__init__()

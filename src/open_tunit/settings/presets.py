@@ -7,6 +7,7 @@ from typing import Any
 PHOTOS: dict[str, Any] = {
     "recipe": "pretrained",
     "model.trunk": "efficientnet-lite0",
+    "model.trunk_side": 192,
     "model.size": 64,
     "model.domains": 6,
     "model.style_dim": 128,

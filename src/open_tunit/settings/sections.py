@@ -23,6 +23,8 @@ class Model:
     """Number of domains, K."""
     trunk: Literal["vgg11", "efficientnet-lite0"] = "vgg11"
     """E's trunk: trained from scratch (the paper), or pretrained and frozen."""
+    trunk_side: int = 128
+    """Side in pixels to which pictures are resized for a pretrained trunk; it was trained at 224."""
     style_dim: int = 128
     """Length of a style code."""
     palette_dim: int = 0
@@ -56,7 +58,14 @@ class Model:
             bottleneck >= 4 and bottleneck & (bottleneck - 1) == 0 and bottleneck <= self.size // 2,
             f"generator_bottleneck is {bottleneck}; expected a power of two from 4 to size / 2 = {self.size // 2}",
         )
-        for name in ("style_dim", "guiding_width", "generator_width", "generator_blocks", "style_mlp_width"):
+        for name in (
+            "trunk_side",
+            "style_dim",
+            "guiding_width",
+            "generator_width",
+            "generator_blocks",
+            "style_mlp_width",
+        ):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1")
         most = min(self.style_dim - 1, self.colours) if self.trunk == "vgg11" else self.style_dim - 1
         require(0 <= self.palette_dim <= most, f"palette_dim is {self.palette_dim}; expected 0 to {most}")

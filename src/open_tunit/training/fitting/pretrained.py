@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from open_tunit.data import views
 from open_tunit.data.batches import Batches, ImageCodes
 from open_tunit.device import alike, in_float64
-from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
+from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator
 from open_tunit.rng import Stream, rng
 from open_tunit.training.fitting.clustering import consensus, kmeans, linear_heads
 from open_tunit.training.plan import Plan
 from open_tunit.training.steps.state import State, new_state
 
-DOMAIN_SIDE, MOST_CLUSTERED = 192, 1500
-"""Pixels at which domains are found, and most images that they are found on (docs/log.md)."""
+MOST_CLUSTERED = 1500
+"""Most images that domains are found on."""
 MEASURED, CHUNK = 64, 32
 """Images whose features standardise D's; images of a part."""
 STYLE_SCALE = 0.5
@@ -35,8 +35,8 @@ DIRECTIONS, POWER = (32, 48, 64, 96), 0.5
 """Numbers of half-whitened principal directions in which domains are found."""
 CLUSTERINGS, RESTARTS = 5, 3
 """Clusterings in each, and k-means' starts for each; of 1 and 10, or 10 and 3, the domains are as good."""
-COUNT_DIRECTIONS = 32
-"""Principal directions in which the number of domains is sought."""
+COUNT_DIRECTIONS, COUNT_SIDE = 32, 128
+"""Principal directions in which the number of domains is sought, and pixels to which pictures are resized for it."""
 NEIGHBOURS, ROUNDS = 10, 2
 COUNTED, VIEWS = 600, 2
 """Most images in which the number of domains is sought, and views of each that the plain one is compared with."""
@@ -126,7 +126,7 @@ def codes_in_views(
     In the principal directions of the plain images' square roots. `progress` gets the number of images that are done,
     and of all.
     """
-    E = new_state(plan, batches.device).E
+    E = new_state(plan.replace({"model.trunk_side": COUNT_SIDE}), batches.device).E
     chosen = generator.permutation(batches.indices)[:COUNTED]
     seen = views.in_views(batches.in_parts(chosen, CHUNK), (views.domain_view,) * VIEWS, generator, batches.view)
     parts, done = [], 0
@@ -179,16 +179,17 @@ def image_codes(state: State, batches: Batches, plan: Plan) -> ImageCodes:
 
 
 def _fit(E: PretrainedGuiding, features: Tensor, colours: Tensor, batches: Batches, plan: Plan) -> None:
-    """Fit E's heads; domains are clusters found at DOMAIN_SIDE pixels, or labels where there are any."""
+    """Fit E's heads; domains are clusters, or labels where there are any."""
     if plan.config.init is None:  # else the heads stay those of the model that G was trained with
         fit_style(E.style_head, E.palette_head, features, colours)
     labels = torch.as_tensor(batches.labels[batches.indices], device=batches.device)
     if plan.supervision == "none":
         generator = rng(plan.config.seed, Stream.PROTOTYPES)
         rows = np.sort(generator.permutation(len(batches.indices))[:MOST_CLUSTERED])
-        larger = torch.cat([_pooled(E, x) for x in batches.in_parts(batches.indices[rows], CHUNK)])
         labels = torch.full_like(labels, -1)
-        labels[torch.as_tensor(rows)] = find_domains(larger, plan.config.model.domains, generator)
+        labels[torch.as_tensor(rows)] = find_domains(
+            features[torch.as_tensor(rows)], plan.config.model.domains, generator
+        )
     known = labels >= 0
     fit_domain_head(E.domain_head, features[known], labels[known])
 
@@ -200,9 +201,3 @@ def _standardise(state: State, batches: Batches, plan: Plan) -> None:
     assert isinstance(D, ProjectedDiscriminator)
     chosen = rng(plan.config.seed, Stream.STATISTICS).permutation(batches.indices)[:MEASURED]
     D.projection.measure(E.trunk(batches.pictures(np.sort(chosen))))
-
-
-def _pooled(E: PretrainedGuiding, x: Tensor) -> Tensor:
-    """The pooled features of images enlarged to DOMAIN_SIDE pixels."""
-    levels = E.trunk(resized(x, DOMAIN_SIDE))
-    return E.trunk.top(levels[-1]).mean(dim=(2, 3))

@@ -9,7 +9,6 @@ from open_tunit.data.batches import Batches
 from open_tunit.settings.config import Config
 from open_tunit.training.distributed.group import ALONE, Group
 from open_tunit.training.fitting.domain_count import search_share
-from open_tunit.training.fitting.pretrained import DOMAIN_SIDE, MOST_CLUSTERED
 from open_tunit.training.fitting.transitions import (
     BEGIN_SAMPLE,
     BEGIN_VIEWS,
@@ -89,11 +88,10 @@ def _encoded_at_a_report(plan: Plan, images: int) -> int:
     return means + statistics + 2 * min(images, LOOKED_AT)
 
 
-def _encoded_between_phases(plan: Plan, images: int, done: int) -> float:
+def _encoded_between_phases(plan: Plan, images: int, done: int) -> int:
     """Features of all images, or samples in views (transitions.py)."""
     if plan.recipe.pretrained:
-        enlarged = (DOMAIN_SIDE / plan.config.model.size) ** 2
-        return images + (enlarged * min(images, MOST_CLUSTERED) if done == 0 else 0.0)
+        return images
     encoded = 0
     if plan.training.prototypes_start > 0 and done <= plan.domains_start:
         encoded += (1 + BEGIN_VIEWS) * min(images, BEGIN_SAMPLE)
