@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from open_tunit.metrics.agreement import matched_accuracy
 from open_tunit.training.fitting import clustering
 from open_tunit.training.fitting.clustering import (
     agreement,
-    consensus,
     iic_heads,
     kmeans,
     linear_heads,
@@ -41,24 +39,6 @@ def test_kmeans_stands_fewer_different_points_than_centres() -> None:
     centres = kmeans(points, 4, np.random.default_rng(0))
     assert torch.isfinite(centres).all()
     assert ((points @ centres.T).amax(dim=1) > 1 - 1e-6).all()
-
-
-def test_the_consensus_is_right_where_each_clustering_errs() -> None:
-    random = np.random.default_rng(0)
-    true = np.repeat(np.arange(3), [60, 30, 20])
-    together = torch.zeros(110, 110)
-    for _ in range(20):
-        found = np.where(random.random(110) < 0.35, random.integers(3, size=110), random.permutation(3)[true])
-        assert matched_accuracy(found, true) < 0.9
-        together += torch.from_numpy(found[:, None] == found)
-    domains = consensus(together, 3, np.random.default_rng(0)).numpy()
-    assert matched_accuracy(domains, true) == 1
-    assert (domains == consensus(together, 3, np.random.default_rng(0)).numpy()).all()
-
-
-def test_the_consensus_stands_clusterings_that_know_no_difference() -> None:
-    for alike in (torch.ones(6, 6), torch.eye(6)):
-        assert set(consensus(alike, 3, np.random.default_rng(0)).tolist()) <= {0, 1, 2}
 
 
 def noisy_codes(kinds: np.ndarray, random: np.random.Generator, views: int) -> torch.Tensor:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from open_tunit.metrics.agreement import matched_accuracy
+from open_tunit.training.fitting.clustering import kmeans
 from open_tunit.training.fitting.pretrained import (
     domain_codes,
     find_domains,
@@ -82,10 +84,23 @@ def crowds(sizes: list[int], seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
 
 def test_domains_are_the_crowds_whatever_their_sizes() -> None:
     x, kinds = crowds([120, 60, 40, 30])
-    domains = find_domains(x, 4, np.random.default_rng(0)).numpy()
-    assert matched_accuracy(domains, kinds) > 0.97
-    again = find_domains(x, 4, np.random.default_rng(0)).numpy()
-    assert (domains == again).all()
+    for order in (np.random.default_rng(seed).permutation(len(x)) for seed in range(6)):
+        domains = find_domains(x[order], 4, np.random.default_rng(0)).numpy()
+        assert matched_accuracy(domains, kinds[order]) > 0.97
+        again = find_domains(x[order], 4, np.random.default_rng(0)).numpy()
+        assert (domains == again).all()
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_domains_are_the_crowds_where_something_else_varies_more(seed: int) -> None:
+    x, kinds = crowds([80, 80, 80], seed)
+    random = np.random.default_rng(seed + 50)
+    lit = random.choice([0.0, 4.0], size=(len(x), 1)) * (random.random(64) < 0.5)  # a lamp, say, on or off
+    x = x + torch.from_numpy(lit)
+    assert matched_accuracy(find_domains(x, 3, np.random.default_rng(0)).numpy(), kinds) > 0.97
+    plain = F.normalize(domain_codes(x, 48, power=0), dim=1)
+    by_light = (plain @ kmeans(plain, 3, np.random.default_rng(0)).T).argmax(dim=1).numpy()
+    assert matched_accuracy(by_light, kinds) < 0.75
 
 
 def test_domain_codes_are_principal_directions_of_the_roots() -> None:

@@ -1,4 +1,4 @@
-"""Clusters of codes: k-means, consensus, IIC heads, kNN label propagation, and linear classifiers of the result."""
+"""Clusters of codes: k-means, IIC heads, kNN label propagation, and linear classifiers of the result."""
 
 from __future__ import annotations
 
@@ -54,19 +54,6 @@ def kmeans(points: Tensor, count: int, generator: np.random.Generator, *, restar
         if score > best_score:
             best, best_score = centres, score
     return best
-
-
-def consensus(together: Tensor, count: int, generator: np.random.Generator) -> Tensor:
-    """Domains (N,) on which clusterings agree, from how often they put two images together (N, N).
-
-    Consensus clustering (Strehl & Ghosh 2002; Fred & Jain 2005): the leading eigenvectors of the normalised affinity,
-    k-means of their rows (Ng, Jordan & Weiss 2002). In float64.
-    """
-    affinity = in_float64(together)
-    scale = affinity.sum(dim=1).rsqrt()
-    vectors = torch.linalg.eigh(scale[:, None] * affinity * scale)[1]
-    rows = F.normalize(alike(vectors[:, -count:], together), dim=1)
-    return (rows @ kmeans(rows, count, generator).T).argmax(dim=1)
 
 
 def iic_heads(codes: Tensor, count: int, generator: np.random.Generator) -> Heads:

@@ -3,8 +3,8 @@
 E learns shape codes by contrast, once, for LENGTH times the steps before balanced prototypes; k-means then clusters
 them for every number in question. A border between kinds falls in the same place in another view of the image and adds
 to the mutual information between views; one through the middle of a kind falls elsewhere and adds little. With a
-pretrained trunk nothing is trained: its features are clustered, as its domains are found
-(training/fitting/pretrained.py). docs/domains.md has the evidence.
+pretrained trunk nothing is trained: its features are clustered (training/fitting/pretrained.py). docs/domains.md has
+the evidence.
 """
 
 from __future__ import annotations
