@@ -373,3 +373,14 @@ def test_the_script_of_the_bundled_fruits(pictures: Path, tmp_path: Path) -> Non
     assert written.about["distilled"]["steps"] == 20 == found["steps"]
     assert len(list((target / "examples").iterdir())) == 4
     assert found["bytes"] < 12_000_000
+
+
+def test_a_model_saved_before_the_side_was_stored_reads_pictures_at_128_px(model: TUNIT, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "model")
+    stored = tmp_path / "model" / "config.json"
+    fields = json.loads(stored.read_text())
+    assert fields.pop("trunk_side") == SIDE
+    stored.write_text(json.dumps(fields))
+    E = TUNIT.from_pretrained(tmp_path / "model").E
+    assert isinstance(E, PretrainedGuiding)
+    assert E.side == 128
