@@ -379,7 +379,7 @@ def test_a_model_saved_before_the_side_was_stored_reads_pictures_at_128_px(model
     model.save_pretrained(tmp_path / "model")
     stored = tmp_path / "model" / "config.json"
     fields = json.loads(stored.read_text())
-    assert fields.pop("trunk_side") == SIDE
+    assert fields["model"].pop("trunk_side") == SIDE
     stored.write_text(json.dumps(fields))
     E = TUNIT.from_pretrained(tmp_path / "model").E
     assert isinstance(E, PretrainedGuiding)

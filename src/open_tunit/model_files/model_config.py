@@ -21,8 +21,8 @@ LARGEST_FILE = 2**20
 """Bytes of config.json; ours have a few thousand."""
 LONGEST_MESSAGE = 300
 MOST = {
-    "domains": 10_000, "style_dim": 2048, "palette_dim": 2048, "guiding_width": 1024, "projection_dim": 4096,
-    "generator_width": 1024, "generator_blocks": 64, "style_mlp_width": 8192,
+    "domains": 10_000, "trunk_side": 1024, "style_dim": 2048, "palette_dim": 2048, "guiding_width": 1024,
+    "projection_dim": 4096, "generator_width": 1024, "generator_blocks": 64, "style_mlp_width": 8192,
 }  # fmt: skip
 """Far beyond any use; sizes above it would only fill the memory."""
 DISTILLED = ("steps", "images", "adain_r_squared", "domain_agreement", "translation_difference")
