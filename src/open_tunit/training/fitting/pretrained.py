@@ -34,7 +34,7 @@ FLOOR = 0.03
 DIRECTIONS, POWER = 48, 0.5
 """Half-whitened principal directions in which domains are found; 32 to 96 find them as well."""
 RESTARTS = 50
-"""K-means' starts; with ten, one in some runs finds the best clusters."""
+"""K-means' starts."""
 COUNT_DIRECTIONS, COUNT_SIDE = 32, 128
 """Principal directions in which the number of domains is sought, and pixels to which pictures are resized for it."""
 NEIGHBOURS, ROUNDS = 10, 2
