@@ -237,6 +237,8 @@ def test_a_run_begins_as_another_model_whose_style_codes_its_generator_knows(
     torch.testing.assert_close(tuned.translate(x, x.flip(0)), model.translate(x, x.flip(0)))
     assert not torch.equal(tuned.E.domain_head.weight, model.E.domain_head.weight), "domains are the new folder's"
     assert main(["train", "--preset", "cpu", "--data", str(others), "--out", "x", "--init", str(run / "model")]) == 2
+    with pytest.raises(ValueError, match=r"reads pictures at 64 px, this run at 96: set model\.trunk_side=64"):
+        trained(asked(others, tmp_path / "wider", set={"model.trunk_side": 96}, init=str(run / "model")))
 
 
 def test_alarms_of_frozen_domains_are_measured_once(

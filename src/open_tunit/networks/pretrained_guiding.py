@@ -31,7 +31,7 @@ class PretrainedGuiding(nn.Module):
         *,
         style_dim: int = 128,
         palette_dim: int = 64,
-        side: int = 192,
+        side: int,
         trunk: Backbone | None = None,
     ) -> None:
         super().__init__()

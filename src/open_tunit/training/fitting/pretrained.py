@@ -34,7 +34,7 @@ FLOOR = 0.03
 DIRECTIONS, POWER = 48, 0.5
 """Half-whitened principal directions in which domains are found; 32 to 96 find them as well."""
 RESTARTS = 50
-"""K-means' starts."""
+"""K-means' starts: the best of ten is in some runs a worse one (docs/log.md)."""
 COUNT_DIRECTIONS, COUNT_SIDE = 32, 128
 """Principal directions in which the number of domains is sought, and pixels to which pictures are resized for it."""
 NEIGHBOURS, ROUNDS = 10, 2

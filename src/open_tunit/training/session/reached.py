@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from open_tunit.model import TUNIT
+from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.runs import Run
 from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
@@ -57,6 +58,9 @@ def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str,
 
 def _take_weights(state: State, model: TUNIT, name: str) -> None:
     """Fine-tuning: E and G begin as another model's; a head for another number of domains begins anew."""
+    seen, sees = (E.side if isinstance(E, PretrainedGuiding) else None for E in (model.E, state.E))
+    if seen and sees and seen != sees:  # the heads are fitted to the features at that side
+        raise ValueError(f"{name} reads pictures at {seen} px, this run at {sees}: set model.trunk_side={seen}")
     heads = ("domain_head.", "shape_head.")
     guiding, fresh = model.E.state_dict(), state.E.state_dict()
     for key in {key for key in (*guiding, *fresh) if key.startswith(heads)}:
