@@ -2,6 +2,7 @@
 
     python experiments/guiding.py --species 3 5 8 5:60/20/10/5/5 --seeds 0 1 2 3 4
     python experiments/guiding.py --species 5 --objective mutual_information
+    python experiments/guiding.py --species 5 --seeds 100 --steps 620 --set training.guiding_batch=32
 
 A cell trains E alone with the `cpu` preset and measures, on held-out critters: the domain head's accuracy, before and
 after kNN label propagation; that of k-means on the same shape codes; how often the nearest neighbours' species is right
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fork import parsed
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
@@ -58,15 +60,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=1750)
     parser.add_argument("--objective", default="balanced_prototypes", choices=list(OBJECTIVES))
+    parser.add_argument("--set", nargs="*", default=[], help="settings that differ from the preset's")
     parser.add_argument("--out", type=Path, default=Path("runs/experiments/guiding"))
     arguments = parser.parse_args()
+    settings, changes = OBJECTIVES[arguments.objective]
+    objective = settings | parsed(arguments.set), changes
+    changed = "".join(f"_{word}" for word in arguments.set)
     for species in arguments.species:
         for seed in arguments.seeds:
             name = f"critters_{species.replace(':', '_').replace('/', '-')}"
-            folder = arguments.out / f"{name}_{arguments.objective}_{arguments.steps}_seed{seed}"
+            folder = arguments.out / f"{name}_{arguments.objective}_{arguments.steps}{changed}_seed{seed}"
             if not (folder / "cell.json").exists():
                 print(f"critters:{species}, seed {seed}", flush=True)
-                figures = cell(f"critters:{species}", seed, arguments.steps, OBJECTIVES[arguments.objective], folder)
+                figures = cell(f"critters:{species}", seed, arguments.steps, objective, folder)
                 (folder / "cell.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print("\n".join(table(arguments.out)))
 

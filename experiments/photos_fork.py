@@ -14,7 +14,9 @@ import argparse
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from fork import parsed
@@ -47,9 +49,13 @@ def main() -> None:
     Run(given.out).write_config(config)
     train(config)
     figures = evaluate_run(given.out, asked=Asked(features=given.features, pairs=given.pairs))
-    network = "_" + re.sub(r"\W+", "_", Path(given.features).stem)
-    told = {name: round(figures.get(name, figures.get(name + network, float("nan"))), 3) for name in FIGURES}
-    print(json.dumps({"out": given.out.name, **told}), flush=True)
+    print(json.dumps({"out": given.out.name, **told(figures, given.features)}), flush=True)
+
+
+def told(figures: Mapping[str, Any], features: str) -> dict[str, float]:
+    """FIGURES of metrics.json, those of a network's features under their plain names."""
+    network = "_" + re.sub(r"\W+", "_", Path(features).stem)
+    return {name: round(figures.get(name, figures.get(name + network, float("nan"))), 3) for name in FIGURES}
 
 
 if __name__ == "__main__":

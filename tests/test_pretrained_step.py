@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from small_runs import parameters, same
 
 from open_tunit import TUNIT, Config, losses
+from open_tunit.data import views
 from open_tunit.data.batches import Batches
 from open_tunit.networks.backbone import Backbone
 from open_tunit.networks.projected import ProjectedDiscriminator
@@ -119,6 +120,18 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
     assert terms["features"].item() == pytest.approx(of_features.item(), rel=1e-4)
     moved = {name for name, values in before.items() if not same(getattr(state, name), values)}
     assert moved == {"G", "G_ema", "D"}
+
+
+def test_the_cycle_is_the_source_redrawn_from_its_recoloured_translation() -> None:
+    plan = plan_of(pair_weight=0.0, cycle_weight=5.0)
+    state, source = begun(plan)
+    batch = source.batch(0, 4)
+    assert batch.styles is not None
+    with torch.no_grad():
+        translation = state.G(batch.x_content, batch.styles[batch.permutation])
+        cycled = state.G(views.content_view(translation, batch.translation_numbers), batch.styles)
+    terms = PretrainedStep(plan)(state, batch, plan.phase(0))
+    assert terms["cycle"].item() == pytest.approx(losses.reconstruction(batch.x, cycled).item(), rel=1e-5)
 
 
 def test_features_of_the_reconstruction_pull_g_by_their_weight() -> None:

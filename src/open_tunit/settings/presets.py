@@ -24,7 +24,7 @@ PHOTOS: dict[str, Any] = {
     "training.feature_weight": 10.0,
     "training.reconstruction_weight": 10.0,
     "training.translation_style_weight": 0.0,
-    "training.cycle_weight": 5.0,
+    "training.cycle_weight": 0.0,
     "training.pair_weight": 0.0,
     "data.views.flip": False,
     "data.views.colour": False,
