@@ -56,6 +56,15 @@ def test_singular_vectors_stay_and_their_values_become_one() -> None:
         torch.testing.assert_close(inside, torch.diag_embed(values), atol=1e-9, rtol=0)
 
 
+def test_float32_suffices_for_few_directions_and_for_many_of_all_sizes() -> None:
+    left, right = random(128, 1, 40, count=2)
+    few = left.reshape(1, 128, 40)[:, :, :2] @ right.reshape(1, 40, 128)[:, :2]
+    U, _, Vh = torch.linalg.svd(*random(1, 128, 300, count=1), full_matrices=False)
+    for matrices in (few, U * torch.logspace(0, -8, 128) @ Vh):
+        exact = orthogonalised(matrices.double())
+        assert (orthogonalised(matrices).double() - exact).norm() < 1e-3 * exact.norm()
+
+
 def test_the_size_of_a_gradient_does_not_matter_and_none_moves_nothing() -> None:
     (matrix,) = random(8, 20, count=1)
     torch.testing.assert_close(orthogonalised(1e-4 * matrix[None]), orthogonalised(1e3 * matrix[None]))

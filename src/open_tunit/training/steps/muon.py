@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from open_tunit.device import exact_float32
+
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 """Of the quintic (Jordan 2024): steep at 0, it takes singular values to about .7 to 1.2, not to 1."""
 ITERATIONS = 5
@@ -22,15 +24,30 @@ LARGEST = 10.0
 
 @torch.no_grad()
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Matrices (N, rows, columns) with their singular values near 1: five Newton-Schulz iterations. Zero stays zero."""
+    """Matrices (N, rows, columns) with their singular values near 1: five Newton-Schulz iterations. Zero stays zero.
+
+    An iteration multiplies by a polynomial of the Gram matrix, and its Gram matrix is that one between two such
+    factors. So all but the last product are of the smaller square.
+    """
     wide = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
     x = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST)
-    a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    gram = x @ x.mT
+    factor = product = _quintic(gram)
+    for _ in range(ITERATIONS - 1):
+        gram = factor @ gram @ factor
+        factor = _quintic(gram)
+        product = factor @ product
+    x = product @ x
     found: Tensor = x.mT if matrices.shape[1] > matrices.shape[2] else x
     return found
+
+
+def _quintic(gram: Tensor) -> Tensor:
+    """a + b G + c G^2 of Gram matrices (N, n, n): what takes x to the quintic of its singular values."""
+    a, b, c = COEFFICIENTS
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 class Muon(torch.optim.Adam):
@@ -66,8 +83,9 @@ class Muon(torch.optim.Adam):
             if weight.grad is not None:
                 alike[weight.shape[0], weight[0].numel()].append(weight)
         (group,) = self.param_groups
-        for (rows, columns), weights in alike.items():
-            self._move(weights, group["lr"] * RATE * max(1, rows / columns) ** 0.5)
+        with exact_float32():  # errors of Gram matrices grow a hundredfold and more
+            for (rows, columns), weights in alike.items():
+                self._move(weights, group["lr"] * RATE * max(1, rows / columns) ** 0.5)
         super().step()
 
     def _move(self, weights: list[Tensor], rate: float | Tensor) -> None:
