@@ -67,7 +67,7 @@ def test_what_fits_is_the_small_preset_for_as_long_as_it_needs(monkeypatch: pyte
 
 @pytest.mark.parametrize(("preset", "size", "settings", "words"), [
     ("default", 128, {}, "--set training.batch=16 (about half as much) or --size 64 (about a quarter) needs less"),
-    ("cpu", 32, {}, "--set training.batch=4 --set training.guiding_batch=32 (about half as much) needs less"),
+    ("cpu", 32, {}, "--set training.batch=4 --set training.guiding_batch=16 (about half as much) needs less"),
     ("default", 64, {"training.batch": 2}, "--size 32 (about a quarter) needs less"),
     ("default", 32, {"training.batch": 3}, "it is the smallest"),
 ])  # fmt: skip

@@ -97,7 +97,7 @@ def test_too_little_memory_is_told_with_what_helps(
     assert command.main(words) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
-        "tunit: not enough memory for batches of 4 at 32 px: --set training.batch=2 --set training.guiding_batch=32 "
+        "tunit: not enough memory for batches of 4 at 32 px: --set training.batch=2 --set training.guiding_batch=16 "
         "(about half as much) needs less"
     )
 

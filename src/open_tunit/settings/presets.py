@@ -54,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.guiding_share": 0.27,
         "training.pair_share": 0.56,
         "training.batch": 8,
-        "training.guiding_batch": 64,
+        "training.guiding_batch": 32,
         "training.prototypes_start": 0.85,
         "training.guiding_learning_rate": 0.001,
         "training.joint_guiding_learning_rate": 3e-05,
