@@ -3,7 +3,7 @@
     python experiments/how_many.py critters
     python experiments/how_many.py fruits --folder FRUITS --features NETWORK.ts
 
-Critters: the preset `cpu`, the steps that six minutes of two cores with AVX2 have. Fruits: `photos` on so many
+Critters: the preset `cpu`, about the steps that six minutes of two cores with AVX2 have. Fruits: `photos` on so many
 pictures of FRUITS/train, measured on all of FRUITS/test by a network that is not the model's own. Critters too few for
 pairs train G with D for the time that the pair phase would take. One folder per row; rows that are there are not run
 again. The table is of all rows that exist.
@@ -27,7 +27,7 @@ from open_tunit.rng import rng
 
 GUIDING, PAIRS, JOINT = 370, 1920, 215
 """Steps of the critters' three phases."""
-PAIRED, JOINT_COST = 300, 4
+PAIRED, JOINT_COST = 300, 3
 """Critters from which runs find pairs, and a joint step's time in steps on pairs."""
 PHOTOS_STEPS = 500
 FIGURES = {

@@ -20,6 +20,7 @@ from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fork import parsed
 from photos_fork import FIGURES, told
 from torch import Tensor, nn
 
@@ -81,7 +82,7 @@ class OnFeatures(ProjectedDiscriminator):
 
 
 class OnSome(ProjectedDiscriminator):
-    """Heads of some levels alone."""
+    """Heads of some levels alone; projections mix what is deeper into them."""
 
     heard: tuple[int, ...] = ()
 
@@ -125,7 +126,7 @@ def learned(domains_too: bool) -> Iterator[None]:
 
 
 def learn(E: PretrainedGuiding, batches: Batches, plan: Plan, *, domains_too: bool) -> None:
-    """The paper's objectives of E on features of views: (1 + VIEWS, N, D), computed once.
+    """The paper's objectives of E, at the recipe's weight, on features of views: (1 + VIEWS, N, D), computed once.
 
     The style head begins at the fitted one, the domain head anew. Style codes keep their length.
     """
@@ -191,15 +192,15 @@ def nothing() -> Patch:
 
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
     "preset": ({}, {}, nothing),
-    "no cycle": ({"training.cycle_weight": 0.0}, {}, nothing),
+    "cycle": ({"training.cycle_weight": 5.0}, {}, nothing),
     "no features of the reconstruction": ({"training.feature_weight": 0.0}, {}, nothing),
     "Adam": ({"training.optimizer": "adam"}, {}, nothing),
     "sources in their own colours": ({}, {"content_colour": False}, nothing),
     "no mismatched fakes": ({}, {"mismatched_fakes": False}, nothing),
     "levels not mixed": ({}, {}, lambda: discriminator(OnUnmixed)),
     "features not projected": ({}, {}, lambda: discriminator(OnFeatures)),
-    "the first two levels": ({}, {}, lambda: discriminator(OnFirst)),
-    "the last two levels": ({}, {}, lambda: discriminator(OnLast)),
+    "the first two heads": ({}, {}, lambda: discriminator(OnFirst)),
+    "the last two heads": ({}, {}, lambda: discriminator(OnLast)),
     "half the sources as negatives": ({}, {}, lambda: content(negatives)),
     "sources under an uneven light": ({}, {}, lambda: content(uneven_light)),
     "D sees 128 px": ({}, {}, enlarged),
@@ -217,6 +218,7 @@ def main() -> None:
     parser.add_argument("--features", required=True, help="a network's file, as for tunit evaluate")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--set", nargs="*", default=[], help="settings of every row that differ from the preset's")
     parser.add_argument("--out", type=Path, default=Path("runs/experiments/photos_ablation"))
     given = parser.parse_args()
     for name in given.rows:
@@ -231,7 +233,7 @@ def main() -> None:
 def on_row(
     given: argparse.Namespace, run: Path, overrides: dict[str, Any], changes: dict[str, Any], patch: Any
 ) -> dict[str, float]:
-    overrides = {"training.steps": given.steps, "model.domains": given.domains} | overrides
+    overrides = {"training.steps": given.steps, "model.domains": given.domains} | parsed(given.set) | overrides
     config = Config.preset("photos", data=given.folder, out=str(run), overrides=overrides, report_every=200)
     with patch():
         train(config, recipe=dataclasses.replace(RECIPES[config.recipe], **changes))

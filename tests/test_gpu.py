@@ -20,6 +20,7 @@ from open_tunit.data.batches import Batch, Batches
 from open_tunit.data.views import Numbers
 from open_tunit.training.plan import Plan, Supervision
 from open_tunit.training.steps.graphs import CudaRecorder, Steps
+from open_tunit.training.steps.muon import orthogonalised
 from open_tunit.training.steps.state import NETWORKS, State, new_state
 from open_tunit.training.steps.step import Step
 
@@ -33,6 +34,13 @@ RATE = 2.0**-10
 STILL = {"data.views.affine": False}
 RATES = {"training.guiding_learning_rate": RATE, "training.joint_guiding_learning_rate": RATE}
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def test_muon_computes_in_true_float32_whatever_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    matrices = torch.randn(1, 128, 2, generator=torch.Generator().manual_seed(0)) @ torch.ones(1, 2, 1152)
+    exact = orthogonalised(matrices.double())
+    assert (orthogonalised(matrices.to(GPU)).cpu().double() - exact).norm() < 5e-3 * exact.norm()
 
 
 @pytest.fixture

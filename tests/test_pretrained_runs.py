@@ -41,9 +41,9 @@ TINY = {
     "model.trunk_side": SIDE,
     "model.style_dim": 12, "model.palette_dim": 4, "model.generator_width": 4, "model.style_mlp_width": 8,
     "discriminator.width": 8, "training.batch": 4, "training.pair_steps": 2, "training.pair_weight": 5.0,
-    "training.pair_share": 0.2,
+    "training.pair_share": 0.2, "training.cycle_weight": 5.0,
 }  # fmt: skip
-"""With pairs, which the preset leaves out, so that every part of the recipe is run."""
+"""With pairs and the cycle, which the preset leaves out, so that every part of the recipe is run."""
 
 
 @pytest.fixture(scope="module", autouse=True)

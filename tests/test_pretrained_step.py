@@ -122,16 +122,27 @@ def test_a_joint_step_trains_g_and_d_by_the_loss_at_every_place(
     assert moved == {"G", "G_ema", "D"}
 
 
-def test_the_cycle_is_the_source_redrawn_from_its_recoloured_translation() -> None:
+def test_the_cycle_is_the_source_redrawn_from_its_recoloured_translation_which_it_does_not_train() -> None:
     plan = plan_of(pair_weight=0.0, cycle_weight=5.0)
     state, source = begun(plan)
     batch = source.batch(0, 4)
     assert batch.styles is not None
     with torch.no_grad():
         translation = state.G(batch.x_content, batch.styles[batch.permutation])
-        cycled = state.G(views.content_view(translation, batch.translation_numbers), batch.styles)
-    terms = PretrainedStep(plan)(state, batch, plan.phase(0))
-    assert terms["cycle"].item() == pytest.approx(losses.reconstruction(batch.x, cycled).item(), rel=1e-5)
+    cycled = state.G(views.content_view(translation, batch.translation_numbers), batch.styles)
+    loss = losses.reconstruction(batch.x, cycled)
+    pull = torch.autograd.grad(5.0 * loss, list(state.G.parameters()))
+    moved = []
+    for weight in (0.0, 5.0):
+        plan = plan_of(pair_weight=0.0, cycle_weight=weight)
+        state, source = begun(plan)
+        state.opt_G = torch.optim.SGD(state.G.parameters(), lr=1e-3)
+        terms = PretrainedStep(plan)(state, source.batch(0, 4), plan.phase(0))
+        assert ("cycle" in terms) == (weight > 0)
+        moved.append(torch.cat([p.detach().flatten() for p in state.G.parameters()]))
+    assert terms["cycle"].item() == pytest.approx(loss.item(), rel=1e-5)
+    asked = -1e-3 * torch.cat([g.flatten() for g in pull])
+    torch.testing.assert_close(moved[1] - moved[0], asked, atol=0.02 * asked.abs().max().item(), rtol=0)
 
 
 def test_features_of_the_reconstruction_pull_g_by_their_weight() -> None:

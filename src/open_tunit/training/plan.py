@@ -210,7 +210,7 @@ class Plan:
         return self.training.pair_weight if self.pairs else 0.0
 
     def without_pairs(self) -> Plan:
-        """The plan of a data set in which no pictures are like each other: patches and the cycle stand in for pairs."""
+        """The plan of a data set without like pictures: from scratch, patches and the cycle stand in for pairs."""
         return self.replace({"training.pair_steps": 0})
 
     def penalised(self, phase: Phase) -> bool:
