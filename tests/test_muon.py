@@ -60,9 +60,10 @@ def test_float32_suffices_for_few_directions_and_for_many_of_all_sizes() -> None
     left, right = random(128, 1, 40, count=2)
     few = left.reshape(1, 128, 40)[:, :, :2] @ right.reshape(1, 40, 128)[:, :2]
     U, _, Vh = torch.linalg.svd(*random(1, 128, 300, count=1), full_matrices=False)
-    for matrices in (few, U * torch.logspace(0, -8, 128) @ Vh, torch.ones(1, 128, 1152)):
+    cases = [(few, 1e-3), (U * torch.logspace(0, -8, 128) @ Vh, 1e-3), (torch.ones(1, 128, 1152), 5e-3)]
+    for matrices, share in cases:
         exact = orthogonalised(matrices.double())
-        assert (orthogonalised(matrices).double() - exact).norm() < 5e-3 * exact.norm()
+        assert (orthogonalised(matrices).double() - exact).norm() < share * exact.norm()
 
 
 def test_the_size_of_a_gradient_does_not_matter_and_none_moves_nothing() -> None:
