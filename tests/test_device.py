@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,35 @@ def test_bfloat16_that_a_gpu_emulates_is_not_taken(multiplies: bool, monkeypatch
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: multiplies or including_emulation
     )
     assert use_half("auto", torch.device("cuda")) == multiplies
+
+
+PRECISIONS = """
+import torch
+from open_tunit.device import exact_float32
+from torch import backends
+def told(): return [backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision]
+for as_set in (
+    "backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = True",
+    "torch.set_float32_matmul_precision('high')",
+    "backends.cuda.matmul.fp32_precision = 'ieee'",
+    "backends.cudnn.conv.fp32_precision = 'ieee'",
+    "backends.cuda.matmul.fp32_precision = backends.cudnn.conv.fp32_precision = 'tf32'",
+):
+    exec(as_set)
+    before = told()
+    with exact_float32():
+        print("ieee" in before, *told(), end=" ")
+        torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3))
+    print(told() == before)
+"""
+
+
+def test_true_float32_by_whichever_of_pytorchs_names_it_was_set_before() -> None:
+    """In a process of its own, whose settings they are. A GPU alone multiplies as they say."""
+    told = subprocess.run([sys.executable, "-c", PRECISIONS], check=True, capture_output=True, text=True).stdout
+    cases = [line.split() for line in told.splitlines()]
+    assert [case[0] for case in cases] == ["False", "False", "True", "True", "False"]
+    assert all("tf32" not in case[1:3] and case[3] == "True" for case in cases)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,13 +77,27 @@ def alike(x: Tensor, other: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
-    """Convolutions and matrix products in true float32: on Ampere and newer GPUs they are TF32 by default."""
-    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    """Convolutions and matrix products in true float32: on Ampere and newer GPUs they are TF32 by default.
+
+    PyTorch's two ways of saying so do not mix: the older refuses to be read after a change by the newer.
+    """
+    convolutions: Any = torch.backends.cudnn
+    products: Any = torch.backends.cuda.matmul
+    try:
+        before = convolutions.allow_tf32, products.allow_tf32
+    except RuntimeError:
+        before = convolutions.conv.fp32_precision, products.fp32_precision
+        convolutions.conv.fp32_precision = products.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            convolutions.conv.fp32_precision, products.fp32_precision = before
+        return
+    convolutions.allow_tf32 = products.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+        convolutions.allow_tf32, products.allow_tf32 = before
 
 
 def is_out_of_memory(error: BaseException) -> bool:
