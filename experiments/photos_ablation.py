@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--domains", type=int, default=6)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--minutes", type=float, help="of each row, in place of steps")
     parser.add_argument("--features", required=True, help="a network's file, as for tunit evaluate")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
@@ -234,7 +235,8 @@ def on_row(
     given: argparse.Namespace, run: Path, overrides: dict[str, Any], changes: dict[str, Any], patch: Any
 ) -> dict[str, float]:
     overrides = {"training.steps": given.steps, "model.domains": given.domains} | parsed(given.set) | overrides
-    config = Config.preset("photos", data=given.folder, out=str(run), overrides=overrides, report_every=200)
+    settings = {"overrides": overrides, "minutes": given.minutes, "report_every": 200}
+    config = Config.preset("photos", data=given.folder, out=str(run), **settings)
     with patch():
         train(config, recipe=dataclasses.replace(RECIPES[config.recipe], **changes))
     figures = evaluate_run(run, asked=Asked(features=given.features, pairs=given.pairs))

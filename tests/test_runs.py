@@ -41,6 +41,21 @@ def test_checkpoints_without_a_geometry_moved_continuously() -> None:
         check_same_recipe(paper, PAPER, Path("run"))
 
 
+@pytest.mark.parametrize("part", ["D", "opt_G"])
+def test_a_run_of_other_networks_says_so_and_stays_as_it_is(config: Begin, part: str) -> None:
+    first = config()
+    trained(first)
+    newest = max((Path(first.out) / "checkpoints").glob("*.pt"))
+    values = torch.load(newest, weights_only=True)
+    inner = values[part]["param_groups"] if part == "opt_G" else values[part]
+    inner.append(inner[0]) if isinstance(inner, list) else inner.pop(next(iter(inner)))
+    torch.save(values, newest)
+    before = digests_of(Path(first.out))
+    with pytest.raises(DifferentRunError, match="begun by another version of open-tunit, with other networks"):
+        trained(first)
+    assert digests_of(Path(first.out)) == before
+
+
 @pytest.mark.parametrize(("changed", "named"), [
     ({"seed": 1}, "seed is 0 there and 1 here"),
     ({"set": {"training.learning_rate": 0.25}}, "training.learning_rate is 0.002 there and 0.25 here"),

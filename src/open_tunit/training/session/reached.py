@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from open_tunit.device import is_out_of_memory
 from open_tunit.model import TUNIT
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
-from open_tunit.runs import Run
+from open_tunit.runs import DifferentRunError, Run
 from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
 from open_tunit.training.session.same_run import check_same_recipe
@@ -40,7 +41,8 @@ class Reached:
 def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str, Any] | None, group: Group) -> Reached:
     """The state of a checkpoint; without one the beginning, with the weights of `config.init`.
 
-    Raises DifferentRunError for the checkpoint of another recipe, ValueError for a model of other shapes.
+    Raises DifferentRunError for the checkpoint of another recipe or of other networks, ValueError for a model of other
+    shapes.
     """
     state, init = new_state(plan, device), plan.config.init
     if checkpoint is None:
@@ -52,7 +54,14 @@ def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str,
     group.first(lambda: check_same_recipe(recipe, plan.recipe, run.folder))
     seconds, first_domains = values.pop("seconds"), values.pop("first_domains", None)
     retries, good_step = values.pop("retries", 0), values.pop("good_step", values["step"])
-    state.load_state_dict(values)
+    try:
+        state.load_state_dict(values)
+    except (KeyError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise DifferentRunError(
+            f"{run.folder} was begun by another version of open-tunit, with other networks; name another folder"
+        ) from error
     return Reached(state=state, seconds=seconds, first_domains=first_domains, retries=retries, good_step=good_step)
 
 
