@@ -42,7 +42,7 @@ def train(
         minutes: Time budget; the number of steps is adjusted to the measured speed.
         steps: Length of the run in steps, in place of minutes.
         labels: folders, or a CSV file with columns file,label.
-        init: Model folder to start from, a hub id, or a bundled checkpoint (critters).
+        init: Model folder to start from, a hub id, or a bundled one (critters, fruits).
         seed: Random seed (0).
         device: auto (the GPU if there is one), cpu, cuda, cuda:1, ...
         on_nan: stop (the default), or retry: go back to the last report, with other draws, three times at most.
