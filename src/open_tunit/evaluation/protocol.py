@@ -13,7 +13,7 @@ from torch import Tensor
 from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, open_dataset, same_images, trained_on
 from open_tunit.data.doctor import by_reason
-from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
+from open_tunit.evaluation.features.extractors import OWN_NAME, FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
     INTERVALS,
@@ -27,6 +27,7 @@ from open_tunit.evaluation.figures import (
     names_of,
 )
 from open_tunit.evaluation.ground_truth import answers as truth
+from open_tunit.evaluation.label_probe import add_label_probe
 from open_tunit.evaluation.sampled import sampled_diversities, sampled_translations
 from open_tunit.evaluation.selection import Part, Selection, describe_selection, select_pairs
 from open_tunit.evaluation.translations import (
@@ -197,6 +198,8 @@ def _on_features(
         figures.mean(name("diversity") + "_of_samples", samples.numpy())
         figures.mean(name("diversity") + "_of_domain_references", references.numpy())
 
+    if network.name != OWN_NAME:  # E's features trained G
+        add_label_probe(figures, network, dataset, selection, real, made.features, cache_root)
     for part in (diverse, sampled):
         figures.attempt(part)
     if _is_foreign(model, dataset):

@@ -170,14 +170,19 @@ def nearest_training_images(
     network: FeatureNetwork, dataset: Dataset, selection: Selection, real: Tensor, fake: Tensor, cache_root: Path
 ) -> NearestTraining:
     """Look for held-out images (N, d) and translations (P, d) among the training images of the same data set."""
-    training = dataset.indices("train")
-    if len(training) > MOST_TRAINING:
-        generator = rng(selection.seed, Stream.TRAINING_IMAGES)
-        training = np.sort(generator.permutation(training)[:MOST_TRAINING])
+    training = training_sample(dataset, selection.seed)
     features = real_features(network, dataset, training, cache_root)
     translated, found = nearest(fake, features)
     held_out, _ = nearest(real, features)
     return NearestTraining(len(training), training[found.numpy()], translated.numpy(), held_out.numpy())
+
+
+def training_sample(dataset: Dataset, seed: int) -> NDArray[np.int64]:
+    """Positions of the training images, of at most MOST_TRAINING drawn by the seed."""
+    training = dataset.indices("train")
+    if len(training) > MOST_TRAINING:
+        training = np.sort(rng(seed, Stream.TRAINING_IMAGES).permutation(training)[:MOST_TRAINING])
+    return training
 
 
 def validate(model: TUNIT, dataset: Dataset) -> dict[str, float]:

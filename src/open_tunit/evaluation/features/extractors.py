@@ -23,6 +23,7 @@ from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 
 CHUNK = 32
 OWN, INCEPTION = "own", "inception"
+OWN_NAME = "E"
 RANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "0..255": lambda pixels: pixels,
     "0..1": lambda pixels: pixels / 255,
@@ -106,7 +107,7 @@ def own_features(model: TUNIT) -> FeatureNetwork:
 
     resized = f", to {model.E.side} px" if isinstance(model.E, PretrainedGuiding) else ""
     rule = f"{model.config.size} px as they are, 8 bits, to -1..1{resized}"
-    return FeatureNetwork("E", rule, digest.hexdigest(), run, cached=False)
+    return FeatureNetwork(OWN_NAME, rule, digest.hexdigest(), run, cached=False)
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:
