@@ -2,8 +2,9 @@
 
     python experiments/photos_ablation.py FOLDER --domains 6 --steps 400 --features NETWORK.ts [--rows ROW ...]
 
-One run and one line of figures a row, in --out; rows that are there are not run again. The table at the end is of all
-that exist. Parts that are no setting are changed by putting another in their place for the row.
+With --minutes each has so long, in place of steps. One run and one line of figures a row, in --out; rows that are there
+are not run again. The table at the end is of all that exist. Parts that are no setting are changed by putting another
+in their place for the row.
 """
 
 from __future__ import annotations

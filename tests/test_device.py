@@ -44,6 +44,7 @@ def told(): return [backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp3
 for as_set in (
     "backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = True",
     "torch.set_float32_matmul_precision('high')",
+    "backends.fp32_precision = 'tf32'; torch.set_float32_matmul_precision('medium')",
     "backends.cuda.matmul.fp32_precision = 'ieee'",
     "backends.cudnn.conv.fp32_precision = 'ieee'",
     "backends.cuda.matmul.fp32_precision = backends.cudnn.conv.fp32_precision = 'tf32'",
@@ -61,8 +62,8 @@ def test_true_float32_by_whichever_of_pytorchs_names_it_was_set_before() -> None
     """In a process of its own, whose settings they are. A GPU alone multiplies as they say."""
     told = subprocess.run([sys.executable, "-c", PRECISIONS], check=True, capture_output=True, text=True).stdout
     cases = [line.split() for line in told.splitlines()]
-    assert [case[0] for case in cases] == ["False", "False", "True", "True", "False"]
-    assert all("tf32" not in case[1:3] and case[3] == "True" for case in cases)
+    assert [case[0] for case in cases] == ["False", "False", "False", "True", "True", "False"]
+    assert all(case[1:] == ["ieee", "ieee", "True"] for case in cases)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def halved_folder(picture_folder: Path) -> Path:
     return picture_folder
 
 
-def measured(model: TUNIT, folder: Path, network: str | None, **asked: str) -> dict[str, float]:
+def measured(model: TUNIT, folder: Path, network: str | None, **asked: str) -> dict[str, Any]:
     given = Asked(features=network, pairs=24, **asked)  # type: ignore[arg-type]
     return evaluate(model, str(folder), labels=str(folder.parent / "labels.csv"), asked=given)
 
@@ -101,11 +103,43 @@ def test_by_hand_where_some_are_labelled_wrongly_and_one_not_at_all(halved_folde
 
 def test_not_by_e_itself_nor_on_the_probes_own_pictures_nor_of_one_label(halved_folder: Path, network: str) -> None:
     write_labels(halved_folder, {})
-    for figures in (
-        measured(keeper(), halved_folder, None),
-        measured(keeper(), halved_folder, network, part="train"),
-        measured(keeper(), halved_folder, network, part="all"),
-    ):
+    for asked, note in ((None, ""), ("train", "would be the probe's own"), ("all", "would be the probe's own")):
+        given = {} if asked is None else {"part": asked}
+        figures = measured(keeper(), halved_folder, None if asked is None else network, **given)
         assert not any("label_reached" in name for name in figures)
+        assert any(note in line for line in figures["notes"])
     write_labels(halved_folder, {path.name: "disc" for path in (halved_folder / "train").rglob("*.png")})
-    assert "label_reached_coarse" not in measured(keeper(), halved_folder, network)
+    figures = measured(keeper(), halved_folder, network)
+    assert "label_reached_coarse" not in figures
+    assert any(line.startswith("labels reached: 1 label") for line in figures["notes"])
+
+
+def test_labels_that_the_probe_never_saw_and_copies_of_measured_pictures_do_not_count(
+    halved_folder: Path, network: str
+) -> None:
+    """A kind that test alone has, though numbered between the others, and a copy of it under another's label."""
+    write_labels(halved_folder, {"disc_01.png": "e-other", "disc_03.png": "e-other", "copy.png": "stripe"})
+    before = measured(keeper(), halved_folder, network)
+    shutil.copy(halved_folder / "test/disc/disc_01.png", halved_folder / "train/disc/copy.png")
+    write_labels(halved_folder, {"disc_01.png": "e-other", "disc_03.png": "e-other", "copy.png": "stripe"})
+    figures = measured(keeper(), halved_folder, network)
+    for found in (before, figures):
+        assert [found[name] for name in FIGURES] == [1, 0, 1]
+        assert found["label_probe_images_coarse"] == before["label_probe_images_coarse"]
+
+
+def test_few_labels_among_many_training_pictures_are_all_used(
+    halved_folder: Path, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("open_tunit.evaluation.translations.MOST_TRAINING", 4)
+    dataset = open_dataset(Data(folder=str(halved_folder)), size=32, seed=0)
+    training = [Path(dataset.files[index]).name for index in dataset.indices("train")]
+    kept = {name for kind in ("disc", "stripe") for name in [one for one in training if one.startswith(kind)][:2]}
+    write_labels(halved_folder, {name: "" for name in training if name not in kept})
+    assert measured(keeper(), halved_folder, network)["label_probe_images_coarse"] == 4
+
+
+def test_too_many_labels_are_told(halved_folder: Path, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("open_tunit.evaluation.label_probe.MOST_LABELS", 1)
+    write_labels(halved_folder, {})
+    assert "labels reached: 2 labels; the probe has at most 1" in measured(keeper(), halved_folder, network)["notes"]

@@ -51,7 +51,7 @@ def test_a_run_of_other_networks_says_so_and_stays_as_it_is(config: Begin, part:
     inner.append(inner[0]) if isinstance(inner, list) else inner.pop(next(iter(inner)))
     torch.save(values, newest)
     before = digests_of(Path(first.out))
-    with pytest.raises(DifferentRunError, match="begun by another version of open-tunit, with other networks"):
+    with pytest.raises(DifferentRunError, match="does not fit this run's networks: it is of another version"):
         trained(first)
     assert digests_of(Path(first.out)) == before
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -367,28 +368,28 @@ def test_the_gradient_penalty_may_be_lazy() -> None:
     assert told == [True, False, False, True, False]
 
 
-TF32 = (torch.backends.cudnn, torch.backends.cuda.matmul)
+PLACES: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def _tf32() -> Iterator[None]:
     """Allowed."""
-    before = [place.allow_tf32 for place in TF32]
-    for place in TF32:
-        place.allow_tf32 = True
+    before = [place.fp32_precision for place in PLACES]
+    for place in PLACES:
+        place.fp32_precision = "tf32"
     yield
-    for place, allowed in zip(TF32, before, strict=True):
-        place.allow_tf32 = allowed
+    for place, precision in zip(PLACES, before, strict=True):
+        place.fp32_precision = precision
 
 
 @pytest.mark.usefixtures("_tf32")
 def test_the_gradient_penalty_is_true_float32_where_the_rest_may_be_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU alone multiplies as these say; that they are off within, forward and backward, is seen on any machine."""
-    seen: list[bool] = []
+    seen: list[str] = []
     penalty, backward = losses.r1_penalty, torch.autograd.backward
 
     def look() -> None:
-        seen.extend(place.allow_tf32 for place in TF32)
+        seen.extend(place.fp32_precision for place in PLACES)
 
     def spied(*given: Tensor) -> Tensor:
         look()
@@ -404,8 +405,8 @@ def test_the_gradient_penalty_is_true_float32_where_the_rest_may_be_tf32(monkeyp
     state, step = fresh(plan), Step(plan)
     domains = torch.zeros(COUNT, dtype=torch.int64)
     step._penalised(state, a_batch(), domains, domains)
-    assert seen == [False] * 4
-    assert all(place.allow_tf32 for place in TF32)
+    assert seen == ["ieee"] * 4
+    assert [place.fp32_precision for place in PLACES] == ["tf32"] * 2
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu"])

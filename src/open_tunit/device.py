@@ -79,25 +79,16 @@ def alike(x: Tensor, other: Tensor) -> Tensor:
 def exact_float32() -> Iterator[None]:
     """Convolutions and matrix products in true float32: on Ampere and newer GPUs they are TF32 by default.
 
-    PyTorch's two ways of saying so do not mix: the older refuses to be read after a change by the newer.
+    By PyTorch's newer names: the older, `allow_tf32`, cannot be read after them, and leave what they do not name.
     """
-    convolutions: Any = torch.backends.cudnn
+    cudnn: Any = torch.backends.cudnn
     products: Any = torch.backends.cuda.matmul
-    try:
-        before = convolutions.allow_tf32, products.allow_tf32
-    except RuntimeError:
-        before = convolutions.conv.fp32_precision, products.fp32_precision
-        convolutions.conv.fp32_precision = products.fp32_precision = "ieee"
-        try:
-            yield
-        finally:
-            convolutions.conv.fp32_precision, products.fp32_precision = before
-        return
-    convolutions.allow_tf32 = products.allow_tf32 = False
+    before = cudnn.conv.fp32_precision, products.fp32_precision
+    cudnn.conv.fp32_precision = products.fp32_precision = "ieee"
     try:
         yield
     finally:
-        convolutions.allow_tf32, products.allow_tf32 = before
+        cudnn.conv.fp32_precision, products.fp32_precision = before
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from open_tunit.data.cache import default_cache_root
 from open_tunit.data.dataset import Dataset, open_dataset, same_images, trained_on
 from open_tunit.data.doctor import by_reason
-from open_tunit.evaluation.features.extractors import OWN_NAME, FeatureNetwork, open_features
+from open_tunit.evaluation.features.extractors import FeatureNetwork, open_features
 from open_tunit.evaluation.features.feature_cache import real_features
 from open_tunit.evaluation.figures import (
     INTERVALS,
@@ -182,8 +182,8 @@ def _on_features(
     """The figures in feature space."""
     assert made.features is not None
     real = real_features(network, dataset, selection.images, cache_root)
-    add_feature_figures(figures, network, real, made.features, selection, groups)
-    name = names_of(network)
+    fake, name = made.features, names_of(network)
+    add_feature_figures(figures, network, real, fake, selection, groups)
 
     def diverse() -> None:
         translated, given = diversities(model, dataset, selection, encoded, network, real)
@@ -198,9 +198,11 @@ def _on_features(
         figures.mean(name("diversity") + "_of_samples", samples.numpy())
         figures.mean(name("diversity") + "_of_domain_references", references.numpy())
 
-    if network.name != OWN_NAME:  # E's features trained G
-        add_label_probe(figures, network, dataset, selection, real, made.features, cache_root)
-    for part in (diverse, sampled):
+    def labelled() -> None:
+        if not network.own:  # those features trained G
+            add_label_probe(figures, network, dataset, selection, real, fake, cache_root)
+
+    for part in (labelled, diverse, sampled):
         figures.attempt(part)
     if _is_foreign(model, dataset):
         figures.notes += [FOREIGN] if selection.part == "all" else [FOREIGN, UNSEEN]

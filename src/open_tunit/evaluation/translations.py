@@ -7,6 +7,7 @@ between large passing ones would leave holes that the memory grows by.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -177,9 +178,11 @@ def nearest_training_images(
     return NearestTraining(len(training), training[found.numpy()], translated.numpy(), held_out.numpy())
 
 
-def training_sample(dataset: Dataset, seed: int) -> NDArray[np.int64]:
-    """Positions of the training images, of at most MOST_TRAINING drawn by the seed."""
-    training = dataset.indices("train")
+def training_sample(
+    dataset: Dataset, seed: int, of: Callable[[np.int64], bool | np.bool_] = lambda index: True
+) -> NDArray[np.int64]:
+    """Positions of the training images that `of` says so of, of at most MOST_TRAINING drawn by the seed; ascending."""
+    training = np.array([index for index in dataset.indices("train") if of(index)], np.int64)
     if len(training) > MOST_TRAINING:
         training = np.sort(rng(seed, Stream.TRAINING_IMAGES).permutation(training)[:MOST_TRAINING])
     return training

@@ -23,7 +23,6 @@ from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 
 CHUNK = 32
 OWN, INCEPTION = "own", "inception"
-OWN_NAME = "E"
 RANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "0..255": lambda pixels: pixels,
     "0..1": lambda pixels: pixels / 255,
@@ -46,13 +45,13 @@ class FeatureNetwork:
     """SHA-256 of its weights, or of the file they came in."""
     run: Callable[[Tensor], Tensor]
     """Pixels (N, 3, S, S), whole numbers 0 to 255 as float32, to features (N, d)."""
-    cached: bool = True
-    """Whether features of real images are worth keeping on disk."""
+    own: bool = False
+    """Whether it is E itself, whose features are not kept on disk."""
 
     @property
     def slug(self) -> str:
         """The name, fit for the name of a figure."""
-        return re.sub(r"\W+", "_", self.name)
+        return slug(self.name)
 
     @property
     def is_inception(self) -> bool:
@@ -64,6 +63,11 @@ class FeatureNetwork:
         """Float images (N, 3, S, S) in [-1, 1], rounded to 8 bits as a saved file is, to float32 (N, d) on the CPU."""
         pixels = images.add(1).mul(127.5).round().clamp(0, 255)
         return torch.cat([self.run(part).float().cpu() for part in pixels.split(CHUNK)])
+
+
+def slug(name: str) -> str:
+    """A network's name, as it ends the names of its figures."""
+    return re.sub(r"\W+", "_", name)
 
 
 def open_features(
@@ -107,7 +111,7 @@ def own_features(model: TUNIT) -> FeatureNetwork:
 
     resized = f", to {model.E.side} px" if isinstance(model.E, PretrainedGuiding) else ""
     rule = f"{model.config.size} px as they are, 8 bits, to -1..1{resized}"
-    return FeatureNetwork(OWN_NAME, rule, digest.hexdigest(), run, cached=False)
+    return FeatureNetwork("E", rule, digest.hexdigest(), run, own=True)
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

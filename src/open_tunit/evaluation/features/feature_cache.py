@@ -40,7 +40,7 @@ def real_features(network: FeatureNetwork, dataset: Dataset, indices: NDArray[np
     The key is made of the network, its resizing rule and the pixels. A damaged entry is computed again, with a
     warning; a cache that cannot be written is not used.
     """
-    if not network.cached:
+    if network.own:
         return _computed(network, dataset, indices)
     path = cache_root / "features" / f"{_key(network, dataset, indices)}.safetensors"
     kept = read_kept(path, WHAT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from open_tunit.evaluation.features.extractors import slug
+
 LEAST_SHOWN, MOST_SHOWN, LEAST_WHOLE = 1e-3, 1e4, 999.5
 
 TRUTH, DOMAINS, OWN, FEATURES = "Against the truth", "Domains", "Translations, measured by E", "In feature space"
@@ -101,7 +103,7 @@ CURVES = {
 def present(figures: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, str]]]:
     """The groups with the figures that are there, by their full names (some end in the feature network's)."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
-    suffix = "_" + "".join(c if c.isalnum() else "_" for c in figures["protocol"]["features"])
+    suffix = "_" + slug(figures["protocol"]["features"])
     for group, words in GROUPS.items():
         rows: dict[str, tuple[str, str]] = {}
         for name, text in words.items():

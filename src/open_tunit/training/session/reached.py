@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from open_tunit.device import is_out_of_memory
 from open_tunit.model import TUNIT
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.runs import DifferentRunError, Run
@@ -16,6 +15,9 @@ from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
 from open_tunit.training.session.same_run import check_same_recipe
 from open_tunit.training.steps.state import State, alter, new_state
+
+OTHER_SHAPES = "loading state_dict"
+"""In PyTorch's message where names or shapes are others."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -54,15 +56,21 @@ def reached(run: Run, plan: Plan, device: torch.device, checkpoint: Mapping[str,
     group.first(lambda: check_same_recipe(recipe, plan.recipe, run.folder))
     seconds, first_domains = values.pop("seconds"), values.pop("first_domains", None)
     retries, good_step = values.pop("retries", 0), values.pop("good_step", values["step"])
+    with group.alike_errors(DifferentRunError):
+        _take_state(state, values, run)
+    return Reached(state=state, seconds=seconds, first_domains=first_domains, retries=retries, good_step=good_step)
+
+
+def _take_state(state: State, values: dict[str, Any], run: Run) -> None:
     try:
         state.load_state_dict(values)
     except (KeyError, RuntimeError, ValueError) as error:
-        if is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and OTHER_SHAPES not in str(error):
             raise
         raise DifferentRunError(
-            f"{run.folder} was begun by another version of open-tunit, with other networks; name another folder"
+            f"the checkpoint of {run.folder} does not fit this run's networks: it is of another version of open-tunit, "
+            "or damaged; name another folder for a new run"
         ) from error
-    return Reached(state=state, seconds=seconds, first_domains=first_domains, retries=retries, good_step=good_step)
 
 
 def _take_weights(state: State, model: TUNIT, name: str) -> None:
