@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from open_tunit.evaluation.features.extractors import FeatureNetwork
+from open_tunit.evaluation.figures import names_of
 from open_tunit.evaluation.report import captions
 from open_tunit.evaluation.run import evaluate_run
 
@@ -23,6 +26,13 @@ def test_every_loss_has_a_name_for_its_curve(tiny_run: Path) -> None:
 @pytest.mark.parametrize(("value", "said"), [(0.08241, "0.0824"), (66.2, "66.2"), (999.7, "1000"), (1043.2, "1043")])
 def test_numbers_beside_a_curve_have_no_exponent(value: float, said: str) -> None:
     assert captions.short(value) == said
+
+
+def test_figures_of_a_network_of_any_name_are_shown() -> None:
+    network = FeatureNetwork("net--v2 (1).ts", "", "", run=torch.nn.Identity())
+    name = names_of(network)("label_reached")
+    shown = captions.present({"protocol": {"features": network.name}, name: 1.0})
+    assert [list(rows) for rows in shown.values()] == [[name]]
 
 
 def test_the_report_of_a_run_stands_alone(tiny_run: Path) -> None:
