@@ -37,7 +37,7 @@ FIGURES = {
     },
     "fruits": {
         "labels": "pseudo_label_accuracy", "Fréchet": "frechet_distance", "by domain": "mean_frechet_distance",
-        "domain reached": "domain_reached", "nearest": "nearest_training_ratio",
+        "domain reached": "domain_reached", "fruit reached": "label_reached", "nearest": "nearest_training_ratio",
     },
 }  # fmt: skip
 
