@@ -241,6 +241,12 @@ def test_a_set_too_small_for_a_test_part_has_no_held_out_figures(
     assert "not held out" in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_run_before_its_first_report_has_no_model_to_measure(tiny_run: Path) -> None:
+    shutil.rmtree(tiny_run / "model")
+    with pytest.raises(FileNotFoundError, match="has no model yet: its first report, or its end, writes one"):
+        evaluate_run(tiny_run)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is not a run: it has no config\.yaml"):
         evaluate_run(tmp_path)

@@ -83,6 +83,10 @@ def _run_of(run: Path, data: str | None, weights: str) -> tuple[Config | None, P
             raise FileNotFoundError(
                 f"{run} has no {runs.BEST}/: it was trained without validate_every, or without validation images"
             )
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{run} has no model yet: its first report, or its end, writes one; go on with the same command"
+            )
         return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)), folder
     if not (run / CONFIG).is_file():
         raise FileNotFoundError(f"{run} is not a run: it has no {runs.CONFIG}")
