@@ -22,6 +22,7 @@ from open_tunit import Config
 from open_tunit.runs import DifferentRunError
 from open_tunit.settings.recipes import OURS, PAPER
 from open_tunit.training.session.same_run import check_same_recipe
+from open_tunit.training.steps.state import State
 
 
 def test_a_checkpoints_recipe_is_the_one_asked_for() -> None:
@@ -54,6 +55,18 @@ def test_a_run_of_other_networks_says_so_and_stays_as_it_is(config: Begin, part:
     with pytest.raises(DifferentRunError, match="does not fit this run's networks: it is of another version"):
         trained(first)
     assert digests_of(Path(first.out)) == before
+
+
+def test_a_failing_device_is_not_taken_for_another_version(config: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = config()
+    trained(first)
+
+    def failing(self: State, values: dict[str, Any]) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(State, "load_state_dict", failing)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trained(first)
 
 
 @pytest.mark.parametrize(("changed", "named"), [
