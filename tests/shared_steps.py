@@ -63,7 +63,8 @@ def plan_of(case: Case) -> Plan:
     """E alone for two steps, pairs for two, and then all, with R1 at every other step where it is lazy."""
     if case.preset == "photos":
         overrides = {"model.generator_width": 4, "model.style_mlp_width": 16, "discriminator.width": 8}
-        overrides |= {"training.batch": 2, "training.pair_steps": 1, "training.cycle_weight": 5.0}
+        overrides |= {"training.batch": 2, "training.pair_steps": 1, "training.pair_weight": 5.0}
+        overrides |= {"training.cycle_weight": 5.0}
         config = Config.preset(
             "photos", data="photos", out="run", size=32, domains=DOMAINS, steps=20, overrides=overrides
         )

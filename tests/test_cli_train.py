@@ -211,6 +211,22 @@ def test_the_preset_where_none_is_named(
     assert _chosen(monkeypatch, *words) == "default"
 
 
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_setting_that_the_recipe_does_not_read_is_refused(
+    capsys: Capture, picture_folder: Path, tmp_path: Path, from_file: bool
+) -> None:
+    words: list[str | Path] = ["--data", picture_folder, "--out", tmp_path / "run"]
+    if from_file:
+        (tmp_path / "given.yaml").write_text(Config.preset("paper", data="photos", out="run").to_yaml())
+        words += ["--config", tmp_path / "given.yaml"]
+    else:
+        words += ["--preset", "paper"]
+    assert tunit("train", *words, "--set", "training.pair_weight=2") == USER_ERROR
+    said = capsys.readouterr().err
+    assert "--set training.pair_weight has no effect in recipe paper; leave it out" in said
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("answer", "begins"), [("y", True), ("", False), (EOFError(), False)])
 def test_a_terminal_is_asked_before_days_of_training(
     picture_folder: Path,

@@ -17,7 +17,7 @@ def test_two_runs_side_by_side(tiny_run: Path, tmp_path: Path) -> None:
     other.mkdir()
     with pytest.raises(FileNotFoundError, match=r"has no metrics\.json; run `tunit evaluate .*other` first"):
         compare_runs(tiny_run, other)
-    changed = json.loads((tiny_run / "metrics.json").read_text())
+    first, changed = (json.loads((tiny_run / "metrics.json").read_text()) for _ in range(2))
     changed["reconstruction_error"] += 0.25
     (other / "metrics.json").write_text(json.dumps(changed))
     rows, warnings = compare_runs(tiny_run, other)
@@ -37,6 +37,17 @@ def test_two_runs_side_by_side(tiny_run: Path, tmp_path: Path) -> None:
     (other / "metrics.json").write_text(json.dumps(changed))
     expected = f"the images differ, by their fingerprints: {folder} and the same images elsewhere"
     assert expected in compare_runs(tiny_run, other)[1]
+
+    del changed["protocol"]["fingerprint"], first["protocol"]["fingerprint"]
+    for ours, theirs, told in (("a", "b", True), ("a", "a", False), (None, "b", False), ("a", ..., False)):
+        changed["protocol"]["labels_fingerprint"], first["protocol"]["labels_fingerprint"] = ours, theirs
+        if theirs is ...:
+            del first["protocol"]["labels_fingerprint"]
+        (other / "metrics.json").write_text(json.dumps(changed))
+        (tiny_run / "metrics.json").write_text(json.dumps(first))
+        said = compare_runs(tiny_run, other)[1]
+        assert any(line.startswith("the labels differ") for line in said) == told
+        assert not any("fingerprint" in line for line in said)
     for wrong in ("{", "[]", "{}"):
         (other / "metrics.json").write_text(wrong)
         with pytest.raises(ValueError, match=r"is not JSON|states no protocol"):

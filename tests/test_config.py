@@ -165,7 +165,7 @@ def test_paths_that_are_here_become_absolute(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "folders").mkdir()
-    for given in ("photos", str(tmp_path / "photos")):
+    for given in ("photos", str(tmp_path / "photos"), "photos/../photos", str(tmp_path / "folders" / ".." / "photos")):
         placed = preset(data=given).replace({"data.labels": "folders", "init": "user/name"}).placed()
         assert (placed.data.folder, placed.data.labels, placed.init) == (
             str(tmp_path / "photos"), "folders", "user/name",

@@ -30,6 +30,7 @@ from open_tunit.media.images import from_uint8
 from open_tunit.networks.backbone import Backbone
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding, resized
+from open_tunit.settings.recipes import RECIPES, without_effect
 from open_tunit.training import distillation
 from open_tunit.training.fitting import pretrained
 from open_tunit.training.reports import alarms
@@ -44,6 +45,10 @@ TINY = {
     "training.pair_share": 0.2, "training.cycle_weight": 5.0,
 }  # fmt: skip
 """With pairs and the cycle, which the preset leaves out, so that every part of the recipe is run."""
+AS_THE_PRESET = {"training.pair_steps": None, "training.pair_share": 0.0, "training.pair_weight": 0.0} | {
+    "training.cycle_weight": 0.0
+}
+BOTH = pytest.mark.parametrize("parts", [{}, AS_THE_PRESET], ids=["with pairs and the cycle", "as the preset"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,8 +162,15 @@ def test_a_run_goes_through_its_phases_and_sorts_the_kinds(run: Path, model: TUN
     assert model.sample_styles(0, 3).std(dim=0).min() > 0
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(pictures: Path, run: Path, tmp_path: Path) -> None:
-    config = asked(pictures, tmp_path / "run", set={"validate_every": 1})
+@BOTH
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    pictures: Path, run: Path, tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    config = asked(pictures, tmp_path / "run", set={"validate_every": 1} | parts)
+    if parts:
+        run = tmp_path / "unstopped"
+        trained(config.replace({"out": str(run)}), evaluator=validate)
+        assert [line["phase"] for line in lines(run)] == ["joint", "joint"]
 
     class Stopped(Exception):
         pass
@@ -198,12 +210,17 @@ def _stopping_at(step: int, stop: Any) -> Any:
     return take
 
 
-def test_minutes_are_turned_into_steps(pictures: Path, tmp_path: Path) -> None:
+@BOTH
+def test_minutes_are_turned_into_steps(pictures: Path, tmp_path: Path, parts: dict[str, Any]) -> None:
     ticks = iter(range(10**6))
-    said = trained(asked(pictures, tmp_path / "run", minutes=1.0, report_every=None), clock=lambda: next(ticks) * 0.5)
+    config = asked(pictures, tmp_path / "run", set=parts, minutes=1.0, report_every=None)
+    said = trained(config, clock=lambda: next(ticks) * 0.5)
     assert "timing a few steps" in said
     stored = Config.from_yaml((tmp_path / "run" / "config.yaml").read_text())
-    assert 0 < (stored.training.pair_steps or 0) < stored.training.steps
+    if parts:
+        assert not stored.training.pair_steps
+    else:
+        assert 0 < (stored.training.pair_steps or 0) < stored.training.steps
     assert stored.training.joint_start == 0
     assert lines(tmp_path / "run")[-1]["step"] == stored.training.steps
 
@@ -311,6 +328,9 @@ def test_the_hub_gets_all_that_it_needs(run: Path, model: TUNIT, files: list[Pat
         again = TUNIT.from_pretrained(tmp_path / "staged")
     x = model.squares(files)
     assert torch.equal(again.translate(x, x.roll(1, 0)), model.translate(x, x.roll(1, 0)))
+    card = (tmp_path / "staged" / "README.md").read_text(encoding="utf-8")
+    assert "EfficientNet-Lite0" in card
+    assert "under the Apache License 2.0" in card
 
 
 def test_half_precision_on_disk_and_in_computing(model: TUNIT, files: list[Path], tmp_path: Path) -> None:
@@ -322,6 +342,35 @@ def test_half_precision_on_disk_and_in_computing(model: TUNIT, files: list[Path]
     half.in_bfloat16 = True
     assert (half.translate(x, x.roll(1, 0)) - model.translate(x, x.roll(1, 0))).abs().mean() < 0.05
     assert half.style(x).dtype == torch.float32
+
+
+def test_a_run_in_bfloat16_is_near_one_in_float32(pictures: Path, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        trained(asked(pictures, tmp_path / precision, set=AS_THE_PRESET | {"precision": precision}))
+    single, half = (lines(tmp_path / precision) for precision in ("float32", "bfloat16"))
+    for name in ("loss/d_real", "loss/d_fake", "loss/g_adversarial", "loss/reconstruction", "loss/features"):
+        ours, theirs = [line[name] for line in half], [line[name] for line in single]
+        assert ours != theirs, name
+        assert ours == pytest.approx(theirs, rel=0.05, abs=0.02), name
+
+
+def test_settings_without_effect_change_nothing(pictures: Path, tmp_path: Path) -> None:
+    others = {
+        "model.guiding_width": 5, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 3,
+        "discriminator.max_width": 9, "training.joint_start": 2, "training.guiding_share": 0.7,
+        "training.guiding_batch": 3, "training.prototypes_start": 0.2, "training.guiding_weight": 2.0,
+        "training.translation_style_weight": 3.0, "training.translation_domain_weight": 4.0,
+        "training.patch_weight": 5.0, "training.patch_full_steps": 1, "training.r1_weight": 6.0,
+        "training.r1_every": 3, "training.temperature": 0.5, "training.queue": 2,
+        "training.guiding_learning_rate": 0.1, "training.joint_guiding_learning_rate": 0.2,
+        "training.joint_guiding_full_steps": 1,
+    }  # fmt: skip
+    assert set(others) == without_effect(RECIPES["pretrained"])
+    for out, changed in (("as it is", {}), ("changed", others)):
+        trained(asked(pictures, tmp_path / out, set=AS_THE_PRESET | changed))
+    first, second = (torch.load(tmp_path / out / "checkpoints/00000004.pt") for out in ("as it is", "changed"))
+    for network in ("E_ema", "G", "D"):
+        assert all(torch.equal(value, second[network][key]) for key, value in first[network].items())
 
 
 def test_the_number_of_domains_is_found_in_the_trunks_features(pictures: Path, tmp_path: Path) -> None:

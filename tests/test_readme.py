@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TINY_PHOTOS = (
     "--size 32 --domains 2 --steps 3 --set model.style_dim=12 --set model.palette_dim=4 --set model.generator_width=4 "
-    "--set discriminator.width=8 --set training.batch=4 --set training.pair_steps=1"
+    "--set discriminator.width=8 --set training.batch=4"
 )
 
 

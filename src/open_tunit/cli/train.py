@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import tyro
 
 from open_tunit.cli.usual_preset import shapes_of, usual_preset
 from open_tunit.settings.config import Config
+from open_tunit.settings.recipes import RECIPES, RecipeName, without_effect
 from open_tunit.terminal import leads
 
 
@@ -56,11 +58,13 @@ def train(
     given |= {"on_nan": on_nan}
     if domains is not None:
         given |= {"auto_domains": domains == "auto", "model.domains": None if domains == "auto" else domains}
-    overrides = shapes_of(init) | _not_none(given) | _assignments(set)
+    chosen_settings = _assignments(set)
+    overrides = shapes_of(init) | _not_none(given) | chosen_settings
     if config is not None:
         asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
         asked = _from_preset(preset or usual_preset(data, out, init), data, out, minutes, steps, overrides)
+    _check_effect(asked.recipe, chosen_settings)
     from open_tunit.device import keep_freed_memory
 
     keep_freed_memory()
@@ -104,6 +108,11 @@ def _from_file(path: Path, data: str, out: str, minutes: float | None, steps: in
     budget = {} if minutes is None and steps is None else {"minutes": minutes}
     given = {"data.folder": data or None, "out": out or None, "training.steps": steps}
     return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)).replace(_not_none(given) | budget)
+
+
+def _check_effect(recipe: RecipeName, names: Iterable[str]) -> None:
+    for name in without_effect(RECIPES[recipe]).intersection(names):
+        raise ValueError(f"--set {name} has no effect in recipe {recipe}; leave it out")
 
 
 def _not_none(values: dict[str, Any]) -> dict[str, Any]:

@@ -219,4 +219,6 @@ def _critters_species(folder: str) -> int:
 def _absolute(path: str) -> str:
     place = Path(path).expanduser()
     here = place.exists() or (path.endswith(".tar") and not is_url(path))
-    return str(place.absolute()) if here and not is_critters(path) else path
+    if not here or is_critters(path):
+        return path
+    return str(place.resolve() if ".." in place.parts else place.absolute())

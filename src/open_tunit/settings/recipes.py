@@ -112,3 +112,23 @@ PRETRAINED = dataclasses.replace(
 """Photographs: EfficientNet-Lite0 as E's trunk, and a projected discriminator (Sauer et al. 2021) on its features."""
 RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, PRETRAINED)}
 RecipeName = Literal["paper", "ours", "pretrained"]
+
+_OF_A_TRAINED_E = frozenset(
+    {
+        "model.guiding_width", "model.guiding_depths", "model.projection_dim", "discriminator.max_width",
+        "training.joint_start", "training.guiding_share", "training.guiding_batch", "training.prototypes_start",
+        "training.guiding_weight", "training.translation_style_weight", "training.translation_domain_weight",
+        "training.patch_weight", "training.patch_full_steps", "training.r1_weight", "training.r1_every",
+        "training.temperature", "training.queue", "training.guiding_learning_rate",
+        "training.joint_guiding_learning_rate", "training.joint_guiding_full_steps",
+    }
+)  # fmt: skip
+_OF_PAIRS = frozenset({"training.pair_steps", "training.pair_share", "training.pair_weight"})
+_OF_A_FROZEN_TRUNK = frozenset({"model.trunk_side", "training.feature_weight"})
+
+
+def without_effect(recipe: Recipe) -> frozenset[str]:
+    """Dotted names of the settings that change nothing in a run of the recipe."""
+    if recipe.pretrained:
+        return _OF_A_TRAINED_E
+    return _OF_A_FROZEN_TRUNK if recipe.pairs else _OF_A_FROZEN_TRUNK | _OF_PAIRS

@@ -40,7 +40,8 @@ def write_report(
         images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
     figures, model = evaluation.figures, evaluation.model.config
     protocol = figures["protocol"]
-    title = f"{Path(protocol['data']).name or protocol['data']}: {model.domains} domains at {model.size}\u00a0px"
+    data = Path(protocol["data"]).resolve().name or protocol["data"]
+    title = f"{data}: {model.domains} domains at {model.size}\u00a0px"
     subtitle = (
         f"Measured on {names.measured_on(figures)} and {protocol['pairs']} translations"
         f"{_trained(evaluation.model.about)}."

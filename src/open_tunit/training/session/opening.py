@@ -18,7 +18,7 @@ from open_tunit.device import use_half
 from open_tunit.model_files.places import WEIGHTS, model_folder
 from open_tunit.runs import Run
 from open_tunit.settings.config import SIZES, Config
-from open_tunit.settings.recipes import Recipe
+from open_tunit.settings.recipes import RECIPES, Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.distributed.group import Group
 from open_tunit.training.pacing.budget import FEW_STEPS, fitted_to_minutes
@@ -28,6 +28,7 @@ from open_tunit.training.plan import Plan, make_plan
 from open_tunit.training.session.alike import check_alike
 from open_tunit.training.session.same_run import check_same_run, extended
 from open_tunit.training.session.set_sizes import comparison
+from open_tunit.training.steps.state import check_weights
 
 MOST_TOLD = 12
 """Lines on the files of the folder that a session begins with."""
@@ -58,9 +59,11 @@ def open_run(
 ) -> Opening:
     """Open the data, resolve the plan, and time a few steps; prints what the user should know, and the estimate.
 
-    Raises what reading images and settings raises, DifferentRunError where the folder holds another run, ValueError
-    where the processes of `group` differ in images, settings or code, and what steps raise.
+    Raises ValueError for a pretrained network that is not installed, what reading images and settings raises,
+    DifferentRunError where the folder holds another run, ValueError where the processes of `group` differ in images,
+    settings or code, and what steps raise.
     """
+    group.each(lambda: check_weights(recipe or RECIPES[config.recipe]))
     stored = group.first(lambda: runs.stored_config(Path(config.out)))
     dataset = group.once_per_machine(lambda: _open(config, console))
     examination, found = _examined(dataset, config, group)

@@ -17,6 +17,7 @@ from open_tunit.networks.guides import Guide, guiding_network
 from open_tunit.networks.guiding import GuidingNetwork
 from open_tunit.networks.pretrained_guiding import PretrainedGuiding
 from open_tunit.networks.projected import ProjectedDiscriminator
+from open_tunit.settings.recipes import Recipe
 from open_tunit.training.distributed.group import Group
 from open_tunit.training.plan import Plan
 from open_tunit.training.steps.descent import NotFiniteError
@@ -111,6 +112,12 @@ def alter(state: State, group: Group, change: Callable[[], Result]) -> Result:
     if not group.leads:
         state.load_state_dict(values)
     return result
+
+
+def check_weights(recipe: Recipe) -> None:
+    """Raises ValueError where `new_state` of such a recipe would miss the weights of its pretrained network."""
+    if recipe.pretrained:
+        load_backbone()
 
 
 def new_state(plan: Plan, device: torch.device, dtype: torch.dtype = torch.float32) -> State:
