@@ -4,7 +4,8 @@
     python experiments/pairs.py --folder photos/ --size 64
 
 Critters of a development seed with their true species as domains: for each pair of different species, the similarity
-and whether it agrees in each content level. Of a folder whose first level are the domains: the similarities alone.
+and whether it agrees in each content level, and the seconds that the table took. Of a folder whose first level are the
+domains: the similarities alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,9 @@ def main() -> None:
     pixels = np.stack([critters.draw(critter, arguments.size) for critter in drawn])
     for count in arguments.counts:
         species = torch.tensor([critter.species for critter in drawn[:count]])
+        begun = time.perf_counter()
         pairs, similarity, other = between(pixels[:count], species, SPECIES)
-        print(f"{count} critters: {quantiles(similarity)}")
+        print(f"{count} critters, {time.perf_counter() - begun:.1f} s: {quantiles(similarity)}")
         for name in critters.CONTENT_LEVELS:
             levels = torch.tensor([dataclasses.asdict(critter.content)[name] for critter in drawn[:count]])
             agrees = (levels[pairs.table] == levels[:, None])[other]

@@ -48,7 +48,12 @@ def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixt
     ("train --data a --out b --minutes soon", "--minutes is 'soon'; expected a number"),
     ("evaluate --compare a", "--compare is 'a'; expected {PATH PATH}"),
     ("evaluate x --part most", "--part is 'most'; expected test or val or "),
-    ("evaluate x --pears 3", "unrecognized options: --pears, 3; tunit evaluate --help"),
+    ("evaluate x --pears 3", "--pears is no option (did you mean --pairs?); tunit evaluate --help says what there is"),
+    ("train --domain=6 --data a", "--domain is no option (did you mean --domains?); "),
+    ("train --dry_runs", "--dry-runs is no option (did you mean --dry-run?); "),
+    ("evaluate x --zzz 3", "--zzz is no option; "),
+    ("translate --domain 1 --out o --domain=2", "--domain is given 2 times and taken once; take all; "),
+    ("evaluate x --data a --data=b", "--data is given 2 times and taken once; name a folder of both; "),
     ("evaluate x y", "unrecognized options: y; "),
     ("evaluate x --pairs", "missing value for argument '--pairs'"),
     ("translate", "missing from tunit translate: --source PATH --out PATH; "),
@@ -57,6 +62,18 @@ def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixt
 ])  # fmt: skip
 def test_one_line(capsys: pytest.CaptureFixture[str], line: str, expected: str) -> None:
     assert _said(capsys, line).startswith(expected)
+
+
+def test_files_where_one_is_taken(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")]
+    for file in files:
+        file.touch()
+    said = _said(capsys, f"translate --source {' '.join(map(str, files))} --domain 1 --out o")
+    assert said.startswith(f"3 files where an option takes one, {files[1]} the second; name their folder; ")
+
+
+def test_settings_may_be_given_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "batch is 1" in _said(capsys, "train --preset cpu --data a --out b --set seed=3 --set training.batch=1")
 
 
 def test_a_narrow_terminal_changes_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

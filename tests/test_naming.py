@@ -75,7 +75,7 @@ def test_no_such_domain(tmp_path: Path, word: int | str) -> None:
         ("cat:\n", "cat is None"),
         ("cat: [1, 1]\n", "cat names a domain twice"),
         ("cat: [0, 1]\ndog: 1\n", "domain 1 is both cat and dog"),
-        ("cat: 0\ncat: 1\n", "'cat' is given twice"),
+        ("cat: 0\ncat: 1\n", "'cat' is given twice in line 1"),
         ("no: 0\n", "False is no name"),
         ("3: 0\n", "3 is no name"),
         ("'3': 0\n", "'3' is another domain's number"),

@@ -391,8 +391,11 @@ def test_the_number_of_domains_is_found_in_the_trunks_features(pictures: Path, t
     assert len(dataset.indices("train")) > 30
 
 
-def test_a_run_is_distilled_on_its_own_images(run: Path, model: TUNIT, tmp_path: Path) -> None:
+def test_a_run_is_distilled_on_its_own_images(
+    run: Path, model: TUNIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["distil", "--model", str(run), "--out", str(tmp_path / "small"), "--steps", "2"]) == 0
+    assert "warning: the small model draws other styles" in capsys.readouterr().out
     small = TUNIT.from_pretrained(tmp_path / "small")
     assert small.about["distilled"]["images"] == 9  # one to validate, eight to test
     assert small.about["data"] == model.about["data"]

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from open_tunit.data.cache import Store, build_store, forget_pages
+from open_tunit.data.scan import check_outside
 from open_tunit.files import write_atomic, write_text_atomic
 from open_tunit.media import images
 from open_tunit.model import TUNIT
@@ -51,6 +52,7 @@ def sort_folder(
     where `out` holds one of these files already, and what opening the folder raises.
     """
     data, out = Path(data), Path(out)
+    check_outside(out, data)
     table, sheets = out / TABLE, [f"{model.naming.label(k)}.png" for k in sorted(set(model.naming.heads))]
     for name in (TABLE, NAMES, *sheets, *MAPS.values()):
         if (out / name).exists():

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from open_tunit.data.dataset import Dataset
     from open_tunit.model import TUNIT
 
+LEAST_AGREEMENT, LEAST_R_SQUARED = 0.9, 0.5
+"""Of a small model that still stands for the first one."""
+
 
 def distil(
     model: Path,
@@ -61,6 +64,10 @@ def distil(
         f"R squared of {lost['adain_r_squared']:.3f}; translations differ by {lost['translation_difference']:.1f} "
         "of 255 levels in the mean"
     )
+    if lost["domain_agreement"] < LEAST_AGREEMENT or lost["adain_r_squared"] < LEAST_R_SQUARED:
+        print(
+            "warning: the small model draws other styles than the first one; --minutes give it more time to learn them"
+        )
     before, after = ((place / WEIGHTS).stat().st_size / 1e6 for place in (folder, out))
     print(f"model: {out}   weights: {after:.1f} MB, before {before:.1f} MB")
 

@@ -16,23 +16,27 @@ LEFT_OUT = 1
 """Exit code where a picture is not used."""
 
 
-def doctor(folder: Annotated[Path, tyro.conf.Positional], size: int = 128, out: Path | None = None) -> int:
+def doctor(folder: Annotated[Path, tyro.conf.Positional], size: int | None = None, out: Path | None = None) -> int:
     """Check a folder before training: which files are used, converted or left out, and why; changes nothing in it.
 
     Exit code 0: every picture is used; 1: some are left out; 2: there is nothing to check.
 
     Args:
         folder: Folder of images (any nesting).
-        size: Side of the images that training would use, in pixels; smaller pictures are reported.
+        size: Side of the images that training would use, in pixels (that of the preset that tunit train takes unnamed);
+            smaller pictures are reported.
         out: JSON file for what became of each file; on the terminal counts and the first names are reported.
     """
     from rich.console import Console
 
+    from open_tunit.cli.usual_preset import of_folders
     from open_tunit.data.doctor import findings, save_manifest
+    from open_tunit.settings.presets import PRESETS
     from open_tunit.terminal import print_line
 
     if out is not None and (out.exists() or not out.parent.is_dir()):
         raise ValueError(f"{out} exists already; name another file" if out.exists() else f"{out.parent} is no folder")
+    size = PRESETS[of_folders()]["model.size"] if size is None else size
     if size < 1:
         raise ValueError(f"--size is {size}; expected 1 pixel or more")
     examination = _examined(folder, size)

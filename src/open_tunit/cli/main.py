@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return parse(words, COMMANDS, DESCRIPTION)() or 0
     except KeyboardInterrupt as signal:
         if leads():
-            print("interrupted; the same command resumes from the last checkpoint", file=sys.stderr)
+            saved = "; the same command resumes from the last checkpoint" if hasattr(signal, "exit_code") else ""
+            print(f"interrupted{saved}", file=sys.stderr)
         return getattr(signal, "exit_code", INTERRUPTED)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0], "eval")

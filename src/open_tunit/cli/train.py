@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from open_tunit.cli.usual_preset import shapes_of, usual_preset
-from open_tunit.settings.config import Config
+from open_tunit.settings.config import Config, is_critters
 from open_tunit.settings.recipes import RECIPES, RecipeName, without_effect
 from open_tunit.terminal import leads
 
@@ -64,6 +64,8 @@ def train(
         asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
         asked = _from_preset(preset or usual_preset(data, out, init), data, out, minutes, steps, overrides)
+        if not (domains or labels or init or "model.domains" in chosen_settings or is_critters(data)):
+            _tell_domains(asked)
     _check_effect(asked.recipe, chosen_settings)
     from open_tunit.device import keep_freed_memory
 
@@ -108,6 +110,14 @@ def _from_file(path: Path, data: str, out: str, minutes: float | None, steps: in
     budget = {} if minutes is None and steps is None else {"minutes": minutes}
     given = {"data.folder": data or None, "out": out or None, "training.steps": steps}
     return Config.from_yaml(path.read_text(encoding="utf-8"), name=str(path)).replace(_not_none(given) | budget)
+
+
+def _tell_domains(asked: Config) -> None:
+    from open_tunit.runs import stored_config
+
+    if leads() and stored_config(Path(asked.out)) is None:
+        ways = "--domains takes another" if asked.recipe == "paper" else "--domains takes another, or auto"
+        print(f"{asked.model.domains} domains, as preset {asked.preset_name} has; {ways}")
 
 
 def _check_effect(recipe: RecipeName, names: Iterable[str]) -> None:

@@ -25,9 +25,16 @@ def usual_preset(data: str, out: str = "", init: str | None = None) -> str:
         return "cpu"
     if is_installed():
         print("preset photos, as none was named (docs/own-folder.md)")
-        return "photos"
-    print(f"preset cpu, as none was named; photographs need --preset photos: {HOW_TO_INSTALL}")
-    return "cpu"
+    else:
+        print(f"preset cpu, as none was named; photographs need --preset photos: {HOW_TO_INSTALL}")
+    return of_folders()
+
+
+def of_folders() -> str:
+    """The usual preset for a new run on a folder."""
+    from open_tunit.networks.backbone import is_installed
+
+    return "photos" if is_installed() else "cpu"
 
 
 def shapes_of(init: str | None) -> dict[str, Any]:

@@ -52,6 +52,17 @@ def scan(
     return tuple(sorted(found.files))
 
 
+def check_outside(out: str | os.PathLike[str], *folders: str | os.PathLike[str] | None) -> None:
+    """Raise ValueError where `out` is, or lies in, one of the folders, and `scan` would take what is written there."""
+    place = Path(out).resolve()
+    for folder in folders:
+        if folder is None or not Path(folder).is_dir() or not place.is_relative_to(Path(folder).resolve()):
+            continue
+        between = place.relative_to(Path(folder).resolve()).parts
+        if not any(part.startswith(".") or part in SIDECARS for part in between):
+            raise ValueError(f"{out} lies in {folder}, whose pictures are read; name one outside")
+
+
 def content_hash(path: str | os.PathLike[str]) -> str:
     """SHA-256 of the file's bytes, in hexadecimal. Raises OSError when it cannot be read."""
     with open(path, "rb") as file:

@@ -15,6 +15,7 @@ from torch import Tensor
 from open_tunit.device import alike, in_float64
 from open_tunit.files import write_text_atomic
 from open_tunit.model_files.places import NAMES
+from open_tunit.settings.config import yaml_reason
 from open_tunit.settings.conversion import ConfigError, require
 
 LONGEST_NAME = 60
@@ -148,7 +149,7 @@ def read_naming(folder: str | os.PathLike[str], count: int, labels: Sequence[str
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())[:160]}") from error
+        raise ConfigError(f"{path} is not valid YAML: {yaml_reason(error)[:160]}") from error
     if values is None:
         return Naming.plain(count, labels)
     require(isinstance(values, dict), f"{path} holds {type(values).__name__}; expected lines of NAME: NUMBER")

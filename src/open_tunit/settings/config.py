@@ -199,10 +199,15 @@ def read_mapping(text: str, name: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{name} is not valid YAML: {yaml_reason(error)}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name} holds {type(values).__name__}, expected a mapping of settings")
     return values
+
+
+def yaml_reason(error: Exception) -> str:
+    """What PyYAML says, in one line; a text that was given to it has no name to tell."""
+    return " ".join(str(error).replace('in "<unicode string>", line', "in line").split())
 
 
 def is_critters(folder: str) -> bool:

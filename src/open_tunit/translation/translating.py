@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from open_tunit.data.scan import check_outside
 from open_tunit.media.pictures import Mask
 from open_tunit.media.video import FILMS, ffmpeg, is_film
 from open_tunit.model import TUNIT
@@ -113,6 +114,7 @@ def translate_files(
         seed=seed,
     )
     walk = strengths(strength, colours)
+    check_outside(out, source, reference, among)
     failed: list[ValueError | OSError] = []
     names = {path: name for name, path in named_files(Path(source), FILMS, left_out=failed.append)}
     work = work_for(model, names, Path(out), asked, strength=walk, whole=whole, mask=mask, failed=failed.append)

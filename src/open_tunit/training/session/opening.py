@@ -13,7 +13,7 @@ from open_tunit import runs
 from open_tunit.data.batches import Batches
 from open_tunit.data.dataset import Dataset, for_training, open_dataset
 from open_tunit.data.doctor import Examination, Finding, by_reason, examined, findings
-from open_tunit.data.scan import FILE_MANAGERS, NO_PICTURE, content_hash
+from open_tunit.data.scan import FILE_MANAGERS, NO_PICTURE, check_outside, content_hash
 from open_tunit.device import use_half
 from open_tunit.model_files.places import WEIGHTS, model_folder
 from open_tunit.runs import Run
@@ -65,6 +65,8 @@ def open_run(
     """
     group.each(lambda: check_weights(recipe or RECIPES[config.recipe]))
     stored = group.first(lambda: runs.stored_config(Path(config.out)))
+    if stored is None:
+        check_outside(config.out, config.data.folder)
     dataset = group.once_per_machine(lambda: _open(config, console))
     examination, found = _examined(dataset, config, group)
     _tell(found, console)
@@ -93,6 +95,8 @@ def open_run(
         plan = _counted_out(plan, batches, half, console, clock, group)
     expected = None
     if done < plan.steps:
+        if plan.config.minutes is None:
+            print_line(console, "timing a few steps")
         expected = estimate(plan, batches, done=done, spent=spent, half=half, clock=clock, group=group)
         print_line(console, f"estimated {expected.time()}")
     return Opening(
