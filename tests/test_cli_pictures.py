@@ -41,6 +41,51 @@ def test_pictures_of_any_mode_and_shape(tmp_path: Path, model: Path, mode: str) 
         assert (drawn.mode, drawn.size) == ("RGB", (61, 37))
 
 
+def test_a_picture_that_is_not_square_is_told(capsys: Capture, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name, size in (("broken", None), ("square", (40, 40)), ("wide", (60, 40)), ("wider", (80, 40))):
+        path = tmp_path / "a" / f"{name}.png"
+        Image.new("RGB", size, "red").save(path) if size else path.write_bytes(b"no picture")
+    wide, words = tmp_path / "a" / "wide.png", ("--model", model, "--domain", 1)
+    told = f"{wide} is not square: its middle square was redrawn; --whole redraws all of it"
+    cases = (
+        (tmp_path / "a", (), True),
+        (wide, (), True),
+        (wide, ("--whole",), False),
+        (wide, ("--mask", wide), False),
+        (tmp_path / "a" / "square.png", (), False),
+    )
+    for number, (source, more, expected) in enumerate(cases):
+        assert _main("translate", "--source", source, *words, "--out", tmp_path / f"o{number}", *more) == 0
+        assert (told in capsys.readouterr().out.splitlines()) == expected, (source, more)
+
+
+@pytest.mark.parametrize("out", ["a", "a/b", "a/../a/b", "link/c"])
+def test_results_among_the_pictures_that_are_read_are_refused(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path, picture_folder: Path, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(picture_folder, "a")
+    Path("link").symlink_to("a")
+    source = sorted(Path("a").rglob("*.png"))[0]
+    before = sorted(Path("a").rglob("*"))
+    for words in (
+        ("translate", "--model", model, "--source", "a", "--domain", 1, "--out", out),
+        ("translate", "--model", model, "--source", source, "--reference", "a", "--out", out),
+        ("domains", "--model", model, "--data", "a", "--out", out),
+        ("train", "--preset", "cpu", "--data", "a", "--steps", 2, "--out", out),
+    ):
+        said = (
+            f"{out} lies in {tmp_path / 'a' if words[0] == 'train' else 'a'}, whose pictures are read; name one outside"
+        )
+        if words[0] == "train" and out == "a":
+            said = "a is not empty and holds no run; name another folder"
+        assert _refused(capsys, *words) == f"tunit: {said}"
+    assert sorted(Path("a").rglob("*")) == before
+    assert _main("translate", "--model", model, "--source", source, "--domain", 1, "--out", "a/.hidden") == 0
+    assert _main("translate", "--model", model, "--source", "a", "--domain", 1, "--out", "a/.hidden/more") == 0
+
+
 def test_transparency_is_kept(tmp_path: Path, model: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (37, 61, 4), dtype=np.uint8)
     Image.fromarray(colours).save(tmp_path / "source.png")

@@ -14,6 +14,9 @@ from open_tunit.urls import is_url
 if TYPE_CHECKING:
     from open_tunit.translation.references import Asked
 
+OBLONG, LOOKED_AT = 1.1, 20
+"""Long side over short side; pictures of a folder that are looked at."""
+
 
 def translate(
     source: Annotated[str, tyro.conf.arg(metavar="PATH")],
@@ -101,8 +104,28 @@ def translate(
     for line in dict.fromkeys(map(str, done.left_out)):
         print(f"warning: {line}")
     print(f"{done.count} translation{'s' * (done.count != 1)} {'in' if Path(out).is_dir() else 'as'} {out}")
+    oblong = None if whole or mask else _oblong(Path(source))
+    if oblong is not None:
+        print(f"{oblong} is not square: its middle square was redrawn; --whole redraws all of it")
     if damaged := [error for error in done.left_out if isinstance(error, DamagedFilm)]:
         raise damaged[-1]
+
+
+def _oblong(source: Path) -> Path | None:
+    """The first of the folder's first pictures, or the picture, that is longer one way."""
+    from PIL import Image
+
+    from open_tunit.media.video import FILMS
+    from open_tunit.translation.results import named_files
+
+    for _, path in named_files(source, FILMS)[:LOOKED_AT]:
+        try:
+            with Image.open(path) as picture:
+                if max(picture.size) > OBLONG * min(picture.size):
+                    return path
+        except (OSError, ValueError, Image.DecompressionBombError):  # films, and what was left out with its reason
+            continue
+    return None
 
 
 def _check_local(source: str, out: str, shards: bool) -> None:
