@@ -16,22 +16,25 @@ def for_scripts(studio: Studio, ending: str) -> None:
     """The named endpoints; they have no place on the page, and end in `ending`."""
     with gr.Row(visible=False):
         source, reference = picture(label="source"), picture(label="reference")
-        domain, strength = gr.Number(label="domain", precision=0), gr.Number(1, label="strength")
+        domain, strength = gr.Textbox(None, label="domain"), gr.Number(1, label="strength")
         seed = gr.Number(0, label="seed", precision=0)
         whole, mask = gr.Checkbox(False, label="whole"), picture(label="mask")
         colours = gr.Dropdown(["source", "reference"], value=None, label="colours")
         output = gr.Image(format="png", label="translation")
 
+        def numbered(domain: str | None) -> int | None:
+            return studio.model.naming.number(domain) if domain else None
+
         def translate(
-            source: str | None, reference: str | None = None, domain: int | None = None, strength: float = 1.0
+            source: str | None, reference: str | None = None, domain: str | None = None, strength: float = 1.0
         ) -> Image.Image:
-            """Redraw the source after the reference, or in a domain's typical style."""
-            return studio.translate(source, reference, domain, strength)
+            """Redraw the source after the reference, or in the typical style of a domain, its number or name."""
+            return studio.translate(source, reference, numbered(domain), strength)
 
         def translate_with_options(
             source: str | None,
             reference: str | None = None,
-            domain: int | None = None,
+            domain: str | None = None,
             strength: float = 1.0,
             colours: Colours | None = None,
             whole: bool = False,
@@ -39,11 +42,12 @@ def for_scripts(studio: Studio, ending: str) -> None:
         ) -> Image.Image:
             """As /translate; the colours are the source's or the reference's, and white of the mask is redrawn."""
             painted = None if mask is None else read_mask(check_upload(mask))
-            return studio.translate(source, reference, domain, strength, colours, whole, painted)
+            return studio.translate(source, reference, numbered(domain), strength, colours, whole, painted)
 
-        def sample(source: str | None, domain: int | None = None, seed: int = 0, strength: float = 1.0) -> Image.Image:
+        def sample(source: str | None, domain: str | None = None, seed: int = 0, strength: float = 1.0) -> Image.Image:
             """Redraw the source in a style sampled from a domain."""
-            drawn = None if domain is None else Sample(domain, seed, 0)
+            number = numbered(domain)
+            drawn = None if number is None else Sample(number, seed, 0)
             return studio.translate(source, None, None, strength, sample=drawn)
 
         for answer, asked in (
@@ -75,7 +79,7 @@ path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="{sample}")  
 ```
 
 `path` is a PNG of the source's shape. The arguments of `{translate}` are source, reference, domain and strength (0 to
-1); a domain goes before a reference. `/translate_with_options{ending}` has three more: colours (`"source"` or
+1); a domain, its number or its name, goes before a reference. `/translate_with_options{ending}` has three more: colours (`"source"` or
 `"reference"`), whole (`True` for all of the picture) and mask (a picture, white where the source is redrawn). Those of
 `{sample}` are source, domain, seed and strength. What cannot be comes back as an `AppError` with a sentence.
 """
