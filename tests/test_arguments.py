@@ -44,9 +44,9 @@ def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(("line", "expected"), [
     ("evaluate x --pairs 1.5", "--pairs is '1.5'; expected a whole number"),
-    ("train --data a --out b --domains some", "--domains is 'some'; expected a whole number or {auto}"),
+    ("train --data a --out b --domains some", "--domains is 'some'; expected a whole number or auto"),
     ("train --data a --out b --minutes soon", "--minutes is 'soon'; expected a number"),
-    ("evaluate --compare a", "--compare is 'a'; expected {PATH PATH}"),
+    ("evaluate --compare a", "--compare is 'a'; expected PATH PATH"),
     ("evaluate x --part most", "--part is 'most'; expected test or val or "),
     ("evaluate x --pears 3", "--pears is no option (did you mean --pairs?); tunit evaluate --help says what there is"),
     ("train --domain=6 --data a", "--domain is no option (did you mean --domains?); "),

@@ -103,5 +103,5 @@ def _reason(box: str) -> str:
     wrong = re.fullmatch(r"Error parsing (\S+): .*?('.*').*", text)
     if wrong is None:
         return text[:1].lower() + text[1:]
-    kinds = usage[1].split(maxsplit=1)[-1].split("|")
-    return f"{wrong[1]} is {wrong[2]}; expected {' or '.join(KINDS.get(kind, kind) for kind in kinds if kind != NONE)}"
+    kinds = [kind for kind in usage[1].split(maxsplit=1)[-1].split("|") if kind != NONE]
+    return f"{wrong[1]} is {wrong[2]}; expected {' or '.join(KINDS.get(kind, kind.strip('{}')) for kind in kinds)}"
