@@ -54,6 +54,10 @@ def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixt
     ("evaluate x --zzz 3", "--zzz is no option; "),
     ("translate --domain 1 --out o --domain=2", "--domain is given 2 times and taken once; take all; "),
     ("evaluate x --data a --data=b", "--data is given 2 times and taken once; name a folder of both; "),
+    ("translate --source a --out o --source b", "--source is given 2 times and taken once; name a folder; "),
+    ("translate --reference a --out o --reference b", "--reference is given 2 times and taken once; name a folder; "),
+    ("interpolate --domain 1 --domain 2", "--domain is given 2 times and taken once; name all after one --domain; "),
+    ("evaluate --ru x", "--ru is no option; "),
     ("evaluate x y", "unrecognized options: y; "),
     ("evaluate x --pairs", "missing value for argument '--pairs'"),
     ("translate", "missing from tunit translate: --source PATH --out PATH; "),
@@ -69,7 +73,11 @@ def test_files_where_one_is_taken(capsys: pytest.CaptureFixture[str], tmp_path: 
     for file in files:
         file.touch()
     said = _said(capsys, f"translate --source {' '.join(map(str, files))} --domain 1 --out o")
-    assert said.startswith(f"3 files where an option takes one, {files[1]} the second; name their folder; ")
+    assert said.startswith(f"{files[1]} is one file too many; name a folder where there are several; ")
+    (tmp_path / "other").mkdir()
+    a, b, _ = files
+    for line in (f"translate --source {a} --reference {b} --out o oops", f"evaluate {a} {tmp_path / 'other'}"):
+        assert _said(capsys, line).startswith(f"unrecognized options: {line.rsplit(maxsplit=1)[1]}; ")
 
 
 def test_settings_may_be_given_again(capsys: pytest.CaptureFixture[str]) -> None:

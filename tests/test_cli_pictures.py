@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def test_pictures_of_any_mode_and_shape(tmp_path: Path, model: Path, mode: str) 
 
 def test_a_picture_that_is_not_square_is_told(capsys: Capture, tmp_path: Path, model: Path) -> None:
     (tmp_path / "a").mkdir()
-    for name, size in (("broken", None), ("square", (40, 40)), ("wide", (60, 40)), ("wider", (80, 40))):
-        path = tmp_path / "a" / f"{name}.png"
-        Image.new("RGB", size, "red").save(path) if size else path.write_bytes(b"no picture")
+    for name, size in (("square", (40, 40)), ("wide", (50, 40)), ("wider", (80, 40))):
+        Image.new("RGB", size, "red").save(tmp_path / "a" / f"{name}.png")
+    (tmp_path / "a" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "a" / "cut.png").write_bytes((tmp_path / "a" / "wider.png").read_bytes()[:-30])
     wide, words = tmp_path / "a" / "wide.png", ("--model", model, "--domain", 1)
     told = f"{wide} is not square: its middle square was redrawn; --whole redraws all of it"
     cases = (
@@ -58,6 +60,10 @@ def test_a_picture_that_is_not_square_is_told(capsys: Capture, tmp_path: Path, m
     for number, (source, more, expected) in enumerate(cases):
         assert _main("translate", "--source", source, *words, "--out", tmp_path / f"o{number}", *more) == 0
         assert (told in capsys.readouterr().out.splitlines()) == expected, (source, more)
+    padded = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(padded | {"fit": "pad"}))
+    assert _main("translate", "--source", wide, *words, "--out", tmp_path / "padded") == 0
+    assert "is not square" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("out", ["a", "a/b", "a/../a/b", "link/c"])
@@ -72,6 +78,22 @@ def test_results_among_the_pictures_that_are_read_are_refused(
     for words in (
         ("translate", "--model", model, "--source", "a", "--domain", 1, "--out", out),
         ("translate", "--model", model, "--source", source, "--reference", "a", "--out", out),
+        (
+            "translate",
+            "--model",
+            model,
+            "--source",
+            source,
+            "--reference",
+            source,
+            "--neighbours",
+            1,
+            "--among",
+            "a",
+            "--out",
+            out,
+        ),
+        ("interpolate", "--model", model, "--source", "a", "--domain", 0, 1, "--out", f"{out}/b.gif"),
         ("domains", "--model", model, "--data", "a", "--out", out),
         ("train", "--preset", "cpu", "--data", "a", "--steps", 2, "--out", out),
     ):
@@ -80,8 +102,16 @@ def test_results_among_the_pictures_that_are_read_are_refused(
         )
         if words[0] == "train" and out == "a":
             said = "a is not empty and holds no run; name another folder"
+        if words[0] == "interpolate":
+            said = f"{out}/b.gif lies in a, whose pictures are read; name one outside"
         assert _refused(capsys, *words) == f"tunit: {said}"
     assert sorted(Path("a").rglob("*")) == before
+    (tmp_path / "elsewhere").mkdir()
+    Path("a/linked").symlink_to(tmp_path / "elsewhere")
+    words = ("translate", "--model", model, "--source", "a", "--domain", 1)
+    assert "lies in a, whose pictures" in _refused(capsys, *words, "--out", "a/linked/b")
+    assert "lies in a, whose pictures" in _refused(capsys, *words, "--out", "elsewhere/../link/b")
+    assert _main("translate", "--model", model, "--source", source, "--domain", 1, "--out", "a/@eaDir/b") == 0
     assert _main("translate", "--model", model, "--source", source, "--domain", 1, "--out", "a/.hidden") == 0
     assert _main("translate", "--model", model, "--source", "a", "--domain", 1, "--out", "a/.hidden/more") == 0
 

@@ -158,6 +158,7 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert tunit(*words) == 0
     said = capsys.readouterr().out.splitlines()
     rows = dict(line.split(maxsplit=1) for line in said)
+    assert "timing a few steps" in said
     assert rows["images"].startswith("24 (21 train, ")
     assert rows["images"].endswith("; 1 files are left out")
     assert rows["size"] == "32 px, batches of 4"
@@ -225,6 +226,39 @@ def test_a_setting_that_the_recipe_does_not_read_is_refused(
     said = capsys.readouterr().err
     assert "--set training.pair_weight has no effect in recipe paper; leave it out" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("more", "told"), [
+    ((), True),
+    (("--set", "training.batch=4"), True),
+    (("--domains", 3), False),
+    (("--domains", "auto"), False),
+    (("--set", "model.domains=3"), False),
+    (("--set", "auto_domains=true"), False),
+    (("--labels", "folders"), False),
+    (("--set", "data.labels=folders"), False),
+])  # fmt: skip
+def test_the_number_of_domains_is_told_where_it_is_the_presets(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, more: tuple[str | int, ...], told: bool
+) -> None:
+    line = "5 domains, as preset cpu has; --domains takes another, or auto"
+    _chosen(monkeypatch, "--preset", "cpu", "--data", tmp_path, "--out", tmp_path / "run", *more)
+    assert (line in capsys.readouterr().out.splitlines()) == told
+    _chosen(monkeypatch, "--preset", "cpu", "--data", "critters:5", "--out", tmp_path / "run", *more)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(Config.preset("cpu", data="a", out="b").to_yaml(), encoding="utf-8")
+    _chosen(monkeypatch, "--preset", "cpu", "--data", tmp_path, "--out", tmp_path / "run", *more)
+    assert line not in capsys.readouterr().out
+
+
+def test_a_run_of_before_goes_on_with_settings_that_are_refused_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = ("--preset", "cpu", "--data", tmp_path, "--out", tmp_path / "run", "--set", "training.feature_weight=3")
+    assert tunit("train", *words) == USER_ERROR
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(Config.preset("cpu", data="a", out="b").to_yaml(), encoding="utf-8")
+    assert _chosen(monkeypatch, *words) == "cpu"
 
 
 @pytest.mark.parametrize(("answer", "begins"), [("y", True), ("", False), (EOFError(), False)])

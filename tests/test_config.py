@@ -17,6 +17,7 @@ from open_tunit.settings.config import (
     ConfigError,
     Model,
     Training,
+    called,
     model_from_dict,
 )
 from open_tunit.settings.recipes import RECIPES
@@ -171,6 +172,15 @@ def test_paths_that_are_here_become_absolute(monkeypatch: pytest.MonkeyPatch, tm
             str(tmp_path / "photos"), "folders", "user/name",
         )  # fmt: skip
     assert preset(data="critters:3").placed().data.folder == "critters:3"
+
+
+def test_what_a_folder_is_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "x").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("photos")
+    monkeypatch.chdir(tmp_path / "photos")
+    assert [called(name) for name in (".", "x/..", "../photos", "../link", "critters:5", "/")] == [
+        "photos", "photos", "photos", "link", "critters:5", "/",
+    ]  # fmt: skip
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [

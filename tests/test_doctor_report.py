@@ -33,6 +33,20 @@ def test_a_folder_all_of_which_is_used(photos: Path, capsys: pytest.CaptureFixtu
     assert said.err == ""
 
 
+@pytest.mark.parametrize(("installed", "side"), [(True, 64), (False, 32)])
+def test_small_is_what_is_smaller_than_the_usual_presets_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, installed: bool, side: int
+) -> None:
+    monkeypatch.setattr("open_tunit.networks.backbone.is_installed", lambda: installed)
+    for size in (side - 2, side, side + 2):
+        picture(size, (size, size)).save(tmp_path / f"{size}.png")
+    assert main(["doctor", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"smaller than {side} px" in said
+    assert f"{side - 2}.png" in said
+    assert f"{side}.png" not in said
+
+
 def test_what_is_left_out_gives_exit_code_1(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "cut.png").write_bytes(encoded(picture(4), "PNG")[:300])
     (photos / "._cut.png").write_bytes(b"x")

@@ -146,7 +146,7 @@ def test_a_script_gets_the_models_translation(server: Server) -> None:
     client = _client(server)
     assert np.array_equal(_ask(client, server.source, server.reference), server.expected)
     expected = server.model.translate(server.source, domain=1, strength=0.5)
-    for domain in (1, server.model.naming.names[1]):
+    for domain in (1, "1", "1.0", server.model.naming.names[1]):
         assert np.array_equal(_ask(client, server.source, None, domain, 0.5), np.asarray(expected))
 
 
@@ -284,6 +284,7 @@ def test_a_script_reads_sentences(server: Server, tmp_path: Path) -> None:
         ((server.source, None), "There is no reference"),
         ((server.source, None, 7, 1.0), "this model has domains 0 to 2"),
         ((server.source, server.reference, None, 3.0), "strength is 3.0"),
+        ((server.source, None, "", 1.0), "There is no reference"),
         ((server.source, None, "lemon", 1.0), "domain is lemon; this model has domains 0 to "),
     ):
         with pytest.raises(AppError, match=said):

@@ -357,7 +357,7 @@ def test_a_run_in_bfloat16_is_near_one_in_float32(pictures: Path, tmp_path: Path
 def test_settings_without_effect_change_nothing(pictures: Path, tmp_path: Path) -> None:
     others = {
         "model.guiding_width": 5, "model.guiding_depths": [1, 1, 1, 1, 1], "model.projection_dim": 3,
-        "discriminator.max_width": 9, "training.joint_start": 2, "training.guiding_share": 0.7,
+        "data.views.domain_colour": False, "training.joint_start": 2, "training.guiding_share": 0.7,
         "training.guiding_batch": 3, "training.prototypes_start": 0.2, "training.guiding_weight": 2.0,
         "training.translation_style_weight": 3.0, "training.translation_domain_weight": 4.0,
         "training.patch_weight": 5.0, "training.patch_full_steps": 1, "training.r1_weight": 6.0,
@@ -395,7 +395,13 @@ def test_a_run_is_distilled_on_its_own_images(
     run: Path, model: TUNIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["distil", "--model", str(run), "--out", str(tmp_path / "small"), "--steps", "2"]) == 0
-    assert "warning: the small model draws other styles" in capsys.readouterr().out
+    warning = "warning: the small model draws other styles"
+    assert warning in capsys.readouterr().out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("open_tunit.cli.distil.LEAST_AGREEMENT", 0.0)
+        patch.setattr("open_tunit.cli.distil.LEAST_R_SQUARED", -1e9)
+        assert main(["distil", "--model", str(run), "--out", str(tmp_path / "again"), "--steps", "2"]) == 0
+    assert warning not in capsys.readouterr().out
     small = TUNIT.from_pretrained(tmp_path / "small")
     assert small.about["distilled"]["images"] == 9  # one to validate, eight to test
     assert small.about["data"] == model.about["data"]

@@ -63,6 +63,9 @@ def test_a_folder_is_measured_the_same_twice(split_folder: Path) -> None:
     assert not any("left out" in note for note in figures["notes"])
     with_labels = evaluate(model, str(split_folder), labels="folders", seed=3)
     assert 0.5 <= with_labels["pseudo_label_accuracy"] <= 1
+    assert "labels_fingerprint" not in figures["protocol"]
+    known = open_dataset(Data(folder=str(split_folder), labels="folders"), size=32, seed=3)
+    assert with_labels["protocol"]["labels_fingerprint"] == known.labels_fingerprint
     assert {"adjusted_rand_index", "normalized_mutual_information", "purity", "style_neighbour_accuracy"} <= set(
         with_labels
     )

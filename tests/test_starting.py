@@ -83,6 +83,7 @@ def test_settings_without_effect_change_nothing(picture_folder: Path, tmp_path: 
     others = {"model.trunk_side": 99, "training.feature_weight": 3.0}
     if preset == "paper":
         others |= {"training.pair_steps": 1, "training.pair_share": 0.5, "training.pair_weight": 2.0}
+        others |= {"data.views.domain_colour": False}
     assert set(others) == without_effect(RECIPES[PRESETS[preset]["recipe"]])
     given = {"preset": preset, "size": 32, "steps": 3}
     runs = [

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from open_tunit.settings.config import Config, Model
+from open_tunit.settings.config import Config, Model, called
 
 INTENDED_USE = (
     "Research, teaching and creative work with pictures like those it was trained on. Not for passing translations "
@@ -93,7 +92,7 @@ def without_path(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The figures, with the name of the data's folder in place of its path."""
     protocol = dict(metrics.get("protocol", {}))
     if "data" in protocol:
-        protocol["data"] = Path(protocol["data"]).resolve().name
+        protocol["data"] = called(protocol["data"])
     return {**metrics, "protocol": protocol}
 
 

@@ -7,9 +7,9 @@ import difflib
 import functools
 import inspect
 import io
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import tyro
 
@@ -23,6 +23,7 @@ KINDS, NONE = {"INT": "a whole number", "FLOAT": "a number"}, "{None}"
 ONCE = {"source": "name a folder", "reference": "name a folder", "domain": "take all", "data": "name a folder of both"}
 """Options that name things, of which several may be meant where they are given again, and what to do; of others the
 last one counts."""
+UNRECOGNISED = re.compile(r"unrecognized(?: or misplaced)? options: (.*)")
 HELP_INDENT = 8
 """Of the help of an argument, in tyro's box of those that are missing."""
 
@@ -34,9 +35,10 @@ def parse(words: Sequence[str], commands: Mapping[str, Command], description: st
     """
     if words and words[0] not in commands and not words[0].startswith("-"):
         raise ValueError(f"{words[0]!r} is no command; expected one of {', '.join(commands)}")
-    command = f"tunit {words[0]}" if words and words[0] in commands else "tunit"
-    more = f"; {command} --help says what there is"
-    if twice := _given_twice(words[1:]):
+    command = commands.get(words[0]) if words else None
+    options = {} if command is None else _options(command)
+    more = f"; {'tunit' if command is None else f'tunit {words[0]}'} --help says what there is"
+    if twice := _given_twice(words[1:], options):
         raise ValueError(twice + more)
     later = {name: _deferred(command) for name, command in commands.items()}
     box = io.StringIO()
@@ -49,33 +51,45 @@ def parse(words: Sequence[str], commands: Mapping[str, Command], description: st
         if stopped.code != REFUSED:
             raise
         reason = _reason(box.getvalue())
-        if words and words[0] in commands and reason.startswith("unrecognized"):
-            reason = _strange(words[1:], commands[words[0]]) or reason
+        strange = UNRECOGNISED.match(reason)
+        if strange is not None:
+            reason = _misspelt(words[1:], options) or _too_many(strange[1].split(", ")) or reason
         raise ValueError(reason + more) from None
     return call
 
 
-def _given_twice(words: Sequence[str]) -> str | None:
-    given = [_option(word) for word in words if word.startswith("--")]
-    twice = next((name for name in ONCE if given.count(name) > 1), None)
-    return None if twice is None else f"--{twice} is given {given.count(twice)} times and taken once; {ONCE[twice]}"
+def _options(command: Command) -> dict[str, bool]:
+    """The command's options, and whether each takes several values."""
+    kinds = {name: str(given.annotation) for name, given in inspect.signature(command).parameters.items()}
+    return {name.replace("_", "-"): "tuple[" in kind for name, kind in kinds.items() if "Positional" not in kind}
 
 
-def _option(word: str) -> str:
-    return word.removeprefix("--").partition("=")[0].replace("_", "-")
+def _named(words: Sequence[str]) -> list[str]:
+    """The options among the words."""
+    return [word.removeprefix("--").partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
 
 
-def _strange(words: Sequence[str], command: Command) -> str | None:
-    """What is wrong with words of which some are neither an option of the command nor its value; None if not seen."""
-    known = [name.replace("_", "-") for name in inspect.signature(command).parameters]
-    for name in (_option(word) for word in words if word.startswith("--")):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+def _given_twice(words: Sequence[str], options: Mapping[str, bool]) -> str | None:
+    given = _named(words)
+    twice = next((name for name in ONCE if name in options and given.count(name) > 1), None)
+    if twice is None:
+        return None
+    instead = f"name all after one --{twice}" if options[twice] else ONCE[twice]
+    return f"--{twice} is given {given.count(twice)} times and taken once; {instead}"
+
+
+def _misspelt(words: Sequence[str], options: Mapping[str, bool]) -> str | None:
+    for name in _named(words):
+        if name not in options:
+            near = difflib.get_close_matches(name, options, n=1)
             return f"--{name} is no option" + (f" (did you mean --{near[0]}?)" if near else "")
-    files = [word for word in words if Path(word).is_file()]
-    if len(files) > 1:
-        return f"{len(files)} files where an option takes one, {files[1]} the second; name their folder"
     return None
+
+
+def _too_many(words: Sequence[str]) -> str | None:
+    """Of words that no option takes: what to do where the shell made several files of one name with a star."""
+    files = [word for word in words if os.path.isfile(word)]
+    return f"{files[0]} is one file too many; name a folder where there are several" if files else None
 
 
 def _deferred(command: Command) -> Callable[..., Callable[[], int | None]]:

@@ -44,11 +44,12 @@ def distil(
         raise ValueError(f"{out} exists already and is not an empty folder; name another")
     from open_tunit.card import Publication, published_card
     from open_tunit.cli.models import open_model
-    from open_tunit.data.scan import scan
+    from open_tunit.data.scan import check_outside, scan
     from open_tunit.device import keep_freed_memory
     from open_tunit.media.images import read_image
     from open_tunit.training.distillation import distil as run
 
+    check_outside(out, data)
     keep_freed_memory()
     network = open_model(model, device)
     small = run(network, _dataset(network, model, data), steps=steps, minutes=minutes, seed=seed)

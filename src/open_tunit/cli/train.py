@@ -64,9 +64,12 @@ def train(
         asked = _from_file(config, data, out, minutes, steps).replace(overrides)
     else:
         asked = _from_preset(preset or usual_preset(data, out, init), data, out, minutes, steps, overrides)
-        if not (domains or labels or init or "model.domains" in chosen_settings or is_critters(data)):
+    from open_tunit.runs import stored_config
+
+    if stored_config(Path(asked.out)) is None:
+        _check_effect(asked.recipe, chosen_settings)
+        if domains is None and config is None and "model.domains" not in chosen_settings:
             _tell_domains(asked)
-    _check_effect(asked.recipe, chosen_settings)
     from open_tunit.device import keep_freed_memory
 
     keep_freed_memory()
@@ -113,9 +116,8 @@ def _from_file(path: Path, data: str, out: str, minutes: float | None, steps: in
 
 
 def _tell_domains(asked: Config) -> None:
-    from open_tunit.runs import stored_config
-
-    if leads() and stored_config(Path(asked.out)) is None:
+    known = asked.auto_domains or asked.data.labels is not None or asked.init is not None
+    if leads() and not known and not is_critters(asked.data.folder):
         ways = "--domains takes another" if asked.recipe == "paper" else "--domains takes another, or auto"
         print(f"{asked.model.domains} domains, as preset {asked.preset_name} has; {ways}")
 

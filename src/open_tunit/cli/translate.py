@@ -85,8 +85,9 @@ def translate(
             strength=walk, whole=whole, mask=mask, overwrite=overwrite, shards=shards,
         )  # fmt: skip
         return
+    network = open_model(model, device, precision)
     done = translate_files(
-        open_model(model, device, precision),
+        network,
         source,
         out,
         reference,
@@ -104,7 +105,7 @@ def translate(
     for line in dict.fromkeys(map(str, done.left_out)):
         print(f"warning: {line}")
     print(f"{done.count} translation{'s' * (done.count != 1)} {'in' if Path(out).is_dir() else 'as'} {out}")
-    oblong = None if whole or mask else _oblong(Path(source))
+    oblong = _oblong(Path(source)) if network.fit == "crop" and not (whole or mask) else None
     if oblong is not None:
         print(f"{oblong} is not square: its middle square was redrawn; --whole redraws all of it")
     if damaged := [error for error in done.left_out if isinstance(error, DamagedFilm)]:
@@ -122,6 +123,7 @@ def _oblong(source: Path) -> Path | None:
         try:
             with Image.open(path) as picture:
                 if max(picture.size) > OBLONG * min(picture.size):
+                    picture.load()
                     return path
         except (OSError, ValueError, Image.DecompressionBombError):  # films, and what was left out with its reason
             continue

@@ -54,13 +54,14 @@ def scan(
 
 def check_outside(out: str | os.PathLike[str], *folders: str | os.PathLike[str] | None) -> None:
     """Raise ValueError where `out` is, or lies in, one of the folders, and `scan` would take what is written there."""
-    place = Path(out).resolve()
     for folder in folders:
-        if folder is None or not Path(folder).is_dir() or not place.is_relative_to(Path(folder).resolve()):
+        if folder is None or not os.path.isdir(folder):
             continue
-        between = place.relative_to(Path(folder).resolve()).parts
-        if not any(part.startswith(".") or part in SIDECARS for part in between):
-            raise ValueError(f"{out} lies in {folder}, whose pictures are read; name one outside")
+        for real in (os.path.abspath, os.path.realpath):  # `scan` follows links
+            place, root = Path(real(out)), Path(real(folder))
+            between = place.relative_to(root).parts if place.is_relative_to(root) else (".",)
+            if not any(part.startswith(".") or part in SIDECARS for part in between):
+                raise ValueError(f"{out} lies in {folder}, whose pictures are read; name one outside")
 
 
 def content_hash(path: str | os.PathLike[str]) -> str:

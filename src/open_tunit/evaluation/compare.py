@@ -13,7 +13,7 @@ from open_tunit.runs import METRICS
 FREE = {"weights", "data"}
 """Parts of the protocol that may differ between runs that compare: the fingerprint shows whether the images do."""
 LABELS = "labels_fingerprint"
-"""None where no label was used, and missing in figures of before; "domains" tells which figures are by label."""
+"""Missing where no label was used, and in figures of before; "domains" tells which figures are by label."""
 FEATURES = {"features", "features_input", "features_identity"}
 Row = tuple[str, str, str, str]
 
@@ -30,7 +30,7 @@ def compare_runs(a: Path, b: Path) -> tuple[list[Row], list[str]]:
         for name in {*first["protocol"], *second["protocol"]} - FREE
         if first["protocol"].get(name) != second["protocol"].get(name)
     }
-    if any(run["protocol"].get(LABELS) is None for run in (first, second)):
+    if "fingerprint" in differing or any(LABELS not in run["protocol"] for run in (first, second)):
         differing -= {LABELS}
     warnings = [_difference(name, first["protocol"], second["protocol"]) for name in sorted(differing - FEATURES)]
     comparable = not differing & FEATURES

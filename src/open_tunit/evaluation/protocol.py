@@ -227,7 +227,7 @@ def _protocol(
         "features_input": network.rule,
         "features_identity": network.identity,
         "domains": "labels" if by_label else "pseudo labels",
-        "labels_fingerprint": dataset.labels_fingerprint if by_label else None,
+        **({"labels_fingerprint": dataset.labels_fingerprint} if by_label else {}),
         "domain_pairs": f"ordered pairs of different domains with at least {LEAST_PER_DOMAIN} translations and images",
         "neighbours": NEIGHBOURS,
         "diversity": f"{DIVERSE_SOURCES} sources, {DIVERSE_REFERENCES} references each",

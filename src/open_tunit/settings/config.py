@@ -210,6 +210,12 @@ def yaml_reason(error: Exception) -> str:
     return " ".join(str(error).replace('in "<unicode string>", line', "in line").split())
 
 
+def called(folder: str) -> str:
+    """The name of a data folder, also of one that is given as `.` or `photos/x/..`."""
+    name = Path(folder).name
+    return (name if name not in ("", "..") else Path(folder).resolve().name) or folder
+
+
 def is_critters(folder: str) -> bool:
     """Whether this names the built-in set, with any number of species."""
     return folder == "critters" or folder.startswith("critters:")

@@ -115,7 +115,7 @@ RecipeName = Literal["paper", "ours", "pretrained"]
 
 _OF_A_TRAINED_E = frozenset(
     {
-        "model.guiding_width", "model.guiding_depths", "model.projection_dim", "discriminator.max_width",
+        "model.guiding_width", "model.guiding_depths", "model.projection_dim", "data.views.domain_colour",
         "training.joint_start", "training.guiding_share", "training.guiding_batch", "training.prototypes_start",
         "training.guiding_weight", "training.translation_style_weight", "training.translation_domain_weight",
         "training.patch_weight", "training.patch_full_steps", "training.r1_weight", "training.r1_every",
@@ -131,4 +131,4 @@ def without_effect(recipe: Recipe) -> frozenset[str]:
     """Dotted names of the settings that change nothing in a run of the recipe."""
     if recipe.pretrained:
         return _OF_A_TRAINED_E
-    return _OF_A_FROZEN_TRUNK if recipe.pairs else _OF_A_FROZEN_TRUNK | _OF_PAIRS
+    return _OF_A_FROZEN_TRUNK if recipe.pairs else _OF_A_FROZEN_TRUNK | _OF_PAIRS | {"data.views.domain_colour"}

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from open_tunit.data.scan import check_outside
 from open_tunit.media import images
 from open_tunit.media.pictures import Picture
 from open_tunit.media.video import WRITTEN, ffmpeg, is_film, with_even_sides, write_film
@@ -56,6 +57,7 @@ def interpolate_files(
     target = Path(out)
     if not is_moving(target) and not images.is_picture(target):
         raise ValueError(f"{target} ends in {target.suffix!r}; expected .png, .jpg or .webp (a strip), .gif or .mp4")
+    check_outside(target, source, *references)
     refuse_taken([target], overwrite)
     if is_film(target):
         ffmpeg()

@@ -23,7 +23,10 @@ def for_scripts(studio: Studio, ending: str) -> None:
         output = gr.Image(format="png", label="translation")
 
         def numbered(domain: str | None) -> int | None:
-            return studio.model.naming.number(domain) if domain else None
+            if not domain:
+                return None
+            whole = domain.removesuffix(".0")  # JSON may have 1.0 for 1
+            return studio.model.naming.number(whole if whole.isdecimal() else domain)
 
         def translate(
             source: str | None, reference: str | None = None, domain: str | None = None, strength: float = 1.0
@@ -78,8 +81,9 @@ path = page.predict(handle_file("source.jpg"), None, 0, 1.0, api_name="{translat
 path = page.predict(handle_file("source.jpg"), 0, 7, 1.0, api_name="{sample}")  # in a style of it, drawn by seed 7
 ```
 
-`path` is a PNG of the source's shape. The arguments of `{translate}` are source, reference, domain and strength (0 to
-1); a domain, its number or its name, goes before a reference. `/translate_with_options{ending}` has three more: colours (`"source"` or
-`"reference"`), whole (`True` for all of the picture) and mask (a picture, white where the source is redrawn). Those of
+`path` is a PNG of the source's shape. The arguments of `{translate}` are source, reference, domain (its number or name)
+and strength (0 to 1); a domain goes before a reference. `/translate_with_options{ending}` has three more: colours
+(`"source"` or `"reference"`), whole (`True` for all of the picture) and mask (a picture, white where the source is
+redrawn). Those of
 `{sample}` are source, domain, seed and strength. What cannot be comes back as an `AppError` with a sentence.
 """

@@ -15,6 +15,7 @@ from open_tunit.evaluation.report.markup import document, note, table, terms
 from open_tunit.files import write_text_atomic
 from open_tunit.media import images
 from open_tunit.runs import PAGE
+from open_tunit.settings.config import called
 
 TILES = (
     "true_answer_error_ratio",
@@ -40,8 +41,7 @@ def write_report(
         images.save_image(images.to_pil(picture), folder / "pictures" / f"{index}.png")
     figures, model = evaluation.figures, evaluation.model.config
     protocol = figures["protocol"]
-    data = Path(protocol["data"]).resolve().name or protocol["data"]
-    title = f"{data}: {model.domains} domains at {model.size}\u00a0px"
+    title = f"{called(protocol['data'])}: {model.domains} domains at {model.size}\u00a0px"
     subtitle = (
         f"Measured on {names.measured_on(figures)} and {protocol['pairs']} translations"
         f"{_trained(evaluation.model.about)}."

@@ -22,7 +22,8 @@ def check_alike(plan: Plan, dataset: Dataset, half: bool, group: Group) -> None:
     smallest = min(plan.training.batch, plan.training.guiding_batch or plan.training.batch)
     if group.size > smallest:
         message = f"batches of {smallest} images cannot be divided among {group.size} processes: start fewer"
-        raise group.error(ValueError(f"{message}, or --set training.batch=N and training.guiding_batch=N"))
+        larger = "training.batch=N" if plan.recipe.pretrained else "training.batch=N and training.guiding_batch=N"
+        raise group.error(ValueError(f"{message}, or --set {larger}"))
     settings = {name: value for name, value in _named(plan.config.to_dict()) if name not in PLACES}
     own = {"code": _code(), "images": dataset.fingerprint, "labels": dataset.labels_fingerprint, "recipe": plan.recipe}
     group.alike({**own, "precision (--set precision=float32 is everywhere)": half, **settings})

@@ -17,7 +17,7 @@ from open_tunit.data.scan import FILE_MANAGERS, NO_PICTURE, check_outside, conte
 from open_tunit.device import use_half
 from open_tunit.model_files.places import WEIGHTS, model_folder
 from open_tunit.runs import Run
-from open_tunit.settings.config import SIZES, Config
+from open_tunit.settings.config import SIZES, Config, is_critters
 from open_tunit.settings.recipes import RECIPES, Recipe
 from open_tunit.terminal import print_line, print_warning
 from open_tunit.training.distributed.group import Group
@@ -65,8 +65,8 @@ def open_run(
     """
     group.each(lambda: check_weights(recipe or RECIPES[config.recipe]))
     stored = group.first(lambda: runs.stored_config(Path(config.out)))
-    if stored is None:
-        check_outside(config.out, config.data.folder)
+    if stored is None and not is_critters(config.data.folder):
+        group.first(lambda: check_outside(config.out, config.data.folder))
     dataset = group.once_per_machine(lambda: _open(config, console))
     examination, found = _examined(dataset, config, group)
     _tell(found, console)
