@@ -53,7 +53,6 @@ def test_every_number_of_every_command_refuses_a_word(capsys: pytest.CaptureFixt
     ("train --dry_runs", "--dry-runs is no option (did you mean --dry-run?); "),
     ("evaluate x --zzz 3", "--zzz is no option; "),
     ("translate --domain 1 --out o --domain=2", "--domain is given 2 times and taken once; take all; "),
-    ("evaluate x --data a --data=b", "--data is given 2 times and taken once; name a folder of both; "),
     ("translate --source a --out o --source b", "--source is given 2 times and taken once; name a folder; "),
     ("translate --reference a --out o --reference b", "--reference is given 2 times and taken once; name a folder; "),
     ("interpolate --domain 1 --domain 2", "--domain is given 2 times and taken once; name all after one --domain; "),

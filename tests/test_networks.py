@@ -123,6 +123,26 @@ def published_frn(x: Tensor, layer: FRN) -> Tensor:
     return torch.max(layer.gamma * (x / torch.sqrt(square + 1e-6)) + layer.beta, layer.tau)
 
 
+@pytest.mark.parametrize("value", [1.0, 0.3, -0.7])
+def test_a_picture_of_one_tone_has_gradients_as_others_have(value: float) -> None:
+    """They were up to 1e22 in single precision, and not finite in a trained generator."""
+    torch.manual_seed(0)
+    overrides = {"model.generator_width": 4}
+    generator = Generator(Config.preset("cpu", data="photos", out="run", overrides=overrides).model)
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    style, direction = torch.randn(2, 128), torch.randn(2, 3, 32, 32)
+
+    def largest(x: torch.Tensor) -> float:
+        gradients = torch.autograd.grad((generator(x, style) * direction).sum(), list(generator.parameters()))
+        return max(float(gradient.abs().max()) for gradient in gradients)
+
+    usual = largest(pictures)
+    pictures[0] = value
+    assert largest(pictures) < 3 * usual
+    with torch.no_grad():
+        assert generator(pictures, style)[0].std(dim=(1, 2)).max() == 0
+
+
 def test_frn() -> None:
     layer = FRN(4)
     assert (layer.gamma.unique().tolist(), layer.beta.unique().tolist(), layer.tau.unique().tolist()) == ([1], [0], [0])

@@ -20,7 +20,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 RULE = re.compile(r"╭|╰|[─-]{4,}")
 """Between the parts of tyro's box: title, reason, usage; plain where the terminal is not known to take UTF-8."""
 KINDS, NONE = {"INT": "a whole number", "FLOAT": "a number"}, "{None}"
-ONCE = {"source": "name a folder", "reference": "name a folder", "domain": "take all", "data": "name a folder of both"}
+ONCE = {"source": "name a folder", "reference": "name a folder", "domain": "take all"}
 """Options that name things, of which several may be meant where they are given again, and what to do; of others the
 last one counts."""
 UNRECOGNISED = re.compile(r"unrecognized(?: or misplaced)? options: (.*)")

@@ -12,11 +12,14 @@ from torch.autograd.function import once_differentiable
 from open_tunit.networks.ops.wide import along
 
 NORM_EPS = 1e-5
+FLAT = 1e-11
+"""Variance up to which a map is flat but for rounding. Its norm would be that rounding, enlarged, and its gradient
+1 / sqrt(NORM_EPS) times too large in every layer: infinite at the end of a generator, where a picture is of one tone."""
 FRN_EPS = 1e-6
 
 
 def instance_norm(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Zero mean, unit biased variance over H and W of each image and channel; (N, C, H, W).
+    """Zero mean, unit biased variance over H and W of each image and channel; (N, C, H, W). Zeros where it is flat.
 
     `weights` (N, L) are those of `square_weights`, of pictures that are no squares; None counts all places alike.
     """
@@ -74,7 +77,8 @@ def _product(x: Tensor, factor: Tensor, memory: Tensor) -> Tensor:
 def _centred(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     x = _wide(x)
     centred = x - _mean(x, weights).to(x.dtype)
-    return centred, torch.rsqrt(_mean(centred.square(), weights) + NORM_EPS)
+    variance = _mean(centred.square(), weights)
+    return centred, torch.rsqrt(variance + NORM_EPS) * (variance > FLAT)
 
 
 class _AdaIN(Function):
