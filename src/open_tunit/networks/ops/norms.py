@@ -14,7 +14,7 @@ from open_tunit.networks.ops.wide import along
 NORM_EPS = 1e-5
 FLAT = 1e-11
 """Variance up to which a map is flat but for rounding. Its norm would be that rounding, enlarged, and its gradient
-1 / sqrt(NORM_EPS) times too large in every layer: infinite at the end of a generator, where a picture is of one tone."""
+1 / sqrt(NORM_EPS) times too large in every layer: infinite through a generator, where a picture is of one tone."""
 FRN_EPS = 1e-6
 
 
