@@ -49,7 +49,7 @@ def test_version(capsys: Capture) -> None:
 
 def test_a_new_process_says_one_line_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    done = new_process(*train_words(tmp_path / "empty", tmp_path / "run"))
+    done = new_process(*train_words(tmp_path / "empty", tmp_path / "run", "--domains", 3))
     assert (done.returncode, done.stdout) == (USER_ERROR, "")
     assert len(done.stderr.splitlines()) == 1
     assert f"no images in {tmp_path / 'empty'}" in done.stderr

@@ -123,6 +123,20 @@ def published_frn(x: Tensor, layer: FRN) -> Tensor:
     return torch.max(layer.gamma * (x / torch.sqrt(square + 1e-6)) + layer.beta, layer.tau)
 
 
+@pytest.mark.parametrize("mean", [0.0, 0.01, 300.0, -4000.0])
+def test_a_map_that_is_flat_but_for_rounding_is_flat(mean: float) -> None:
+    one, direction = torch.ones(1, 1), torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    last_bits = torch.randint(-1, 2, (1, 1, 16, 16), generator=torch.Generator().manual_seed(1))
+    for noise, flat in ((1e-7 * abs(mean) + 1e-7, True), (1e-4 * abs(mean) + 1e-3, False)):
+        x = (mean + noise * last_bits).requires_grad_()
+        y = adain(x, 0.25 * one, 2 * one)
+        (gradient,) = torch.autograd.grad((y * direction).sum(), x)
+        with torch.no_grad():
+            assert torch.equal(adain(x, 0.25 * one, 2 * one), y)
+        assert bool((y == 0.25).all()) == flat
+        assert gradient.any() != flat
+
+
 @pytest.mark.parametrize("value", [1.0, 0.3, -0.7])
 def test_a_picture_of_one_tone_has_gradients_as_others_have(value: float) -> None:
     """They were up to 1e22 in single precision, and not finite in a trained generator."""

@@ -12,9 +12,10 @@ from torch.autograd.function import once_differentiable
 from open_tunit.networks.ops.wide import along
 
 NORM_EPS = 1e-5
-FLAT = 1e-11
-"""Variance up to which a map is flat but for rounding. Its norm would be that rounding, enlarged, and its gradient
-1 / sqrt(NORM_EPS) times too large in every layer: infinite through a generator, where a picture is of one tone."""
+FLAT, FLAT_OF_MEAN = 1e-11, 1e-10
+"""Variance, also as a share of the squared mean, up to which a map is flat but for rounding. Its norm would be that
+rounding, enlarged, and its gradient 1 / sqrt(NORM_EPS) times too large in every layer: infinite through a generator,
+where a picture is of one tone."""
 FRN_EPS = 1e-6
 
 
@@ -76,9 +77,10 @@ def _product(x: Tensor, factor: Tensor, memory: Tensor) -> Tensor:
 
 def _centred(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     x = _wide(x)
-    centred = x - _mean(x, weights).to(x.dtype)
+    mean = _mean(x, weights)
+    centred = x - mean.to(x.dtype)
     variance = _mean(centred.square(), weights)
-    return centred, torch.rsqrt(variance + NORM_EPS) * (variance > FLAT)
+    return centred, torch.rsqrt(variance + NORM_EPS) * (variance > FLAT + FLAT_OF_MEAN * mean.square())
 
 
 class _AdaIN(Function):
