@@ -17,6 +17,7 @@ from open_tunit.settings.presets import PRESETS
 from open_tunit.settings.recipes import RECIPES, without_effect
 from open_tunit.training.session import opening
 from open_tunit.training.session.preview import preview
+from open_tunit.training.steps import state as states
 
 
 def test_fine_tuning_starts_from_a_models_weights(config: Begin, tmp_path: Path) -> None:
@@ -97,6 +98,7 @@ def test_settings_without_effect_change_nothing(picture_folder: Path, tmp_path: 
 def test_weights_that_are_missing_are_told_before_the_pictures_are_read(
     picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(states, "load_backbone", backbone.load_backbone)
     monkeypatch.setattr(backbone, "_package_folder", lambda: None)
     monkeypatch.setattr(opening, "open_dataset", None)
     config = Config.preset("photos", data=str(picture_folder), out=str(tmp_path / "run"), steps=2)
